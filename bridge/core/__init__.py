@@ -1,0 +1,1 @@
+"""What a community is, and its rules. Pure: no I/O, no clock, no randomness."""

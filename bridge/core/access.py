@@ -1,0 +1,31 @@
+"""One table: which role may do what."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from bridge.core.community import Role
+
+
+class Deed(StrEnum):
+    """Something that a person may ask of the service."""
+
+    HELP = "help"
+    STATUS = "status"
+    ANNOUNCE = "announce"
+    APPLY_HELD_PLAN = "apply"
+    THAW = "thaw"
+
+
+NEEDED: dict[Deed, Role] = {
+    Deed.HELP: Role.MEMBER,
+    Deed.STATUS: Role.ADMIN,
+    Deed.ANNOUNCE: Role.ADMIN,
+    Deed.APPLY_HELD_PLAN: Role.OWNER,
+    Deed.THAW: Role.OWNER,
+}
+
+
+def may(role: Role | None, deed: Deed) -> bool:
+    """Whether somebody of `role` (None: not of the community) may do `deed`."""
+    return role is not None and role >= NEEDED[deed]

@@ -1,0 +1,149 @@
+"""A community as it is declared: validated on construction, immutable afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+
+from bridge.core.ids import CommunityId, RoomKeyName, UserId
+
+SPACE = RoomKeyName("space")
+ANNOUNCEMENTS = RoomKeyName("announcements")
+CONTROL = RoomKeyName("control")
+GENERAL = RoomKeyName("general")
+RESERVED_KEYS = frozenset({SPACE, ANNOUNCEMENTS, CONTROL, GENERAL})
+
+
+class Role(IntEnum):
+    """What somebody is in a community, ordered by power. The levels are those that rooms carry."""
+
+    MEMBER = 0
+    MODERATOR = 50
+    ADMIN = 100
+    OWNER = 150
+
+    @property
+    def level(self) -> int:
+        return int(self)
+
+    @property
+    def word(self) -> str:
+        return self.name.lower()
+
+    @classmethod
+    def of_level(cls, level: int) -> Role:
+        """Read a role back from a level in the space: 150 and more owner, 100 and more admin, else member."""
+        if level >= cls.OWNER:
+            return cls.OWNER
+        if level >= cls.ADMIN:
+            return cls.ADMIN
+        return cls.MEMBER
+
+
+class RoomKind(StrEnum):
+    """The seven kinds of room that the policy knows."""
+
+    SPACE = "space"
+    ANNOUNCEMENTS = "announcements"
+    CONTROL = "control"
+    GENERAL = "general"
+    OPEN = "open"
+    REQUEST = "request"
+    HIDDEN = "hidden"
+
+    @property
+    def is_group(self) -> bool:
+        """Whether it is a room of the people: the announcer is not in it and the service cannot read it."""
+        return self in (RoomKind.GENERAL, RoomKind.OPEN, RoomKind.REQUEST, RoomKind.HIDDEN)
+
+    @property
+    def has_announcer(self) -> bool:
+        return self in (RoomKind.ANNOUNCEMENTS, RoomKind.CONTROL)
+
+
+class Join(StrEnum):
+    """How people enter a community's space."""
+
+    INVITE = "invite"
+    REQUEST = "request"
+
+
+class Posting(StrEnum):
+    """Who may post in a group."""
+
+    MEMBERS = "members"
+    MODERATORS = "moderators"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A declared group. `None` means that the key is absent: it then belongs to the people."""
+
+    key: RoomKeyName
+    kind: RoomKind = RoomKind.OPEN
+    name: str | None = None
+    description: str | None = None
+    avatar: str | None = None
+    posting: Posting = Posting.MEMBERS
+    members_may_invite: bool = False
+    moderators: frozenset[UserId] | None = None
+    members: frozenset[UserId] | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in (RoomKind.OPEN, RoomKind.REQUEST, RoomKind.HIDDEN):
+            raise ValueError(f"a group is open, request or hidden, not {self.kind}")
+        if self.key in RESERVED_KEYS:
+            raise ValueError(f"{self.key!r} is a reserved name")
+
+    @property
+    def named(self) -> frozenset[UserId]:
+        """Everybody whom this group names."""
+        return (self.moderators or frozenset()) | (self.members or frozenset())
+
+
+@dataclass(frozen=True, slots=True)
+class Community:
+    """A declared community. `None` means that the key is absent: it then belongs to the people."""
+
+    id: CommunityId
+    name: str | None = None
+    description: str | None = None
+    avatar: str | None = None
+    owners: frozenset[UserId] | None = None
+    admins: frozenset[UserId] | None = None
+    members: frozenset[UserId] | None = None
+    removed: frozenset[UserId] = frozenset()
+    join: Join = Join.INVITE
+    members_may_invite: bool = False
+    listed: bool = False
+    general: bool = True
+    room_version: str | None = None
+    groups: tuple[Group, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        keys = [group.key for group in self.groups]
+        if len(keys) != len(set(keys)):
+            raise ValueError("two groups have the same key")
+        named = self.named
+        if both := sorted(self.removed & named):
+            raise ValueError(f"{both[0]} is both named and removed")
+
+    @property
+    def named(self) -> frozenset[UserId]:
+        """Everybody whom the declaration names in any way; all of them are members."""
+        people = (self.owners or frozenset()) | (self.admins or frozenset()) | (self.members or frozenset())
+        for group in self.groups:
+            people |= group.named
+        return people
+
+    def group(self, key: RoomKeyName) -> Group | None:
+        """The declared group of that key, or None."""
+        return next((group for group in self.groups if group.key == key), None)
+
+    def declared_role(self, user: UserId) -> Role | None:
+        """The role that the declaration gives to `user` in the space; None where it says nothing of them."""
+        if user in (self.owners or ()):
+            return Role.OWNER
+        if user in (self.admins or ()):
+            return Role.ADMIN
+        return Role.MEMBER if user in self.named else None

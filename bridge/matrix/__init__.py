@@ -1,0 +1,1 @@
+"""Hands: the only callers of the homeserver's client-server API."""

@@ -1,0 +1,208 @@
+"""The only caller of the client-server API: identity, deadlines, retries, errors mapped.
+
+Identity assertion follows the application service API (`user_id` and `device_id` in the query, MSC4326).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import orjson
+
+from bridge.core.errors import BadRequest, Forbidden, MatrixError, NotFound, RateLimited, Unreachable
+from bridge.core.ids import DeviceId, UserId
+from bridge.store.database import inside_transaction
+
+log = logging.getLogger(__name__)
+
+DEADLINE_SECONDS = 60.0
+CONNECT_SECONDS = 10.0
+RETRIES = 6
+FIRST_BACKOFF_SECONDS = 0.5
+LONGEST_BACKOFF_SECONDS = 30.0
+LONGEST_OBEYED_WAIT_SECONDS = 120.0
+MAX_IN_FLIGHT = 16
+MAX_ERROR_CHARACTERS = 300
+_TRANSIENT = frozenset({502, 503, 504, 520, 521, 522, 523, 524})
+
+
+def path(*parts: str) -> str:
+    """Join path segments below `/_matrix/client`, each percent-encoded."""
+    return "/_matrix/client/" + "/".join(quote(part, safe="") for part in parts)
+
+
+class Client:
+    """HTTP to one homeserver with the application service's token.
+
+    Every request may be repeated: callers use only requests that are idempotent, or whose repetition they can tell
+    apart (transaction ids, aliases). Retries are bounded, back off, and honour `retry_after_ms`.
+    """
+
+    def __init__(self, homeserver_url: str, as_token: str, *, retries: int = RETRIES) -> None:
+        self._base = homeserver_url.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {as_token}", "User-Agent": "matrix-communities"}
+        self._retries = retries
+        self._session: aiohttp.ClientSession | None = None
+        self._gate = asyncio.Semaphore(MAX_IN_FLIGHT)
+        self.requests = 0
+        """How many requests were sent, retries included."""
+
+    async def start(self) -> None:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                headers=self._headers,
+                connector=aiohttp.TCPConnector(limit=MAX_IN_FLIGHT + 4, keepalive_timeout=30),
+                json_serialize=lambda value: orjson.dumps(value).decode(),
+            )
+
+    async def stop(self) -> None:
+        if self._session is not None:
+            session, self._session = self._session, None
+            await session.close()
+
+    async def request(
+        self,
+        method: str,
+        url_path: str,
+        *,
+        as_user: UserId | None = None,
+        device_id: DeviceId | None = None,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, str] | None = None,
+        deadline: float = DEADLINE_SECONDS,
+        long_poll: bool = False,
+        retries: int | None = None,
+    ) -> dict[str, Any]:
+        """Send one request and give its JSON object.
+
+        Args:
+            url_path: made with `path`, or beginning with `/_`.
+            as_user: the account of ours to act as; None means the registration's sender.
+            deadline: seconds for one try.
+            long_poll: whether the request waits at the homeserver, and so takes no place among those in flight.
+            retries: how many tries more than the first; the client's own number where None.
+
+        Raises:
+            Unreachable: no answer, or 502 to 504, after all tries.
+            RateLimited: 429 after all tries.
+            Forbidden, NotFound, BadRequest: the homeserver's own refusal, never retried.
+            RuntimeError: called inside a database transaction.
+        """
+        if inside_transaction():
+            raise RuntimeError(f"a network call inside a database transaction: {method} {url_path}")
+        params = dict(query or {})
+        if as_user is not None:
+            params["user_id"] = as_user
+        if device_id is not None:
+            params["device_id"] = device_id
+            params["org.matrix.msc3202.device_id"] = device_id
+        data = None if body is None else orjson.dumps(body)
+        tries = 1 + (self._retries if retries is None else retries)
+        failure: MatrixError = Unreachable("not asked", where=url_path)
+        for attempt in range(tries):
+            try:
+                if long_poll:
+                    return await self._once(method, url_path, params, data, deadline)
+                async with self._gate:
+                    return await self._once(method, url_path, params, data, deadline)
+            except (Unreachable, RateLimited) as error:
+                failure = error
+                if attempt + 1 == tries:
+                    break
+                wait = _backoff(attempt, error)
+                if wait > LONGEST_OBEYED_WAIT_SECONDS:
+                    break
+                log.debug("%s %s: %s; again in %.1f s", method, url_path, error.what, wait)
+                await asyncio.sleep(wait)
+        raise failure
+
+    async def _once(
+        self, method: str, url_path: str, params: Mapping[str, str], data: bytes | None, deadline: float
+    ) -> dict[str, Any]:
+        if self._session is None:
+            raise RuntimeError("the client is not started")
+        self.requests += 1
+        headers = {} if data is None else {"Content-Type": "application/json"}
+        try:
+            async with self._session.request(
+                method,
+                self._base + url_path,
+                params=params,
+                data=data,
+                headers=headers,
+                timeout=aiohttp.ClientTimeout(total=deadline, sock_connect=CONNECT_SECONDS),
+                allow_redirects=False,
+            ) as response:
+                raw = await response.read()
+                if response.status < 300:
+                    return _json_object(raw, f"{method} {url_path}")
+                raise _refusal(response.status, raw, response.headers.get("Retry-After"), f"{method} {url_path}")
+        except TimeoutError as error:
+            raise Unreachable(f"no answer within {deadline:.0f} s", where=f"{method} {self._base}{url_path}") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise Unreachable(
+                f"cannot be reached ({type(error).__name__}: {error})",
+                where=f"homeserver {self._base}",
+                remedy="see that the homeserver runs, and that `homeserver.url` is right",
+            ) from error
+
+
+def _json_object(raw: bytes, where: str) -> dict[str, Any]:
+    try:
+        value = orjson.loads(raw or b"{}")
+    except orjson.JSONDecodeError as error:
+        raise Unreachable("the answer is not JSON", where=where) from error
+    return value if isinstance(value, dict) else {"value": value}
+
+
+class _Wait(RateLimited):
+    """Told to wait: `seconds` as the homeserver asks."""
+
+    seconds: float = 0.0
+
+
+def _refusal(status: int, raw: bytes, retry_after: str | None, where: str) -> MatrixError:
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        body = {}
+    if not isinstance(body, dict):
+        body = {}
+    errcode = str(body.get("errcode", ""))
+    words = str(body.get("error", ""))[:MAX_ERROR_CHARACTERS] or f"HTTP {status}"
+    if status == 429 or errcode == "M_LIMIT_EXCEEDED":
+        error = _Wait(words, status=status, errcode=errcode, where=where)
+        error.seconds = _asked_wait(body.get("retry_after_ms"), retry_after)
+        return error
+    if status in _TRANSIENT:
+        return Unreachable(f"HTTP {status}: {words}", status=status, errcode=errcode, where=where)
+    kind: type[MatrixError] = {403: Forbidden, 404: NotFound}.get(status, BadRequest)
+    remedy = ""
+    if errcode == "M_UNKNOWN_TOKEN":
+        remedy = (
+            "the homeserver does not know our as_token: put the registration into its "
+            "`app_service_config_files` and restart it"
+        )
+    return kind(f"{words} ({errcode or status})", status=status, errcode=errcode, where=where, remedy=remedy)
+
+
+def _asked_wait(milliseconds: object, header: str | None) -> float:
+    if header is not None and header.strip().isdigit():
+        return float(header)
+    if isinstance(milliseconds, int | float) and not isinstance(milliseconds, bool) and milliseconds >= 0:
+        return float(milliseconds) / 1000
+    return 0.0
+
+
+def _backoff(attempt: int, error: MatrixError) -> float:
+    own = min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2**attempt)
+    own *= 0.75 + random.random() / 2  # noqa: S311 - spreads retries, protects nothing
+    if isinstance(error, _Wait):
+        return max(error.seconds + 0.05, own if error.seconds == 0 else 0.0)
+    return own

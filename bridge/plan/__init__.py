@@ -1,0 +1,1 @@
+"""What must change: desired against actual, as data. Pure."""

@@ -1,0 +1,136 @@
+"""Sockets: what features need of the homeserver, of the keys and of the clock, as narrow protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from bridge.core.ids import DeviceId, EventId, RoomId, UserId
+from bridge.plan.state import RoomState
+
+
+class Clock(Protocol):
+    """The time; milliseconds since 1970 (as `origin_server_ts`)."""
+
+    def now_ms(self) -> int: ...
+
+
+class RoomReader(Protocol):
+    """What a room is, as the homeserver has it."""
+
+    async def read(self, room_id: RoomId, *, fresh: bool = False) -> RoomState:
+        """The whole state of a room; from the service's own copy where it is current, unless `fresh`."""
+        ...
+
+    async def refresh(self, room_id: RoomId, event_type: str, state_key: str) -> RoomState:
+        """Read one piece of state again, and give the room with it."""
+        ...
+
+
+class RoomExecutor(Protocol):
+    """Changes to rooms: each method does one thing, and is safe to repeat."""
+
+    async def create(self, alias: str, body: Mapping[str, Any]) -> RoomId: ...
+
+    async def drop_alias(self, alias: str) -> None: ...
+
+    async def set_state(
+        self, room_id: RoomId, event_type: str, state_key: str, content: Mapping[str, Any]
+    ) -> EventId: ...
+
+    async def invite(self, room_id: RoomId, user: UserId, *, by_announcer: bool) -> None: ...
+
+    async def join_as_announcer(self, room_id: RoomId) -> None: ...
+
+    async def kick(self, room_id: RoomId, user: UserId, reason: str) -> None: ...
+
+    async def ban(self, room_id: RoomId, user: UserId, reason: str) -> None: ...
+
+    async def unban(self, room_id: RoomId, user: UserId) -> None: ...
+
+    async def redact(self, room_id: RoomId, event_id: EventId, reason: str, *, txn_id: str) -> None: ...
+
+    async def set_listed(self, room_id: RoomId, *, listed: bool) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A message that the homeserver has taken."""
+
+    event_id: EventId
+    devices: int
+    """How many devices held its key when it went out."""
+
+
+class Messenger(Protocol):
+    """The one door for messages. It knows whether a room is encrypted, and never sends plaintext into one that is."""
+
+    async def send(self, room_id: RoomId, content: Mapping[str, Any], *, txn_id: str) -> Sent:
+        """Send an `m.room.message` as the announcer; the same `txn_id` again gives the same event.
+
+        Raises:
+            CannotEncrypt: the room is encrypted and the keys are not ready.
+            MatrixError: the homeserver refuses.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A joined member of a room, as the homeserver has it now."""
+
+    user_id: UserId
+    event_id: EventId
+    """The membership event: another one after every leave and return."""
+
+
+class RoomFacts(Protocol):
+    """What key delivery has to know of a room, asked of the homeserver before each send."""
+
+    async def joined(self, room_id: RoomId) -> list[Member]: ...
+
+    async def state_content(self, room_id: RoomId, event_type: str) -> Mapping[str, Any] | None: ...
+
+
+class KeyServer(Protocol):
+    """The end-to-end endpoints of the client-server API, called as the announcer's device."""
+
+    async def put_device(self, device_id: DeviceId, display_name: str) -> None: ...
+
+    async def devices(self) -> list[DeviceId]: ...
+
+    async def upload_keys(self, body: Mapping[str, Any]) -> dict[str, int]: ...
+
+    async def upload_cross_signing(self, body: Mapping[str, Any]) -> None: ...
+
+    async def upload_signatures(self, body: Mapping[str, Any]) -> dict[str, Any]: ...
+
+    async def query_keys(self, users: list[UserId]) -> dict[str, Any]: ...
+
+    async def claim_keys(self, wanted: Mapping[str, Mapping[str, str]]) -> dict[str, Any]: ...
+
+    async def send_to_device(self, event_type: str, txn_id: str, messages: Mapping[str, Mapping[str, Any]]) -> None: ...
+
+    async def sync(self, since: str | None, *, timeout_ms: int) -> dict[str, Any]:
+        """`/sync` with a filter that asks for no room events; to-device, device lists, one-time-key counts alone."""
+        ...
+
+
+class RoomCrypto(Protocol):
+    """What the rest of the house asks of the keys."""
+
+    async def encrypt(self, room_id: RoomId, event_type: str, content: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+        """The `m.room.encrypted` content for a message, after its key is with every joined device.
+
+        Gives the content and how many devices hold the key.
+        """
+        ...
+
+    async def decrypt(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        """The event with its decrypted `type` and `content`.
+
+        Raises:
+            CannotDecrypt: no key (yet), or a forged or replayed event.
+        """
+        ...

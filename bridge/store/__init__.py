@@ -1,0 +1,1 @@
+"""Memory: one database, SQLite or PostgreSQL, reached through typed repositories."""

@@ -1,0 +1,266 @@
+"""The one database of the process, and its typed transaction.
+
+mautrix's `Database` does connections, pools and the version table. Its current connection is a context variable that
+tasks inherit when they are started inside a transaction; so nothing but this module touches it, and every statement runs
+on a connection that was acquired explicitly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any, Protocol
+
+import asyncpg
+from mautrix.util.async_db import Database as MautrixDatabase
+from mautrix.util.async_db import DatabaseException, Scheme, UnsupportedDatabaseVersion, UpgradeTable
+from yarl import URL
+
+from bridge.core.errors import StoreError
+from bridge.store.migrations import STEPS
+
+OWNER = "matrix-communities"
+CONNECT_SECONDS = 15.0
+STATEMENT_SECONDS = 30.0
+
+_inside: ContextVar[bool] = ContextVar("inside_database_transaction", default=False)
+
+
+class Row(Protocol):
+    """A row: columns by name or by position."""
+
+    def __getitem__(self, key: str | int) -> Any: ...
+
+
+def inside_transaction() -> bool:
+    """Whether the current task is inside a database transaction, where no network call may happen."""
+    return _inside.get()
+
+
+class Transaction:
+    """One open database transaction; all or nothing."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    async def execute(self, query: str, *args: Any) -> None:
+        """Run one statement; placeholders are `$1`, `$2`, …"""
+        await self._connection.execute(query, *args)
+
+    async def execute_many(self, query: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Run one statement for many rows."""
+        batch = list(rows)
+        if batch:
+            await self._connection.executemany(query, batch)
+
+    async def fetch(self, query: str, *args: Any) -> list[Row]:
+        return list(await self._connection.fetch(query, *args))
+
+    async def fetch_row(self, query: str, *args: Any) -> Row | None:
+        row: Row | None = await self._connection.fetchrow(query, *args)
+        return row
+
+    async def fetch_value(self, query: str, *args: Any) -> Any:
+        return await self._connection.fetchval(query, *args)
+
+
+class Database:
+    """SQLite (one file, WAL, mode 600) or PostgreSQL, by URL: `sqlite:///path` or `postgres://…`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._parsed = URL(url)
+        self._inner: MautrixDatabase | None = None
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self._parsed.scheme.startswith("sqlite")
+
+    @property
+    def sqlite_path(self) -> Path | None:
+        """The file of a SQLite database, None for PostgreSQL."""
+        if not self.is_sqlite:
+            return None
+        path = self._parsed.path
+        # sqlite:///relative and sqlite:////absolute, as elsewhere
+        return Path(path[1:] if path.startswith("//") else path.removeprefix("/") or path)
+
+    @property
+    def shown_url(self) -> str:
+        """The URL without its password."""
+        return str(self._parsed.with_password("…") if self._parsed.password else self._parsed)
+
+    async def start(self) -> None:
+        """Connect and bring the schema to this version.
+
+        Raises:
+            StoreError: not reachable, read-only, of a newer version, or of another service.
+        """
+        table = _upgrade_table()
+        try:
+            if self.is_sqlite:
+                self._inner = self._open_sqlite(table)
+            else:
+                self._inner = MautrixDatabase.create(
+                    self._parsed,
+                    upgrade_table=table,
+                    owner_name=OWNER,
+                    ignore_foreign_tables=False,
+                    db_args={
+                        "min_size": 1,
+                        "max_size": 8,
+                        "timeout": CONNECT_SECONDS,
+                        "command_timeout": STATEMENT_SECONDS,
+                        "meow_exit_on_ice": False,
+                    },
+                )
+            async with asyncio.timeout(2 * STATEMENT_SECONDS):
+                await self._inner.start()
+            await self._must_be_writable()
+        except StoreError:
+            await self.stop()
+            raise
+        except Exception as error:
+            await self.stop()
+            raise self._explain(error) from error
+
+    def _open_sqlite(self, table: UpgradeTable) -> MautrixDatabase:
+        path = self.sqlite_path
+        assert path is not None
+        if not path.parent.is_dir():
+            raise StoreError(
+                f"the folder {path.parent} does not exist",
+                where="database",
+                remedy="create it, or change `database.url`",
+            )
+        if not path.exists():
+            path.touch(mode=0o600)
+        return MautrixDatabase.create(
+            URL.build(scheme="sqlite", path=str(path.absolute())),
+            upgrade_table=table,
+            owner_name=OWNER,
+            ignore_foreign_tables=False,
+            db_args={
+                "min_size": 1,
+                "init_commands": [
+                    "PRAGMA journal_mode = WAL",
+                    "PRAGMA synchronous = FULL",
+                    "PRAGMA foreign_keys = ON",
+                    "PRAGMA busy_timeout = 5000",
+                ],
+            },
+        )
+
+    async def _must_be_writable(self) -> None:
+        async with self.transaction() as tx:
+            await tx.execute("UPDATE database_owner SET owner = owner")
+
+    def _explain(self, error: Exception) -> StoreError:
+        where = f"database {self.shown_url}"
+        name = type(error).__name__
+        if isinstance(error, UnsupportedDatabaseVersion):
+            return StoreError(
+                "the database was written by a newer version of matrix-communities",
+                where=where,
+                remedy="install that version again, or point `database.url` at another database",
+            )
+        if isinstance(error, DatabaseException):
+            return StoreError(
+                f"the database belongs to another service ({error})",
+                where=where,
+                remedy="give matrix-communities a database of its own",
+            )
+        text = str(error)
+        if "readonly" in text or "read-only" in text or isinstance(error, PermissionError):
+            return StoreError(
+                "the database is read-only", where=where, remedy="let the service's user write to it (and its folder)"
+            )
+        if "not a database" in text:
+            return StoreError("the file is not a SQLite database", where=where, remedy="change `database.url`")
+        if isinstance(error, TimeoutError):
+            text = "no answer within the deadline"
+        return StoreError(
+            f"the database cannot be used: {text or name}",
+            where=where,
+            remedy="see that it runs, and that `database.url` names the right host, user and password",
+        )
+
+    async def stop(self) -> None:
+        if self._inner is not None:
+            inner, self._inner = self._inner, None
+            try:
+                await asyncio.wait_for(inner.stop(), timeout=10)
+            except (TimeoutError, OSError, asyncpg.PostgresError, sqlite3.Error):
+                return
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """Open a database transaction: committed at the end, rolled back on any exception, cancellation included.
+
+        Raises:
+            RuntimeError: nested use, which would silently join the outer transaction.
+        """
+        if _inside.get():
+            raise RuntimeError("a database transaction inside another")
+        if self._inner is None:
+            raise StoreError("the database is not open", where="database")
+        async with self._inner.acquire_direct() as connection:
+            wrapped = connection.wrapped
+            with _mark_inside():
+                if self.is_sqlite:
+                    async with _sqlite_transaction(wrapped):
+                        yield Transaction(wrapped)
+                else:
+                    async with wrapped.transaction():
+                        yield Transaction(wrapped)
+
+    @property
+    def dialect(self) -> Scheme:
+        return Scheme.SQLITE if self.is_sqlite else Scheme.POSTGRES
+
+
+@contextmanager
+def _mark_inside() -> Any:
+    token = _inside.set(True)
+    try:
+        yield
+    finally:
+        _inside.reset(token)
+
+
+@asynccontextmanager
+async def _sqlite_transaction(connection: Any) -> AsyncIterator[None]:
+    await connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        await asyncio.shield(connection.rollback())
+        raise
+    await asyncio.shield(connection.commit())
+
+
+def _upgrade_table() -> UpgradeTable:
+    table = UpgradeTable(database_name=OWNER)
+    for step in STEPS:
+        table.register(_upgrade(step.STATEMENTS), description=step.DESCRIPTION)
+    return table
+
+
+def _upgrade(statements: Sequence[str]) -> Any:
+    async def upgrade(connection: Any, scheme: Scheme) -> None:
+        sqlite = scheme == Scheme.SQLITE
+        for statement in statements:
+            await connection.execute(
+                statement.format(
+                    blob="BLOB" if sqlite else "BYTEA",
+                    serial="INTEGER PRIMARY KEY AUTOINCREMENT"
+                    if sqlite
+                    else "BIGINT GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY",
+                )
+            )
+
+    return upgrade
