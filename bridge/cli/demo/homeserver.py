@@ -219,7 +219,7 @@ class PrivateSynapse:
     async def register(
         self, localpart: str, password: str | None = None, *, admin: bool = False, displayname: str | None = None
     ) -> Account:
-        """Make a user with one device, through Synapse's shared-secret registration (``/_synapse/admin/v1/register``)."""
+        """Make a user with one device, by shared secret (``/_synapse/admin/v1/register``)."""
         password = password or secrets.token_urlsafe(12)
         address = f"{self.url}/_synapse/admin/v1/register"
         async with aiohttp.ClientSession() as http:
