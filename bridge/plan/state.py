@@ -108,7 +108,7 @@ class Known:
     """Whom the declaration has named, and where: `owners`, `admins`, `members`, `chess/members`, `chess/moderators`."""
     invited: frozenset[tuple[RoomKeyName, UserId]] = frozenset()
     settled: Mapping[tuple[RoomKeyName, str, str], str] = field(default_factory=dict)
-    """Digest of the content that was last wanted and in force, by room, event type and state key (a room key name for links)."""
+    """Digest of what was last wanted and in force: by room, event type (or `link`) and state key (or the other room)."""
     frozen: frozenset[RoomKeyName] = frozenset()
     """Rooms whose levels are locked after a fight."""
     yielded: frozenset[tuple[RoomKeyName, str]] = frozenset()

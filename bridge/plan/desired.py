@@ -1,0 +1,348 @@
+"""The room policy: community → desired rooms. The only place that knows a power level.
+
+Every power-level content is written whole: an absent key has other defaults elsewhere, and an override at creation
+replaces the homeserver's own `events`. In an encrypted room every message is `m.room.encrypted` on the wire, so posting
+is restricted by `events_default`, and reactions, which are not encrypted, are opened by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bridge.core.community import (
+    ANNOUNCEMENTS,
+    CONTROL,
+    GENERAL,
+    SPACE,
+    Community,
+    Group,
+    Join,
+    Posting,
+    Role,
+    RoomKind,
+)
+from bridge.core.ids import RoomId, RoomKeyName, UserId, domain_of
+from bridge.core.power_levels import LOCKED, creators_outrank
+from bridge.plan.state import Accounts, Known
+
+ENCRYPTION: Mapping[str, Any] = {"algorithm": "m.megolm.v1.aes-sha2"}
+OPEN_TO_ALL_SERVERS: Mapping[str, Any] = {"allow": ["*"], "deny": [], "allow_ip_literals": True}
+
+_LOCKED_STATE = (
+    "m.room.join_rules",
+    "m.room.history_visibility",
+    "m.room.encryption",
+    "m.room.server_acl",
+    "m.room.tombstone",
+    "m.room.guest_access",
+    "m.room.canonical_alias",
+)
+_PROFILE = ("m.room.name", "m.room.topic", "m.room.avatar")
+_CALLS_AND_PLACES = (
+    "m.call.member",
+    "org.matrix.msc3401.call.member",
+    "m.beacon_info",
+    "org.matrix.msc3672.beacon_info",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredRoom:
+    """What one room should be. Links are kept apart, since they need the ids of rooms that may not exist yet."""
+
+    key: RoomKeyName
+    kind: RoomKind
+    version: str
+    state: Mapping[tuple[str, str], Mapping[str, Any]]
+    declared_profile: frozenset[str]
+    """The profile event types that the declaration holds: people's changes to them are put back."""
+    listed_in_space: bool
+    public: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What the policy needs beside the community itself."""
+
+    accounts: Accounts
+    default_version: str
+
+    @property
+    def via(self) -> list[str]:
+        return [domain_of(self.accounts.steward)]
+
+
+def desired_rooms(
+    community: Community,
+    known: Known,
+    roles: Mapping[UserId, Role],
+    setting: Setting,
+    versions: Mapping[RoomKeyName, str],
+) -> dict[RoomKeyName, DesiredRoom]:
+    """All rooms that the community should have, in the order in which they are made.
+
+    Args:
+        roles: who is owner or admin, as it is to be in force.
+        versions: room versions of the rooms that exist already, by key.
+    """
+    kinds: dict[RoomKeyName, RoomKind] = {
+        SPACE: RoomKind.SPACE,
+        ANNOUNCEMENTS: RoomKind.ANNOUNCEMENTS,
+        CONTROL: RoomKind.CONTROL,
+    }
+    if community.general:
+        kinds[GENERAL] = RoomKind.GENERAL
+    kinds.update({group.key: group.kind for group in community.groups})
+    fallback = community.room_version or setting.default_version
+    return {
+        key: _room(community, known, roles, setting, key, kind, versions.get(key, fallback))
+        for key, kind in kinds.items()
+    }
+
+
+def _room(
+    community: Community,
+    known: Known,
+    roles: Mapping[UserId, Role],
+    setting: Setting,
+    key: RoomKeyName,
+    kind: RoomKind,
+    version: str,
+) -> DesiredRoom:
+    group = community.group(key)
+    profile, declared = _profile_of(community, known, key, group)
+    state: dict[tuple[str, str], Mapping[str, Any]] = {
+        ("m.room.power_levels", ""): power_levels(
+            kind,
+            version,
+            setting.accounts,
+            roles,
+            moderators=moderators_of(known, key, group),
+            members_may_invite=(group or community).members_may_invite,
+            moderators_only=group is not None and group.posting is Posting.MODERATORS,
+            frozen=key in known.frozen,
+        ),
+        ("m.room.history_visibility", ""): {"history_visibility": "joined" if kind is RoomKind.HIDDEN else "shared"},
+        ("m.room.guest_access", ""): {"guest_access": "forbidden"},
+        ("m.room.join_rules", ""): join_rules(kind, community.join, known.rooms.get(SPACE)),
+    }
+    if kind is not RoomKind.SPACE:
+        state["m.room.encryption", ""] = ENCRYPTION
+    state.update({(event_type, ""): content for event_type, content in profile.items()})
+    return DesiredRoom(
+        key=key,
+        kind=kind,
+        version=version,
+        state=state,
+        declared_profile=declared,
+        listed_in_space=kind not in (RoomKind.SPACE, RoomKind.CONTROL, RoomKind.HIDDEN),
+        public=kind is RoomKind.SPACE and community.listed,
+    )
+
+
+def moderators_of(known: Known, key: RoomKeyName, group: Group | None) -> frozenset[UserId]:
+    """The moderators of a group: the declared ones, or where that key is absent those that it has."""
+    if group is not None and group.moderators is not None:
+        return group.moderators
+    return known.moderators.get(key, frozenset())
+
+
+def join_rules(kind: RoomKind, join: Join, space: RoomId | None) -> Mapping[str, Any]:
+    """Who may join. Open groups and the general chat are open to the members of the space (restricted)."""
+    if kind is RoomKind.SPACE:
+        return {"join_rule": "knock" if join is Join.REQUEST else "invite"}
+    if kind is RoomKind.REQUEST:
+        return {"join_rule": "knock"}
+    if kind in (RoomKind.OPEN, RoomKind.GENERAL):
+        allow = [{"type": "m.room_membership", "room_id": space or ""}]
+        return {"join_rule": "restricted", "allow": allow}
+    return {"join_rule": "invite"}
+
+
+def child_link(room: DesiredRoom, setting: Setting) -> Mapping[str, Any]:
+    """Content of the `m.space.child` that lists a room: announcements first, then general, then groups by key."""
+    if room.kind is RoomKind.ANNOUNCEMENTS:
+        return {"via": setting.via, "suggested": True, "order": "a"}
+    if room.kind is RoomKind.GENERAL:
+        return {"via": setting.via, "suggested": True, "order": "b"}
+    return {"via": setting.via, "suggested": False, "order": f"m{room.key}"}
+
+
+def parent_link(setting: Setting) -> Mapping[str, Any]:
+    """Content of the `m.space.parent` in a child room."""
+    return {"via": setting.via, "canonical": True}
+
+
+def _profile_of(
+    community: Community, known: Known, key: RoomKeyName, group: Group | None
+) -> tuple[dict[str, Mapping[str, Any]], frozenset[str]]:
+    title = _text(known.profile.get((SPACE, "m.room.name")), "name")
+    community_name = community.name or title or str(community.id)
+    name: str | None
+    topic: str | None
+    avatar: str | None
+    if key == SPACE or group is not None:
+        owner: Community | Group = community if group is None else group
+        name, topic, avatar = owner.name, owner.description, owner.avatar
+        default_name = community_name if group is None else str(key)
+        default_topic = None
+    else:
+        name, topic, avatar = None, None, None
+        default_name, default_topic = _DEFAULTS[key][0].format(community_name), _DEFAULTS[key][1].format(community_name)
+    values = {
+        "m.room.name": ("name", name, default_name),
+        "m.room.topic": ("topic", topic, default_topic),
+        "m.room.avatar": ("url", avatar, None),
+    }
+    profile: dict[str, Mapping[str, Any]] = {}
+    for event_type, (field, declared, default) in values.items():
+        if declared is not None:
+            profile[event_type] = {field: declared}
+        elif (adopted := known.profile.get((key, event_type))) is not None:
+            profile[event_type] = adopted
+        elif default is not None:
+            profile[event_type] = {field: default}
+    return profile, frozenset(kind for kind, (_, declared, _) in values.items() if declared is not None)
+
+
+def _text(content: Mapping[str, Any] | None, field: str) -> str | None:
+    value = (content or {}).get(field)
+    return value if isinstance(value, str) else None
+
+
+_DEFAULTS = {
+    ANNOUNCEMENTS: ("{} – Announcements", "News for everybody in {}. Only admins post here."),
+    CONTROL: ("{} – Control room", "For the owners and admins of {}: reports, questions and decisions."),
+    GENERAL: ("{} – General", "A chat for everybody in {}."),
+}
+
+
+def power_levels(
+    kind: RoomKind,
+    version: str,
+    accounts: Accounts,
+    roles: Mapping[UserId, Role],
+    *,
+    moderators: frozenset[UserId] = frozenset(),
+    members_may_invite: bool = False,
+    moderators_only: bool = False,
+    frozen: bool = False,
+) -> dict[str, Any]:
+    """The whole `m.room.power_levels` content of a room of this kind (client-server API, m.room.power_levels).
+
+    In versions before 12 the steward is listed at LOCKED, which it must have from creation on; from version 12 on a
+    creator may not be listed, and outranks everybody.
+    """
+    users: dict[str, int] = {str(user): role.level for user, role in roles.items() if role >= Role.ADMIN}
+    if kind.is_group:
+        for user in moderators:
+            users.setdefault(user, Role.MODERATOR.level)
+    if kind.has_announcer:
+        users[accounts.announcer] = Role.ADMIN.level
+    if not creators_outrank(version):
+        users[accounts.steward] = LOCKED
+    content = _THRESHOLDS[kind](members_may_invite, moderators_only)
+    if frozen and kind is RoomKind.SPACE:
+        content["events"]["m.room.power_levels"] = LOCKED
+    elif frozen:
+        content["events_default"] = LOCKED
+    return {"users": dict(sorted(users.items())), **content}
+
+
+def _thresholds(
+    *,
+    events_default: int,
+    profile: int,
+    pinned: int,
+    extra: Mapping[str, int],
+    redact: int,
+    invite: int,
+    kick: int,
+    room_notification: int,
+    power_levels: int = LOCKED,
+) -> dict[str, Any]:
+    events = dict.fromkeys(_LOCKED_STATE, LOCKED)
+    events.update(dict.fromkeys(_PROFILE, profile))
+    events.update({"m.room.pinned_events": pinned, "m.room.power_levels": power_levels, **extra})
+    return {
+        "users_default": 0,
+        "events_default": events_default,
+        "state_default": LOCKED,
+        "events": dict(sorted(events.items())),
+        "redact": redact,
+        "invite": invite,
+        "kick": kick,
+        "ban": kick,
+        "historical": 100,
+        "notifications": {"room": room_notification},
+    }
+
+
+def _space(members_may_invite: bool, _moderators_only: bool) -> dict[str, Any]:
+    return _thresholds(
+        events_default=LOCKED,
+        profile=100,
+        pinned=100,
+        extra={"m.space.child": 100, "m.room.redaction": LOCKED},
+        redact=LOCKED,
+        invite=0 if members_may_invite else 100,
+        kick=100,
+        room_notification=100,
+        power_levels=Role.OWNER.level,
+    )
+
+
+def _announcements(_members_may_invite: bool, _moderators_only: bool) -> dict[str, Any]:
+    return _thresholds(
+        events_default=100,
+        profile=100,
+        pinned=100,
+        extra={"m.reaction": 0, "m.room.redaction": 0, **dict.fromkeys(_CALLS_AND_PLACES, 100)},
+        redact=100,
+        invite=100,
+        kick=100,
+        room_notification=100,
+    )
+
+
+def _control(_members_may_invite: bool, _moderators_only: bool) -> dict[str, Any]:
+    return _thresholds(
+        events_default=0,
+        profile=LOCKED,
+        pinned=100,
+        extra={"m.reaction": 0, "m.room.redaction": 0, **dict.fromkeys(_CALLS_AND_PLACES, 0)},
+        redact=100,
+        invite=LOCKED,
+        kick=100,
+        room_notification=0,
+    )
+
+
+def _group(members_may_invite: bool, moderators_only: bool) -> dict[str, Any]:
+    return _thresholds(
+        events_default=50 if moderators_only else 0,
+        profile=50,
+        pinned=50,
+        extra={"m.reaction": 0, "m.room.redaction": 0, **dict.fromkeys(_CALLS_AND_PLACES, 0)},
+        redact=50,
+        invite=0 if members_may_invite else 50,
+        kick=50,
+        room_notification=50,
+    )
+
+
+def _closed_group(_members_may_invite: bool, moderators_only: bool) -> dict[str, Any]:
+    return _group(False, moderators_only)
+
+
+_THRESHOLDS = {
+    RoomKind.SPACE: _space,
+    RoomKind.ANNOUNCEMENTS: _announcements,
+    RoomKind.CONTROL: _control,
+    RoomKind.GENERAL: _group,
+    RoomKind.OPEN: _group,
+    RoomKind.REQUEST: _closed_group,
+    RoomKind.HIDDEN: _closed_group,
+}

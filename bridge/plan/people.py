@@ -1,0 +1,259 @@
+"""Who belongs, in what role, and what follows for every room's memberships (the table of the room policy)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from bridge.core.community import ANNOUNCEMENTS, CONTROL, GENERAL, SPACE, Community, Role
+from bridge.core.ids import RoomKeyName, UserId
+from bridge.plan.actions import Action, Ban, BringAnnouncer, Cause, Invite, Kick, Unban
+from bridge.plan.desired import DesiredRoom
+from bridge.plan.state import Accounts, Known, Membership, RoomState
+
+Rooms = Mapping[RoomKeyName, RoomState]
+ABSENT = Membership("")
+
+
+class Standing(Enum):
+    """Where somebody stands towards a community."""
+
+    MEMBER = "joined or invited to the space"
+    NEWCOMER = "named, and never invited: will be"
+    OUTSIDER = "in one of the rooms without ever having been invited to the space"
+    STRANGER = "nowhere in the community"
+    LEFT = "left, declined or was removed by people"
+    BANNED = "banned from the space"
+    REMOVED = "removed by the declaration"
+
+
+OUT = frozenset({Standing.LEFT, Standing.BANNED, Standing.REMOVED})
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """Everybody whom the declaration, the memory or a room knows of, with their standing."""
+
+    standing: Mapping[UserId, Standing]
+    notes: tuple[str, ...]
+
+    def is_out(self, user: UserId) -> bool:
+        return self.standing.get(user) in OUT
+
+
+def places(community: Community) -> dict[UserId, frozenset[str]]:
+    """Whom the declaration names, and where: `owners`, `admins`, `members`, `<group>/members`, `<group>/moderators`."""
+    found: dict[UserId, set[str]] = {}
+    for place, users in _declared_places(community).items():
+        for user in users or ():
+            found.setdefault(user, set()).add(place)
+    return {user: frozenset(where) for user, where in found.items()}
+
+
+def _declared_places(community: Community) -> dict[str, frozenset[UserId] | None]:
+    lists: dict[str, frozenset[UserId] | None] = {
+        "owners": community.owners,
+        "admins": community.admins,
+        "members": community.members,
+    }
+    for group in community.groups:
+        lists[f"{group.key}/members"] = group.members
+        lists[f"{group.key}/moderators"] = group.moderators
+    return lists
+
+
+def named_no_longer(community: Community, known: Known) -> dict[UserId, frozenset[str]]:
+    """Whom the declaration named and names no longer, at the places whose keys still stand there.
+
+    A key that was taken out altogether belongs to the people from then on: nobody is removed for it.
+    """
+    lists = _declared_places(community)
+    gone: dict[UserId, frozenset[str]] = {}
+    for user, before in known.named.items():
+        dropped = frozenset(place for place in before if (now := lists.get(place)) is not None and user not in now)
+        if dropped:
+            gone[user] = dropped
+    return gone
+
+
+def take_census(community: Community, known: Known, rooms: Rooms, accounts: Accounts) -> Census:
+    """Find everybody's standing from the space's memberships, the declaration and what is remembered."""
+    space = rooms.get(SPACE)
+    members = {} if space is None else space.members
+    dropped = named_no_longer(community, known)
+    everybody: set[UserId] = set(community.named) | set(community.removed) | set(dropped) | set(members)
+    inside: set[UserId] = set()
+    for room in rooms.values():
+        inside |= {user for user, here in room.members.items() if here.present}
+        everybody |= {user for user, here in room.members.items() if here.present or here.state == "knock"}
+    standing: dict[UserId, Standing] = {}
+    notes: list[str] = []
+    for user in sorted(everybody - accounts.both):
+        standing[user] = _standing(community, known, user, members.get(user, ABSENT), dropped, inside)
+        if standing[user] in (Standing.LEFT, Standing.BANNED) and user in community.named:
+            notes.append(_contradiction(user, members[user]))
+    return Census(standing, tuple(notes))
+
+
+def _standing(
+    community: Community,
+    known: Known,
+    user: UserId,
+    in_space: Membership,
+    dropped: Mapping[UserId, frozenset[str]],
+    inside: set[UserId],
+) -> Standing:
+    named = user in community.named
+    if user in community.removed:
+        return Standing.REMOVED
+    if not named and dropped.get(user):
+        return Standing.REMOVED
+    if in_space.state == "ban":
+        return Standing.BANNED
+    if in_space.present:
+        return Standing.MEMBER
+    if named and (SPACE, user) not in known.invited:
+        return Standing.NEWCOMER
+    if in_space.state == "leave":
+        return Standing.LEFT
+    return Standing.OUTSIDER if in_space.state == "" and user in inside else Standing.STRANGER
+
+
+def _contradiction(user: UserId, in_space: Membership) -> str:
+    if in_space.state == "ban":
+        return f"{user} is named in the configuration, but {in_space.sender} banned them from the space: they stay out"
+    if in_space.sender == user:
+        return f"{user} is named in the configuration, but left or declined: they are not invited again by themselves"
+    return f"{user} is named in the configuration, but {in_space.sender} removed them from the space: they stay out"
+
+
+def roles_in_force(community: Community, known: Known, census: Census) -> dict[UserId, Role]:
+    """Owners and admins: the declared ones, or where a key is absent those whom the people made so.
+
+    Whoever is out of the community has no role; but a community never loses its last owner that way.
+    """
+    owners = community.owners
+    if owners is None:
+        owners = frozenset(user for user, role in known.roles.items() if role is Role.OWNER)
+    admins = community.admins
+    if admins is None:
+        admins = frozenset(user for user, role in known.roles.items() if role is Role.ADMIN)
+    present_owners = frozenset(user for user in owners if not census.is_out(user))
+    kept = present_owners or frozenset(user for user in owners if census.standing.get(user) is not Standing.REMOVED)
+    roles = {user: Role.ADMIN for user in admins if not census.is_out(user)}
+    roles.update(dict.fromkeys(kept, Role.OWNER))
+    return dict(sorted(roles.items()))
+
+
+def membership_actions(
+    community: Community,
+    known: Known,
+    desired: Mapping[RoomKeyName, DesiredRoom],
+    rooms: Rooms,
+    roles: Mapping[UserId, Role],
+    census: Census,
+    accounts: Accounts,
+) -> tuple[list[Action], list[str]]:
+    """What must change in the memberships of all rooms, and what people should be told."""
+    actions: list[Action] = []
+    notes: list[str] = []
+    dropped = named_no_longer(community, known)
+    for key in [*desired, *sorted(set(known.rooms) - set(desired))]:
+        room = rooms.get(key)
+        if room is None and key not in desired:
+            continue
+        members = {} if room is None else room.members
+        if key in (ANNOUNCEMENTS, CONTROL):
+            actions += _announcer(key, known, members, accounts)
+        for user, standing in census.standing.items():
+            here = members.get(user, ABSENT)
+            out = _removal(key, user, standing, here, roles, dropped)
+            if out is not None:
+                actions.append(out)
+            elif standing is Standing.MEMBER and here.state == "ban" and here.sender in accounts.both:
+                actions.append(Unban(key, user))
+            elif key in desired and _wanted(community, key, user, standing, here, roles, rooms):
+                invite, note = _invitation(key, user, here, known, accounts)
+                actions += [invite] if invite else []
+                notes += [note] if note else []
+    return actions, notes
+
+
+def _announcer(
+    key: RoomKeyName, known: Known, members: Mapping[UserId, Membership], accounts: Accounts
+) -> Iterator[Action]:
+    here = members.get(accounts.announcer, ABSENT)
+    if here.state != "join":
+        cause = Cause.DRIFT if here.state in ("leave", "ban") else Cause.DECLARED
+        yield BringAnnouncer(key, banned=here.state == "ban", invited=here.state == "invite", cause=cause)
+
+
+def _removal(
+    key: RoomKeyName,
+    user: UserId,
+    standing: Standing,
+    here: Membership,
+    roles: Mapping[UserId, Role],
+    dropped: Mapping[UserId, frozenset[str]],
+) -> Action | None:
+    if here.state not in ("join", "invite", "knock"):
+        return None
+    if standing is Standing.BANNED:
+        return Ban(key, user, "banned from the community")
+    if standing is Standing.REMOVED:
+        return Kick(key, user, "no longer a member of the community", Cause.DECLARED)
+    if standing is Standing.LEFT:
+        return Kick(key, user, "no longer a member of the community", Cause.CASCADE)
+    if here.state == "knock":
+        if standing in (Standing.MEMBER, Standing.NEWCOMER) or key == SPACE:
+            return None
+        return Kick(key, user, "only members of the community can ask to join this group", Cause.CASCADE)
+    if key == CONTROL and roles.get(user, Role.MEMBER) < Role.ADMIN:
+        return Kick(key, user, "the control room is for owners and admins", Cause.CASCADE)
+    if f"{key}/members" in dropped.get(user, ()):
+        return Kick(key, user, "no longer a member of this group", Cause.DECLARED)
+    return None
+
+
+def _wanted(
+    community: Community,
+    key: RoomKeyName,
+    user: UserId,
+    standing: Standing,
+    here: Membership,
+    roles: Mapping[UserId, Role],
+    rooms: Rooms,
+) -> bool:
+    if standing in OUT or standing is Standing.STRANGER or here.present:
+        return False
+    if key == SPACE:
+        return True
+    if standing is Standing.OUTSIDER:
+        return False
+    if key == CONTROL:
+        return roles.get(user, Role.MEMBER) >= Role.ADMIN
+    named = user in community.named
+    if key == ANNOUNCEMENTS:
+        space = rooms.get(SPACE)
+        return named or (space is not None and space.members.get(user, ABSENT).state == "join")
+    if key == GENERAL:
+        return named
+    group = community.group(key)
+    return group is not None and user in group.named
+
+
+def _invitation(
+    key: RoomKeyName, user: UserId, here: Membership, known: Known, accounts: Accounts
+) -> tuple[Invite | None, str | None]:
+    by_announcer = key == ANNOUNCEMENTS
+    if here.state == "ban":
+        return None, f"{user} is banned from {key} by {here.sender}, but belongs there: unban them, or leave it so"
+    if here.state == "knock" or (key, user) not in known.invited:
+        return Invite(key, user, by_announcer), None
+    kicked = here.state == "leave" and here.sender != user and here.sender not in accounts.both
+    if key == ANNOUNCEMENTS and kicked:
+        return Invite(key, user, by_announcer), None
+    if here.state == "leave" and here.sender == user:
+        return None, f"{user} left or declined {key}: an admin may invite them again"
+    return None, None
