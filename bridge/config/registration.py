@@ -1,0 +1,46 @@
+"""What the homeserver has to know of the service (application service API, "Registration")."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from bridge.config.sections import Config
+
+RESERVED_PREFIX = "_communities_"
+"""What our further users and the aliases of rooms in the making begin with."""
+
+_REGEX_SIGNS = re.compile(r"[.+\[\]]")
+
+
+def registration_of(config: Config) -> dict[str, Any]:
+    """The registration as the homeserver reads it. It holds both tokens in the clear.
+
+    The namespaces are as narrow as can be: a wider one would bring other people's private rooms to the service.
+    """
+    domain = _literally(config.homeserver.domain)
+    users = [
+        f"@{_literally(config.accounts.steward.localpart)}:{domain}",
+        f"@{_literally(config.accounts.announcer.localpart)}:{domain}",
+        f"@{RESERVED_PREFIX}.*:{domain}",
+    ]
+    return {
+        "id": config.registration.id,
+        "url": config.listen.url,
+        "as_token": config.registration.as_token.reveal(),
+        "hs_token": config.registration.hs_token.reveal(),
+        "sender_localpart": config.accounts.steward.localpart,
+        "rate_limited": False,
+        "namespaces": {
+            "users": [{"exclusive": True, "regex": regex} for regex in users],
+            "aliases": [{"exclusive": True, "regex": f"#{RESERVED_PREFIX}.*:{domain}"}],
+            "rooms": [],
+        },
+        "receive_ephemeral": True,
+        "io.element.msc4190": True,
+    }
+
+
+def _literally(text: str) -> str:
+    """A localpart or server name as a regular expression that matches nothing else."""
+    return _REGEX_SIGNS.sub(lambda sign: "\\" + sign.group(), text)

@@ -1,0 +1,180 @@
+"""The one table of keys: what may stand in the file, and how each value is read.
+
+Which keys must be given, and the defaults of the others, are those of the classes that the sections make.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ruamel.yaml.nodes import Node
+
+from bridge.config import readers, sections
+from bridge.core.community import Community, Group, Join, Posting, RoomKind
+
+ID = "<id>"
+"""Stands for a stable id in the path of a key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One value."""
+
+    read: Callable[[Node], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SecretKey:
+    """One secret `x`, given as `x`, in the file that `x_file` names, or in the variable that `x_env` names."""
+
+    read: Callable[[str], str] = readers.secret_text
+
+
+@dataclass(frozen=True, slots=True)
+class Users:
+    """A list of user ids."""
+
+    refuse_empty: str = ""
+    """Why an empty list is refused; empty where it is fine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A section with known keys, made into a `make`."""
+
+    make: type[Any]
+    keys: Mapping[str, Entry]
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """The values of the keys that may be left out."""
+        found: dict[str, Any] = {}
+        for entry in dataclasses.fields(self.make):
+            if entry.default is not dataclasses.MISSING:
+                found[entry.name] = entry.default
+            elif entry.default_factory is not dataclasses.MISSING:
+                found[entry.name] = entry.default_factory()
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A section whose keys are stable ids chosen by the operator, each with a section of its own."""
+
+    section: Section
+    id_field: str
+    """The field of the section's class that takes the id."""
+    reserved: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Ids that may not be chosen, and why."""
+
+
+Entry = Key | SecretKey | Users | Section | Named
+
+_RESERVED_GROUPS = dict.fromkeys(
+    ("announcements", "general", "control", "space"), "is a reserved name: every community has a room of that name"
+)
+_ROOM_VERSION = Key(readers.choice({"11": "11", "12": "12"}))
+_TRUST = Key(
+    readers.choice(
+        {trust.value: trust for trust in sections.Trust},
+        hint=": in this version every device of a member receives the keys of announcements",
+    )
+)
+
+
+def _account(make: type[sections.Account]) -> Section:
+    keys = {"localpart": Key(readers.localpart), "displayname": Key(readers.name), "avatar": Key(readers.mxc)}
+    return Section(make, keys)
+
+
+GROUP = Section(
+    Group,
+    {
+        "name": Key(readers.name),
+        "description": Key(readers.description),
+        "avatar": Key(readers.mxc),
+        "kind": Key(readers.choice({kind: RoomKind(kind) for kind in ("open", "request", "hidden")})),
+        "posting": Key(readers.choice({posting.value: posting for posting in Posting})),
+        "members_may_invite": Key(readers.boolean),
+        "moderators": Users(),
+        "members": Users(),
+    },
+)
+
+COMMUNITY = Section(
+    Community,
+    {
+        "name": Key(readers.name),
+        "description": Key(readers.description),
+        "avatar": Key(readers.mxc),
+        "owners": Users(refuse_empty="a community needs an owner; leave the key out if the people choose them"),
+        "admins": Users(),
+        "members": Users(),
+        "removed": Users(),
+        "join": Key(readers.choice({join.value: join for join in Join})),
+        "members_may_invite": Key(readers.boolean),
+        "listed": Key(readers.boolean),
+        "general": Key(readers.boolean),
+        "room_version": _ROOM_VERSION,
+        "groups": Named(GROUP, "key", _RESERVED_GROUPS),
+    },
+)
+
+SCHEMA = Section(
+    sections.Config,
+    {
+        "homeserver": Section(sections.Homeserver, {"url": Key(readers.http_url), "domain": Key(readers.server_name)}),
+        "listen": Section(
+            sections.Listen,
+            {"host": Key(readers.host), "port": Key(readers.whole(1, 65535)), "url": Key(readers.http_url)},
+        ),
+        "registration": Section(
+            sections.Registration,
+            {"id": Key(readers.registration_id), "as_token": SecretKey(), "hs_token": SecretKey()},
+        ),
+        "accounts": Section(
+            sections.Accounts,
+            {"steward": _account(sections.Steward), "announcer": _account(sections.Announcer)},
+        ),
+        "database": Section(sections.Database, {"url": SecretKey(readers.database_url)}),
+        "encryption": Section(
+            sections.Encryption, {"identity_secret": SecretKey(), "pickle_key": SecretKey(), "trust": _TRUST}
+        ),
+        "control": Section(sections.Control, {"secret": SecretKey()}),
+        "reconcile": Section(
+            sections.Reconcile,
+            {
+                "every_minutes": Key(readers.whole(1, 1440)),
+                "parallel_rooms": Key(readers.whole(1, 64)),
+                "max_removed_share": Key(readers.share),
+                "max_removed_at_least": Key(readers.whole(0, 1_000_000)),
+                "freeze_after_changes": Key(readers.whole(1, 1000)),
+                "freeze_within_seconds": Key(readers.whole(1, 86400)),
+            },
+        ),
+        "limits": Section(sections.Limits, {"groups_per_community": Key(readers.whole(0, 10_000))}),
+        "logging": Section(
+            sections.Logging,
+            {
+                "level": Key(readers.choice({level: level for level in ("debug", "info", "warning", "error")})),
+                "json": Key(readers.boolean),
+            },
+        ),
+        "room_version": _ROOM_VERSION,
+        "communities": Named(COMMUNITY, "id"),
+    },
+)
+
+
+def keys(entry: Entry = SCHEMA, path: str = "") -> Iterator[tuple[str, Key | SecretKey | Users]]:
+    """Every key that takes a value, with its path; stable ids are shown as `<id>`."""
+    if isinstance(entry, Section):
+        for name, inner in entry.keys.items():
+            yield from keys(inner, f"{path}.{name}" if path else name)
+    elif isinstance(entry, Named):
+        yield from keys(entry.section, f"{path}.{ID}")
+    else:
+        yield path, entry
