@@ -7,7 +7,6 @@ alone; every request that a person makes goes out in plain sight, so that a refu
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 from abc import ABC, abstractmethod
@@ -15,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote as _quote
 from uuid import uuid4
 
@@ -232,16 +231,15 @@ class RoomActions(ABC):
         return await self.create_room(preset="private_chat", is_direct=True, invite=[user_id], encrypted=encrypted)
 
 
-class Person(RoomActions):
-    """A logged-in client that syncs in the background until :meth:`close`.
+class Client(RoomActions):
+    """A logged-in client that syncs in the background until :meth:`close`, and remembers what it has seen.
 
-    It trusts every device that it meets, shares keys with whoever is in the room when it sends, and rotates its session
-    whenever the devices in the room have changed. Every wait ends with what was asked for or with a ``TimeoutError``
-    that says what has been seen instead.
+    Every wait ends with what was asked for or with a ``TimeoutError`` that says what has been seen instead. A subclass
+    brings the keys: it feeds :meth:`_note_sync`, and tells what it could decrypt.
     """
 
-    def __init__(self, homeserver_url: str, account: Account, store_path: Path | None = None) -> None:
-        """Prepare the client; use :meth:`login`, which also takes it on line."""
+    def __init__(self, homeserver_url: str, account: Account) -> None:
+        """Prepare what every client has; it is not on line yet."""
         self.account: Final = account
         self.user_id = account.user_id
         self.device_id: Final = account.device_id
@@ -252,118 +250,58 @@ class Person(RoomActions):
         self.invites: Final[dict[str, str]] = {}
         """Invites that are open: room id to inviter."""
         self.faults: Final[list[Exception]] = []
-        """What nio could not digest. The client goes on."""
+        """What the client's library could not digest. The client goes on."""
 
-        self._url = homeserver_url.rstrip("/")
-        self._http = aiohttp.ClientSession(
+        self._url: Final = homeserver_url.rstrip("/")
+        self._http: Final = aiohttp.ClientSession(
             headers={"Authorization": f"Bearer {account.access_token}"}, timeout=aiohttp.ClientTimeout(total=90)
         )
-        if store_path is not None:
-            store_path.mkdir(parents=True, exist_ok=True)
-        self._client = nio.AsyncClient(
-            self._url,
-            account.user_id,
-            account.device_id,
-            store_path=str(store_path or ""),
-            config=nio.AsyncClientConfig(
-                encryption_enabled=True,
-                store=SqliteStore if store_path is not None else SqliteMemoryStore,
-                max_timeouts=2,
-                max_limit_exceeded=2,
-            ),
-        )
-        self._client.restore_login(account.user_id, account.device_id, account.access_token)
-        self._opened: list[Mapping[str, Any] | None] = []
-        self._hook()
-
-        self._since: str | None = None
         self._joined: set[str] = set()
         self._accepting = False
         self._tried: set[str] = set()
         self._state: dict[str, dict[tuple[str, str], dict[str, Any]]] = defaultdict(dict)
         self._timeline: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
         self._messages: dict[str, list[ReceivedMessage]] = defaultdict(list)
-        self._pending: dict[str, tuple[dict[str, Any], Undecryptable]] = {}
-        self._keys = asyncio.Lock()
+        self._unreadable: dict[str, Undecryptable] = {}
         self._changed = asyncio.Condition()
         self._loop: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    # Life
-
-    @classmethod
-    async def login(
-        cls, homeserver_url: str, account: Account, store_path: Path | None = None, *, new_device: bool = False
-    ) -> Person:
-        """Take an account on line: keys uploaded, first sync done, further ones running.
-
-        ``store_path`` is a folder in which the client's keys outlive it; without it they are kept in memory.
-        ``new_device`` logs in anew with the account's password instead of using the device of its registration.
-        """
-        if new_device:
-            account = await _new_device(homeserver_url, account)
-        person = cls(homeserver_url, account, store_path)
-        try:
-            await person._maintain_keys()
-            await person._sync_once(0)
-            await person._maintain_keys()
-        except BaseException:
-            await person.close()
-            raise
-        person._loop = asyncio.create_task(person._sync_forever(), name=f"sync of {account.user_id}")
-        return person
-
     async def close(self) -> None:
         """Go off line. The device stays, and its keys where they have a folder."""
-        await self.pause()
         for task in tuple(self._tasks):
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-        await self._client.close()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._http.close()
-        if self._client.store is not None:
-            self._client.store.database.close()
 
-    async def __aenter__(self) -> Person:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-    async def pause(self) -> None:
-        """Stop syncing, as a phone in a tunnel does; :meth:`resume` goes on where it stopped."""
-        if self._loop is not None:
-            self._loop.cancel()
-            # What the loop died of, if it died before, was told to whoever waited.
-            await asyncio.gather(self._loop, return_exceptions=True)
-            self._loop = None
-
-    def resume(self) -> None:
-        """Sync again after :meth:`pause`."""
-        if self._loop is None:
-            self._loop = asyncio.create_task(self._sync_forever(), name=f"sync of {self.user_id}")
 
     # Doing
 
     async def call(self, method: str, path: str, body: Any = None, query: Mapping[str, str] | None = None) -> Any:
         """See :meth:`RoomActions.call`."""
         address = self._url + (path if path.startswith("/_") else f"/_matrix/client/v3{path}")
-        async with self._http.request(method, _encoded(address), json=body, params=query) as response:
+        # The parts are quoted already; yarl would turn %2F back into a slash.
+        async with self._http.request(method, URL(address, encoded=True), json=body, params=query) as response:
             return await _answer(response)
 
     async def join(self, room_id: str, via: Iterable[str] = ()) -> None:
         """Join a room, and return when the client has it from its sync."""
+        await self._join(room_id, list(via))
+        await self._until(lambda: room_id in self._joined, f"the sync of {room_id} after joining it", DEADLINE)
+
+    async def _join(self, room_id: str, via: list[str]) -> None:
         servers = "&".join(f"via={quote(server)}" for server in via)
         await self.call("POST", f"/join/{quote(room_id)}?{servers}", {})
-        await self._until(lambda: room_id in self._joined, f"the sync of {room_id} after joining it", DEADLINE)
 
     def accept_invites(self) -> None:
         """From now on accept every invite, those that are open included, without waiting for it."""
         self._accepting = True
-        task = asyncio.create_task(self._accept_open_invites(), name=f"invites of {self.user_id}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._accept_open_invites()
 
     async def send(self, room_id: str, text: str, *, html: str | None = None, **content: Any) -> str:
         """Send a text, encrypted where the room is, and return the event's id. :class:`Refused` where it may not."""
@@ -372,37 +310,17 @@ class Person(RoomActions):
             body |= {"format": "org.matrix.custom.html", "formatted_body": html}
         return await self.send_event(room_id, "m.room.message", body)
 
+    @abstractmethod
     async def send_event(self, room_id: str, event_type: str, content: Mapping[str, Any]) -> str:
         """Send any room event, encrypted where the room is, and return its id."""
-        if await self.is_encrypted(room_id):
-            async with self._keys:
-                event_type, content = await self._encrypt(room_id, event_type, dict(content))
-        return await self.send_raw(room_id, event_type, content)
 
-    async def is_encrypted(self, room_id: str) -> bool:
-        """Whether this client encrypts in the room: once encrypted, always (it does not trust a later change)."""
-        room = self._client.rooms.get(room_id)
-        if (room is not None and room.encrypted) or room_id in self._client.encrypted_rooms:
-            return True
-        content = await self.state(room_id, "m.room.encryption")
-        return content is not None and content.get("algorithm") == _MEGOLM
-
+    @abstractmethod
     async def read_history(self, room_id: str, limit: int = 100) -> list[ReceivedMessage]:
         """Fetch what was said before, as scrolling up does, and return what of it can be read, oldest first."""
-        query = {"dir": "b", "limit": str(limit)}
-        page = await self.call("GET", f"/rooms/{quote(room_id)}/messages", query=query)
-        events = list(reversed(page["chunk"]))
-        for event in events:
-            self._note_event(room_id, event)
-        await self._announce_change()
-        ids = [event["event_id"] for event in events]
-        known = {message.event_id: message for message in self._messages[room_id]}
-        return [known[event_id] for event_id in ids if event_id in known]
 
-    def try_decrypt(self, room_id: str, event: Mapping[str, Any]) -> ReceivedMessage | None:
+    @abstractmethod
+    async def try_decrypt(self, room_id: str, event: Mapping[str, Any]) -> ReceivedMessage | None:
         """Decrypt an event that somebody else handed over; None where this client holds no key for it."""
-        outcome = self._decrypt(room_id, dict(event))
-        return outcome if isinstance(outcome, ReceivedMessage) else None
 
     # Seeing
 
@@ -417,7 +335,7 @@ class Person(RoomActions):
 
     def undecryptable(self, room_id: str) -> list[Undecryptable]:
         """Encrypted events of a room that this client has received and cannot read."""
-        return [failure for _, failure in self._pending.values() if failure.room_id == room_id]
+        return [failure for failure in self._unreadable.values() if failure.room_id == room_id]
 
     def timeline(self, room_id: str) -> list[dict[str, Any]]:
         """The raw events of a room, as received."""
@@ -448,12 +366,9 @@ class Person(RoomActions):
 
     async def wait_undecryptable(self, room_id: str, event_id: str, deadline: float = DEADLINE) -> Undecryptable:
         """Wait until an event has come that this client cannot read."""
-
-        def found() -> Undecryptable | None:
-            pending = self._pending.get(event_id)
-            return pending[1] if pending is not None else None
-
-        return await self._until(found, f"{event_id} in {room_id} to come and be unreadable", deadline, room_id)
+        return await self._until(
+            lambda: self._unreadable.get(event_id), f"{event_id} in {room_id} to be unreadable", deadline, room_id
+        )
 
     async def wait_event(
         self, room_id: str, matches: Callable[[dict[str, Any]], bool], deadline: float = DEADLINE
@@ -474,13 +389,21 @@ class Person(RoomActions):
         matches: Callable[[dict[str, Any]], bool],
         deadline: float = DEADLINE,
     ) -> dict[str, Any]:
-        """Wait until a piece of state, as synced, has a content for which ``matches`` says True."""
+        """Wait until a piece of state, as synced, has a content for which ``matches`` says True; return the event."""
 
         def found() -> dict[str, Any] | None:
             event = self._state[room_id].get((event_type, key))
-            return event["content"] if event is not None and matches(event["content"]) else None
+            return event if event is not None and matches(event["content"]) else None
 
         return await self._until(found, f"{event_type}/{key} in {room_id}", deadline, room_id)
+
+    async def wait_membership(
+        self, room_id: str, user_id: str, membership: str, deadline: float = DEADLINE
+    ) -> dict[str, Any]:
+        """Wait until somebody's membership, as synced, is the given one; return the event."""
+        return await self.wait_state(
+            room_id, "m.room.member", user_id, lambda content: content.get("membership") == membership, deadline
+        )
 
     async def wait_invite(self, room_id: str, deadline: float = DEADLINE) -> str:
         """Wait to be invited, and return by whom."""
@@ -499,21 +422,13 @@ class Person(RoomActions):
             lambda: room_id not in self._joined and room_id not in self.invites, f"being out of {room_id}", deadline
         )
 
-    async def wait_membership(
-        self, room_id: str, user_id: str, membership: str, deadline: float = DEADLINE
-    ) -> dict[str, Any]:
-        """Wait until somebody's membership, as synced, is the given one."""
-        return await self.wait_state(
-            room_id, "m.room.member", user_id, lambda content: content.get("membership") == membership, deadline
-        )
-
     async def wait_to_device(self, matches: Callable[[ToDevice], bool], deadline: float = DEADLINE) -> ToDevice:
         """The first to-device event for which ``matches`` says True."""
         return await self._until(
             lambda: next((event for event in self.to_device if matches(event)), None), "a to-device event", deadline
         )
 
-    # Within: waiting
+    # Within
 
     async def _until(self, found: Callable[[], T | None], what: str, deadline: float, room_id: str | None = None) -> T:
         async with self._changed:
@@ -537,6 +452,184 @@ class Person(RoomActions):
     async def _announce_change(self) -> None:
         async with self._changed:
             self._changed.notify_all()
+
+    def _note_sync(self, raw: Mapping[str, Any]) -> None:
+        """Take in the rooms of a sync answer (client-server API, ``GET /sync``)."""
+        rooms = raw.get("rooms", {})
+        for room_id, info in rooms.get("join", {}).items():
+            self._joined.add(room_id)
+            self._forget_invite(room_id)
+            self._note_room(room_id, info)
+        for room_id, info in rooms.get("leave", {}).items():
+            self._joined.discard(room_id)
+            self._forget_invite(room_id)
+            self._note_room(room_id, info)
+        for room_id, info in rooms.get("invite", {}).items():
+            self.invites[room_id] = self._inviter(info)
+        self._accept_open_invites()
+
+    def _note_room(self, room_id: str, info: Mapping[str, Any]) -> None:
+        for event in info.get("state", {}).get("events", []):
+            self._state[room_id][event["type"], event["state_key"]] = event
+        for event in info.get("timeline", {}).get("events", []):
+            if "state_key" in event:
+                self._state[room_id][event["type"], event["state_key"]] = event
+            self._note_event(room_id, event)
+
+    def _note_event(self, room_id: str, event: dict[str, Any]) -> None:
+        if event["event_id"] in self._timeline[room_id]:
+            return
+        self._timeline[room_id][event["event_id"]] = event
+        if "state_key" in event or not event["content"]:
+            return
+        if event["type"] == "m.room.encrypted":
+            self._note_encrypted(room_id, event)
+        elif event["type"] == "m.room.message":
+            self._messages[room_id].append(message_of(room_id, event))
+
+    def _note_encrypted(self, room_id: str, event: dict[str, Any]) -> None:
+        """An encrypted event has come, for the first time."""
+
+    def _note_outcome(self, outcome: ReceivedMessage | Undecryptable) -> None:
+        if isinstance(outcome, Undecryptable):
+            self._unreadable[outcome.event_id] = outcome
+            return
+        self._unreadable.pop(outcome.event_id, None)
+        if all(message.event_id != outcome.event_id for message in self._messages[outcome.room_id]):
+            self._messages[outcome.room_id].append(outcome)
+
+    def _inviter(self, info: Mapping[str, Any]) -> str:
+        for event in info.get("invite_state", {}).get("events", []):
+            if event.get("type") == "m.room.member" and event.get("state_key") == self.user_id:
+                return str(event.get("sender"))
+        return "?"
+
+    def _forget_invite(self, room_id: str) -> None:
+        self.invites.pop(room_id, None)
+        self._tried.discard(room_id)
+
+    def _accept_open_invites(self) -> None:
+        for room_id in self.invites if self._accepting else ():
+            if room_id not in self._tried:
+                self._tried.add(room_id)
+                task = asyncio.create_task(self._accept(room_id), name=f"{self.user_id} joins {room_id}")
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+    async def _accept(self, room_id: str) -> None:
+        try:
+            await self._join(room_id, [])
+        except Refused as refusal:
+            log.info("%s could not accept the invite to %s: %s", self.user_id, room_id, refusal)
+
+
+class Person(Client):
+    """A client on matrix-nio.
+
+    It trusts every device that it meets, shares keys with whoever is in the room when it sends, and rotates its session
+    whenever the devices in the room have changed.
+    """
+
+    def __init__(self, homeserver_url: str, account: Account, store_path: Path | None = None) -> None:
+        """Prepare the client; use :meth:`login`, which also takes it on line."""
+        super().__init__(homeserver_url, account)
+        if store_path is not None:
+            store_path.mkdir(parents=True, exist_ok=True)
+        self._nio = nio.AsyncClient(
+            self._url,
+            account.user_id,
+            account.device_id,
+            store_path=str(store_path or ""),
+            config=nio.AsyncClientConfig(
+                encryption_enabled=True,
+                store=SqliteStore if store_path is not None else SqliteMemoryStore,
+                max_timeouts=2,
+                max_limit_exceeded=2,
+            ),
+        )
+        self._nio.restore_login(account.user_id, account.device_id, account.access_token)
+        self._opened: list[Mapping[str, Any] | None] = []
+        self._hook()
+        self._since: str | None = None
+        self._pending: dict[str, tuple[str, dict[str, Any]]] = {}
+        self._keys = asyncio.Lock()
+
+    # Life
+
+    @classmethod
+    async def login(
+        cls, homeserver_url: str, account: Account, store_path: Path | None = None, *, new_device: bool = False
+    ) -> Person:
+        """Take an account on line: keys uploaded, first sync done, further ones running.
+
+        ``store_path`` is a folder in which the client's keys outlive it; without it they are kept in memory.
+        ``new_device`` logs in anew with the account's password instead of using the device of its registration.
+        """
+        if new_device:
+            account = await log_in(homeserver_url, account)
+        person = cls(homeserver_url, account, store_path)
+        try:
+            await person._maintain_keys()
+            await person._sync_once(0)
+            await person._maintain_keys()
+        except BaseException:
+            await person.close()
+            raise
+        person.resume()
+        return person
+
+    async def close(self) -> None:
+        """See :meth:`Client.close`."""
+        await self.pause()
+        await super().close()
+        await self._nio.close()
+        if self._nio.store is not None:
+            self._nio.store.database.close()
+
+    async def pause(self) -> None:
+        """Stop syncing, as a phone in a tunnel does; :meth:`resume` goes on where it stopped."""
+        if self._loop is not None:
+            self._loop.cancel()
+            # What the loop died of, if it died before, was told to whoever waited.
+            await asyncio.gather(self._loop, return_exceptions=True)
+            self._loop = None
+
+    def resume(self) -> None:
+        """Sync again after :meth:`pause`."""
+        if self._loop is None:
+            self._loop = asyncio.create_task(self._sync_forever(), name=f"sync of {self.user_id}")
+
+    # Doing
+
+    async def send_event(self, room_id: str, event_type: str, content: Mapping[str, Any]) -> str:
+        """See :meth:`Client.send_event`."""
+        if await self.is_encrypted(room_id):
+            async with self._keys:
+                event_type, content = await self._encrypt(room_id, event_type, dict(content))
+        return await self.send_raw(room_id, event_type, content)
+
+    async def is_encrypted(self, room_id: str) -> bool:
+        """Whether this client encrypts in the room: once encrypted, always (it does not trust a later change)."""
+        room = self._nio.rooms.get(room_id)
+        if (room is not None and room.encrypted) or room_id in self._nio.encrypted_rooms:
+            return True
+        content = await self.state(room_id, "m.room.encryption")
+        return content is not None and content.get("algorithm") == _MEGOLM
+
+    async def read_history(self, room_id: str, limit: int = 100) -> list[ReceivedMessage]:
+        """See :meth:`Client.read_history`."""
+        page = await self.call("GET", f"/rooms/{quote(room_id)}/messages", query={"dir": "b", "limit": str(limit)})
+        events = list(reversed(page["chunk"]))
+        for event in events:
+            self._note_event(room_id, event)
+        await self._announce_change()
+        known = {message.event_id: message for message in self._messages[room_id]}
+        return [known[event["event_id"]] for event in events if event["event_id"] in known]
+
+    async def try_decrypt(self, room_id: str, event: Mapping[str, Any]) -> ReceivedMessage | None:
+        """See :meth:`Client.try_decrypt`."""
+        outcome = self._decrypt(room_id, dict(event))
+        return outcome if isinstance(outcome, ReceivedMessage) else None
 
     # Within: the sync
 
@@ -563,25 +656,13 @@ class Person(RoomActions):
             query["since"] = self._since
         raw = await self.call("GET", "/sync", query=query)
         await self._feed(raw)
-        rooms = raw.get("rooms", {})
-        for room_id, info in rooms.get("join", {}).items():
-            self._joined.add(room_id)
-            self.invites.pop(room_id, None)
-            self._tried.discard(room_id)
-            self._note_room(room_id, info)
-        for room_id, info in rooms.get("leave", {}).items():
-            self._joined.discard(room_id)
-            self.invites.pop(room_id, None)
-            self._tried.discard(room_id)
-            self._client.rooms.pop(room_id, None)
-            self._note_room(room_id, info)
-        for room_id, info in rooms.get("invite", {}).items():
-            self.invites[room_id] = self._inviter(info)
+        for room_id in raw.get("rooms", {}).get("leave", {}):
+            self._nio.rooms.pop(room_id, None)
+        self._note_sync(raw)
         if raw.get("to_device", {}).get("events"):
-            self._retry_pending()
+            for room_id, event in list(self._pending.values()):
+                self._note_encrypted(room_id, event)
         self._since = raw["next_batch"]
-        if self._accepting:
-            await self._accept_open_invites()
 
     async def _feed(self, raw: dict[str, Any]) -> None:
         """Let nio take in what concerns keys and members, and note the to-device events with what was in them."""
@@ -590,7 +671,7 @@ class Person(RoomActions):
         try:
             if not isinstance(response, nio.SyncResponse):
                 raise ValueError(f"nio does not understand this sync: {response}")
-            await self._client.receive_response(response)
+            await self._nio.receive_response(response)
         except Exception as error:  # A stranger's malformed event must not take the client off line.
             log.warning("%s: nio failed on a sync", self.user_id, exc_info=True)
             self.faults.append(error)
@@ -601,7 +682,7 @@ class Person(RoomActions):
 
     def _hook(self) -> None:
         """Look over nio's shoulder: what Olm messages contain (it drops types unknown to it), and what it sends."""
-        client, olm = self._client, self._client.olm
+        client, olm = self._nio, self._nio.olm
         handle_event, handle_payload, send = client._handle_decrypt_to_device, olm._handle_olm_event, client.send
         payloads: list[Mapping[str, Any]] = []
 
@@ -617,7 +698,7 @@ class Person(RoomActions):
 
         async def on_send(method: str, path: str, data: Any = None, *rest: Any, **options: Any) -> Any:
             if "/sendToDevice/" in path:
-                event_type = path.split("/sendToDevice/")[1].split("/")[0]
+                event_type = path.partition("/sendToDevice/")[2].partition("/")[0]
                 for user_id, devices in json.loads(data)["messages"].items():
                     self.sent_to_device.extend(SentToDevice(event_type, user_id, device_id) for device_id in devices)
             return await send(method, path, data, *rest, **options)
@@ -626,81 +707,42 @@ class Person(RoomActions):
         olm._handle_olm_event = on_payload
         client.send = on_send
 
-    def _inviter(self, info: Mapping[str, Any]) -> str:
-        for event in info.get("invite_state", {}).get("events", []):
-            if event.get("type") == "m.room.member" and event.get("state_key") == self.user_id:
-                return str(event.get("sender"))
-        return "?"
+    # Within: keys
 
-    async def _accept_open_invites(self) -> None:
-        for room_id in [room_id for room_id in self.invites if room_id not in self._tried]:
-            self._tried.add(room_id)
-            try:
-                await self.call("POST", f"/join/{quote(room_id)}", {})
-            except Refused as refusal:
-                log.info("%s could not accept the invite to %s: %s", self.user_id, room_id, refusal)
-
-    def _note_room(self, room_id: str, info: Mapping[str, Any]) -> None:
-        for event in info.get("state", {}).get("events", []):
-            self._state[room_id][event["type"], event["state_key"]] = event
-        for event in info.get("timeline", {}).get("events", []):
-            if "state_key" in event:
-                self._state[room_id][event["type"], event["state_key"]] = event
-            self._note_event(room_id, event)
-
-    def _note_event(self, room_id: str, event: dict[str, Any]) -> None:
-        event_id = event["event_id"]
-        if event_id in self._timeline[room_id]:
-            return
-        self._timeline[room_id][event_id] = event
-        if "state_key" in event or not event["content"]:
-            return
-        if event["type"] == "m.room.encrypted":
-            self._note_outcome(event, self._decrypt(room_id, event))
-        elif event["type"] == "m.room.message":
-            self._messages[room_id].append(_message(room_id, event, event["type"], event["content"], decrypted=False))
-
-    def _note_outcome(self, event: dict[str, Any], outcome: ReceivedMessage | Undecryptable) -> None:
+    def _note_encrypted(self, room_id: str, event: dict[str, Any]) -> None:
+        outcome = self._decrypt(room_id, event)
+        self._note_outcome(outcome)
         if isinstance(outcome, Undecryptable):
-            self._pending[outcome.event_id] = (event, outcome)
+            self._pending[outcome.event_id] = (room_id, event)
         else:
             self._pending.pop(outcome.event_id, None)
-            self._messages[outcome.room_id].append(outcome)
-
-    def _retry_pending(self) -> None:
-        for event, failure in list(self._pending.values()):
-            self._note_outcome(event, self._decrypt(failure.room_id, event))
 
     def _decrypt(self, room_id: str, event: dict[str, Any]) -> ReceivedMessage | Undecryptable:
-        content = event["content"]
-
         def failed(reason: str) -> Undecryptable:
-            return Undecryptable(room_id, event["sender"], event["event_id"], content.get("session_id"), reason)
+            session_id = event["content"].get("session_id")
+            return Undecryptable(room_id, event["sender"], event["event_id"], session_id, reason)
 
         parsed = nio.MegolmEvent.from_dict({**event, "room_id": room_id})
         if not isinstance(parsed, nio.MegolmEvent):
             return failed(f"nio does not understand the event: {parsed}")
         try:
-            plain = self._client.decrypt_event(parsed)
+            source = self._nio.decrypt_event(parsed).source
         except nio.EncryptionError as error:
             return failed(str(error))
-        source = plain.source
-        return _message(room_id, event, str(source["type"]), source["content"], decrypted=True)
-
-    # Within: keys
+        return message_of(room_id, event, source)
 
     async def _maintain_keys(self) -> None:
         async with self._keys:
-            if self._client.should_upload_keys:
-                await self._client.keys_upload()
-            if self._client.should_query_keys:
-                await self._client.keys_query()
-            if self._client.should_claim_keys:
-                await self._client.keys_claim(self._client.get_users_for_key_claiming())
-            await self._client.send_to_device_messages()
+            if self._nio.should_upload_keys:
+                await self._nio.keys_upload()
+            if self._nio.should_query_keys:
+                await self._nio.keys_query()
+            if self._nio.should_claim_keys:
+                await self._nio.keys_claim(self._nio.get_users_for_key_claiming())
+            await self._nio.send_to_device_messages()
 
     async def _encrypt(self, room_id: str, event_type: str, content: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        client, olm = self._client, self._client.olm
+        client, olm = self._nio, self._nio.olm
         await self._until(lambda: room_id in client.rooms, f"the sync of {room_id}", DEADLINE)
         room = client.rooms[room_id]
         room.encrypted = True
@@ -730,35 +772,26 @@ def quote(part: str) -> str:
     return _quote(part, safe="")
 
 
-def _message(
-    room_id: str, event: Mapping[str, Any], event_type: str, content: Mapping[str, Any], *, decrypted: bool
-) -> ReceivedMessage:
+def message_of(room_id: str, event: Mapping[str, Any], plaintext: Mapping[str, Any] | None = None) -> ReceivedMessage:
+    """Make a message of a raw event, and of what was in it where it was encrypted (``type`` and ``content``)."""
+    inner = event if plaintext is None else plaintext
+    content = inner["content"]
     body = content.get("body")
     return ReceivedMessage(
         room_id=room_id,
         sender=event["sender"],
         text=body if isinstance(body, str) else "",
         event_id=event["event_id"],
-        decrypted=decrypted,
-        type=event_type,
+        decrypted=plaintext is not None,
+        type=inner["type"],
         content=content,
-        device_id=event["content"].get("device_id") if decrypted else None,
-        session_id=event["content"].get("session_id") if decrypted else None,
+        device_id=event["content"].get("device_id") if plaintext is not None else None,
+        session_id=event["content"].get("session_id") if plaintext is not None else None,
     )
 
 
-async def _answer(response: aiohttp.ClientResponse) -> Any:
-    text = await response.text()
-    try:
-        answer = json.loads(text)
-    except ValueError:
-        answer = text
-    if response.status >= 400:
-        raise Refused.from_answer(response.status, answer)
-    return answer
-
-
-async def _new_device(homeserver_url: str, account: Account) -> Account:
+async def log_in(homeserver_url: str, account: Account) -> Account:
+    """Log in with the account's password: the same user with a device of its own."""
     body = {
         "type": "m.login.password",
         "identifier": {"type": "m.id.user", "user": account.user_id},
@@ -770,6 +803,12 @@ async def _new_device(homeserver_url: str, account: Account) -> Account:
     return Account(account.user_id, answer["access_token"], answer["device_id"], account.password)
 
 
-def _encoded(address: str) -> URL:
-    # The parts are quoted already; yarl would turn %2F back into a slash.
-    return URL(address, encoded=True)
+async def _answer(response: aiohttp.ClientResponse) -> Any:
+    text = await response.text()
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        answer = text
+    if response.status >= 400:
+        raise Refused.from_answer(response.status, answer)
+    return answer
