@@ -201,7 +201,7 @@ def _asked_wait(milliseconds: object, header: str | None) -> float:
 
 
 def _backoff(attempt: int, error: MatrixError) -> float:
-    own = min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2**attempt)
+    own: float = min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2**attempt)
     own *= 0.75 + random.random() / 2  # noqa: S311 - spreads retries, protects nothing
     if isinstance(error, _Wait):
         return max(error.seconds + 0.05, own if error.seconds == 0 else 0.0)

@@ -1,8 +1,8 @@
 """The one database of the process, and its typed transaction.
 
 mautrix's `Database` does connections, pools and the version table. Its current connection is a context variable that
-tasks inherit when they are started inside a transaction; so nothing but this module touches it, and every statement runs
-on a connection that was acquired explicitly.
+tasks inherit when they are started inside a transaction; so nothing but this module touches it, and every statement
+runs on a connection that was acquired explicitly.
 """
 
 from __future__ import annotations

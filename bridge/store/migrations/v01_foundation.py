@@ -100,8 +100,10 @@ STATEMENTS = (
     # --- inbox and jobs --------------------------------------------------------------------------------------------
     """CREATE TABLE inbox_transaction (
         txn_id TEXT PRIMARY KEY,
+        digest TEXT NOT NULL,
         at BIGINT NOT NULL
     )""",
+    "CREATE INDEX inbox_transaction_by_age ON inbox_transaction (at)",
     """CREATE TABLE inbox (
         seq {serial},
         event_id TEXT NOT NULL,
@@ -111,7 +113,6 @@ STATEMENTS = (
         attempts INTEGER NOT NULL DEFAULT 0,
         parked TEXT
     )""",
-    "CREATE UNIQUE INDEX inbox_by_event ON inbox (event_id)",
     """CREATE TABLE inbox_seen (
         event_id TEXT PRIMARY KEY,
         at BIGINT NOT NULL
@@ -125,8 +126,10 @@ STATEMENTS = (
         body TEXT NOT NULL,
         due_at BIGINT NOT NULL,
         attempts INTEGER NOT NULL DEFAULT 0,
+        failure TEXT,
         parked TEXT
     )""",
+    "CREATE INDEX job_by_due ON job (due_at)",
     "CREATE UNIQUE INDEX job_by_id ON job (id)",
     "CREATE INDEX job_by_lane ON job (lane, seq)",
     # --- announcements ---------------------------------------------------------------------------------------------
@@ -135,6 +138,7 @@ STATEMENTS = (
         source TEXT NOT NULL,
         author TEXT NOT NULL,
         text TEXT NOT NULL,
+        reply_room TEXT,
         at BIGINT NOT NULL
     )""",
     "CREATE UNIQUE INDEX announcement_by_source ON announcement (source)",
@@ -152,20 +156,24 @@ STATEMENTS = (
         user_id TEXT PRIMARY KEY,
         device_id TEXT NOT NULL,
         pickle {blob} NOT NULL,
-        uploaded INTEGER NOT NULL DEFAULT 0,
+        published INTEGER NOT NULL DEFAULT 0,
+        fallback_at BIGINT,
+        generation BIGINT NOT NULL DEFAULT 0,
         next_batch TEXT
     )""",
     """CREATE TABLE crypto_olm_session (
         session_id TEXT PRIMARY KEY,
-        sender_key TEXT NOT NULL,
+        curve25519 TEXT NOT NULL,
+        ed25519 TEXT NOT NULL,
         pickle {blob} NOT NULL,
         created_at BIGINT NOT NULL,
         used_at BIGINT NOT NULL
     )""",
-    "CREATE INDEX crypto_olm_session_by_sender ON crypto_olm_session (sender_key, used_at)",
+    "CREATE INDEX crypto_olm_session_by_peer ON crypto_olm_session (curve25519, used_at)",
     """CREATE TABLE crypto_user (
         user_id TEXT PRIMARY KEY,
-        outdated INTEGER NOT NULL DEFAULT 1,
+        outdated BIGINT NOT NULL DEFAULT 0,
+        failed_at BIGINT,
         master_key TEXT,
         self_signing_key TEXT
     )""",
@@ -177,12 +185,16 @@ STATEMENTS = (
         cross_signed INTEGER NOT NULL DEFAULT 0,
         PRIMARY KEY (user_id, device_id)
     )""",
-    "CREATE INDEX crypto_device_by_key ON crypto_device (curve25519)",
+    """CREATE TABLE crypto_audience (
+        room_id TEXT NOT NULL,
+        user_id TEXT NOT NULL,
+        member_event TEXT NOT NULL,
+        PRIMARY KEY (room_id, user_id)
+    )""",
     """CREATE TABLE crypto_outbound (
         room_id TEXT PRIMARY KEY,
         session_id TEXT NOT NULL,
         pickle {blob} NOT NULL,
-        session_key {blob} NOT NULL,
         created_at BIGINT NOT NULL,
         messages BIGINT NOT NULL DEFAULT 0,
         audience_digest TEXT NOT NULL
@@ -194,29 +206,40 @@ STATEMENTS = (
         curve25519 TEXT NOT NULL,
         ed25519 TEXT NOT NULL,
         member_event TEXT NOT NULL,
+        first_index BIGINT NOT NULL,
         state TEXT NOT NULL,
+        txn_id TEXT NOT NULL,
         at BIGINT NOT NULL,
         PRIMARY KEY (session_id, user_id, device_id)
     )""",
+    "CREATE INDEX crypto_share_by_txn ON crypto_share (session_id, txn_id)",
     """CREATE TABLE crypto_inbound (
         room_id TEXT NOT NULL,
         session_id TEXT NOT NULL,
         owner TEXT NOT NULL,
         curve25519 TEXT NOT NULL,
         ed25519 TEXT NOT NULL,
+        verified INTEGER NOT NULL DEFAULT 0,
+        shared_history INTEGER NOT NULL DEFAULT 0,
         first_index BIGINT NOT NULL,
         pickle {blob} NOT NULL,
+        original {blob},
         at BIGINT NOT NULL,
-        PRIMARY KEY (room_id, session_id)
+        PRIMARY KEY (room_id, session_id, owner)
     )""",
+    "CREATE INDEX crypto_inbound_by_owner ON crypto_inbound (owner, at)",
     """CREATE TABLE crypto_message_index (
+        room_id TEXT NOT NULL,
         session_id TEXT NOT NULL,
+        owner TEXT NOT NULL,
         message_index BIGINT NOT NULL,
         event_id TEXT NOT NULL,
-        PRIMARY KEY (session_id, message_index)
+        PRIMARY KEY (room_id, session_id, owner, message_index)
     )""",
     """CREATE TABLE crypto_unwedged (
-        sender_key TEXT PRIMARY KEY,
-        at BIGINT NOT NULL
+        user_id TEXT NOT NULL,
+        device_id TEXT NOT NULL,
+        at BIGINT NOT NULL,
+        PRIMARY KEY (user_id, device_id)
     )""",
 )

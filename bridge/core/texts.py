@@ -1,0 +1,103 @@
+"""Every sentence that is shown to people on Matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+GREETING = (
+    "Hello! I am the announcer. I carry announcements into the communities on this server.\n"
+    "Write `help` to see what you can ask of me."
+)
+ENCRYPTED_ONLY = "I only talk in encrypted chats of two. Please start a new chat with me, with encryption on."
+TWO_ONLY = "I only talk in chats of two, so I leave this one."
+UNREADABLE = (
+    "I could not read your message: its key did not reach me. Please send it again; "
+    "if that does not help, restart your app."
+)
+NO_COMMUNITIES = "You are not an owner or admin of any community, so there is nothing to show."
+
+
+def help_text(communities: Iterable[str]) -> str:
+    """What somebody may ask, with the communities in which they may announce."""
+    names = list(communities)
+    if not names:
+        return (
+            "I carry announcements. Owners and admins of a community can write to me here; you are neither, "
+            "so there is nothing for you to do: announcements reach you in the announcement room."
+        )
+    example = names[0]
+    return (
+        "You can write to me:\n\n"
+        f"- `announce {example} Your text` – sends your text to everybody in {example}\n"
+        "- `status` – shows your communities\n"
+        "- `help` – shows this\n\n"
+        "Owners can also write:\n\n"
+        f"- `apply {example} <plan>` – carries out a change that was held back\n"
+        f"- `thaw {example}` – lifts a lock after a dispute over settings\n\n"
+        f"You can announce in: {', '.join(names)}."
+    )
+
+
+def not_understood(text: str) -> str:
+    word = text.split(maxsplit=1)[0][:40] if text.split() else ""
+    return f"I do not know “{word}”. Write `help` to see what you can ask of me."
+
+
+def unknown_community(name: str, may: Iterable[str]) -> str:
+    names = ", ".join(may)
+    hint = f" You can announce in: {names}." if names else ""
+    return f"I know no community “{name[:60]}” in which you may do that.{hint}"
+
+
+def announce_what(community: str) -> str:
+    return f"What shall I announce? Write `announce {community} Your text`."
+
+
+def announced(community: str, devices: int) -> str:
+    people = "1 device can" if devices == 1 else f"{devices} devices can"
+    return f"Sent to {community}. {people} read it."
+
+
+def announcement_failed(community: str, why: str) -> str:
+    return f"Your announcement did not reach {community}: {why}"
+
+
+def not_ready(community: str) -> str:
+    return f"{community} has no announcement room yet. Please try again in a few minutes."
+
+
+def plan_held(digest: str, reasons: Iterable[str], community: str) -> str:
+    lines = "\n".join(f"- {reason}" for reason in reasons)
+    return (
+        f"The configuration asks for a change that I hold back until an owner agrees:\n\n{lines}\n\n"
+        f"An owner can agree by writing `!apply {community} {digest}` here, or to me in a direct chat."
+    )
+
+
+def frozen(room: str, community: str, owners: Iterable[str]) -> str:
+    names = ", ".join(owners) or "owners"
+    return (
+        f"{names}: somebody keeps changing who may do what in “{room}”, and I keep putting it back. "
+        f"I have locked it. When this is settled, an owner can write `!thaw {community}` here, "
+        "or to me in a direct chat."
+    )
+
+
+def fight_over_profile(room: str, what: str) -> str:
+    return f"Somebody keeps changing {what} of “{room}”, which the configuration holds. I no longer put it back."
+
+
+def redacted_post(sender: str, room: str) -> str:
+    return f"I removed a post by {sender} in “{room}”: only admins post there."
+
+
+def role_taken_over(user: str, role: str, by: str) -> str:
+    return f"{user} is now {role}, as {by} decided."
+
+
+APPLIED = "Done: the change was carried out."
+THAWED = "The lock is lifted."
+NOTHING_HELD = "No change is waiting for you."
+ONLY_OWNERS = "Only an owner of that community can do that."
+REMOVED_FOR_RULES = "only admins post in this room"
+LONG_REACTION = "reactions in this room are short"

@@ -1,0 +1,158 @@
+"""One small idempotent method for each change to a room. A repeat, or a change that is there already, is no error."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from bridge.core.errors import BadRequest, Forbidden, MatrixError, NotFound
+from bridge.core.ids import EventId, RoomId, UserId
+from bridge.matrix.client import Client, path
+from bridge.matrix.reader import Reader
+from bridge.plan.state import LISTED, Accounts, Membership, StateEvent
+
+log = logging.getLogger(__name__)
+
+CREATE_DEADLINE_SECONDS = 120.0
+JOIN_DEADLINE_SECONDS = 90.0
+
+
+class Executor:
+    """Implements `ports.RoomExecutor` as the steward, and where a room's invites are the announcer's, as the announcer."""
+
+    def __init__(self, client: Client, reader: Reader, accounts: Accounts) -> None:
+        self._client = client
+        self._reader = reader
+        self._accounts = accounts
+
+    async def create(self, alias: str, body: Mapping[str, Any]) -> RoomId:
+        """Make a room under an alias that was recorded before (client-server API, `POST /createRoom`).
+
+        `createRoom` is not atomic and the alias comes first. If the alias is taken, an earlier try was cut off: a room
+        that the steward is in is taken over as it is (its state is mended later like any drift), an alias that points
+        to nothing is dropped and the room made again.
+        """
+        localpart = alias[1:].partition(":")[0]
+        for _ in range(3):
+            try:
+                answer = await self._client.request(
+                    "POST",
+                    path("v3", "createRoom"),
+                    body={**body, "room_alias_name": localpart},
+                    deadline=CREATE_DEADLINE_SECONDS,
+                )
+                return RoomId(str(answer["room_id"]))
+            except BadRequest as error:
+                if error.errcode != "M_ROOM_IN_USE":
+                    raise
+            found = await self._room_under(alias)
+            if found is not None:
+                return found
+            await self.drop_alias(alias)
+        raise BadRequest("the alias stays taken after three tries", where=alias)
+
+    async def _room_under(self, alias: str) -> RoomId | None:
+        try:
+            answer = await self._client.request("GET", path("v3", "directory", "room", alias))
+        except NotFound:
+            return None
+        room_id = RoomId(str(answer.get("room_id", "")))
+        try:
+            await self._client.request("GET", path("v3", "rooms", room_id, "state", "m.room.create", ""))
+        except (Forbidden, NotFound):
+            return None
+        return room_id
+
+    async def drop_alias(self, alias: str) -> None:
+        """Take the alias away that a room was made under; rooms of ours have none."""
+        try:
+            await self._client.request("DELETE", path("v3", "directory", "room", alias))
+        except NotFound:
+            return
+
+    async def set_state(self, room_id: RoomId, event_type: str, state_key: str, content: Mapping[str, Any]) -> EventId:
+        """Write one piece of state (client-server API, `PUT /rooms/{roomId}/state/{eventType}/{stateKey}`)."""
+        parts = path("v3", "rooms", room_id, "state", event_type, state_key)
+        answer = await self._client.request("PUT", parts, body=content)
+        event_id = EventId(str(answer.get("event_id", "")))
+        self._reader.wrote(room_id, event_type, state_key, StateEvent(content, self._accounts.steward, event_id))
+        return event_id
+
+    async def set_listed(self, room_id: RoomId, *, listed: bool) -> None:
+        """Show a room in the public directory, or hide it."""
+        visibility = "public" if listed else "private"
+        parts = path("v3", "directory", "list", "room", room_id)
+        await self._client.request("PUT", parts, body={"visibility": visibility})
+        self._reader.wrote(room_id, LISTED, "", StateEvent({"listed": listed}))
+
+    async def invite(self, room_id: RoomId, user: UserId, *, by_announcer: bool) -> None:
+        """Invite somebody; nothing happens if they are invited or joined already."""
+        sender = self._accounts.announcer if by_announcer else self._accounts.steward
+        await self._move(room_id, user, "invite", sender, settled=("invite", "join"))
+
+    async def kick(self, room_id: RoomId, user: UserId, reason: str) -> None:
+        """Remove somebody; nothing happens if they are out already."""
+        await self._move(room_id, user, "kick", self._accounts.steward, settled=("leave", "ban", ""), reason=reason)
+
+    async def ban(self, room_id: RoomId, user: UserId, reason: str) -> None:
+        await self._move(room_id, user, "ban", self._accounts.steward, settled=("ban",), reason=reason)
+
+    async def unban(self, room_id: RoomId, user: UserId) -> None:
+        await self._move(
+            room_id, user, "unban", self._accounts.steward, settled=("leave", "invite", "join", "knock", "")
+        )
+
+    async def _move(
+        self, room_id: RoomId, user: UserId, what: str, sender: UserId, *, settled: tuple[str, ...], reason: str = ""
+    ) -> None:
+        body = {"user_id": user, **({"reason": reason} if reason else {})}
+        as_user = None if sender == self._accounts.steward else sender
+        try:
+            await self._client.request("POST", path("v3", "rooms", room_id, what), body=body, as_user=as_user)
+        except (Forbidden, BadRequest) as error:
+            now = await self._membership(room_id, user, error)
+            if now not in settled:
+                raise
+            self._reader.forget(room_id)
+            return
+        after = {"invite": "invite", "kick": "leave", "ban": "ban", "unban": "leave"}[what]
+        self._reader.moved(room_id, user, Membership(after, sender))
+
+    async def _membership(self, room_id: RoomId, user: UserId, cause: MatrixError) -> str:
+        try:
+            parts = path("v3", "rooms", room_id, "state", "m.room.member", user)
+            answer = await self._client.request("GET", parts)
+        except NotFound:
+            return ""
+        except MatrixError:
+            raise cause from None
+        return str(answer.get("membership", ""))
+
+    async def join_as_announcer(self, room_id: RoomId) -> None:
+        """Let the announcer join a room that it is invited to."""
+        await self._client.request(
+            "POST",
+            path("v3", "join", room_id),
+            body={},
+            as_user=self._accounts.announcer,
+            deadline=JOIN_DEADLINE_SECONDS,
+        )
+        self._reader.moved(room_id, self._accounts.announcer, Membership("join", self._accounts.announcer))
+
+    async def leave_as_announcer(self, room_id: RoomId, reason: str) -> None:
+        """Let the announcer leave a room, or decline its invite; nothing happens if it is not there."""
+        try:
+            await self._client.request(
+                "POST",
+                path("v3", "rooms", room_id, "leave"),
+                body={"reason": reason} if reason else {},
+                as_user=self._accounts.announcer,
+            )
+        except (Forbidden, NotFound) as error:
+            log.debug("leaving %s: %s", room_id, error.what)
+
+    async def redact(self, room_id: RoomId, event_id: EventId, reason: str, *, txn_id: str) -> None:
+        """Redact somebody's event as the steward."""
+        parts = path("v3", "rooms", room_id, "redact", event_id, txn_id)
+        await self._client.request("PUT", parts, body={"reason": reason})

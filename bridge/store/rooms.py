@@ -1,0 +1,47 @@
+"""Which rooms are ours, in memory: asked for every event that the homeserver pushes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from bridge.core.community import RoomKind
+from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
+from bridge.store import communities
+from bridge.store.database import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a room of ours stands."""
+
+    community: CommunityId
+    key: RoomKeyName
+    kind: RoomKind
+
+
+@dataclass(slots=True)
+class RoomIndex:
+    """The rooms of all communities and the direct chats, by room id."""
+
+    places: dict[RoomId, Place] = field(default_factory=dict)
+    chats: dict[RoomId, UserId] = field(default_factory=dict)
+
+    async def load(self, tx: Transaction) -> None:
+        """Read the index anew."""
+        records = await communities.load_rooms(tx)
+        self.places = {
+            record.room_id: Place(record.community, record.key, record.kind)
+            for record in records
+            if record.room_id is not None
+        }
+        self.chats = await communities.load_chats(tx)
+
+    def place_of(self, room_id: str) -> Place | None:
+        return self.places.get(RoomId(room_id))
+
+    def room_of(self, community: CommunityId, key: RoomKeyName) -> RoomId | None:
+        """The room of that key, None where it does not exist (yet)."""
+        for room_id, place in self.places.items():
+            if place.community == community and place.key == key:
+                return room_id
+        return None
