@@ -192,7 +192,7 @@ def parse_server_name(value: str) -> str:
         ValueError: with a sentence that says how one looks.
     """
     if not _SERVER_NAME.match(value):
-        raise ValueError(f"{shown(value)} is not a server name (it looks like example.org, without https://)")
+        raise ValueError("is not a server name (it looks like example.org, without https://)")
     return value
 
 

@@ -52,9 +52,10 @@ class Reading:
                 self._absent(name, entry, defaults, values, path)
             else:
                 self._given(given, entry, path, name, values)
-        for name in found.keys() - known:
-            hint = readers.did_you_mean(name, sorted(known))
-            self.report.fault(join(path, nodes.shown_key(name)), f"is not a known key{hint}")
+        for name in found:
+            if name not in known:
+                hint = readers.did_you_mean(name, sorted(known))
+                self.report.fault(join(path, nodes.shown_key(name)), f"is not a known key{hint}")
         return values
 
     def named(self, node: Node | None, named: Named, path: str) -> dict[str, dict[str, Any]]:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import re
+from io import StringIO
 from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString, SingleQuotedScalarString
 
 from bridge.config.sections import Config
 
 RESERVED_PREFIX = "_communities_"
 """What our further users and the aliases of rooms in the making begin with."""
+
+HEADER = """\
+# What the homeserver has to know of matrix-communities, made of its configuration by `matrix-communities registration`.
+# Name this file in the homeserver's app_service_config_files, and restart the homeserver. It holds both tokens.
+"""
 
 _REGEX_SIGNS = re.compile(r"[.+\[\]]")
 
@@ -39,6 +48,21 @@ def registration_of(config: Config) -> dict[str, Any]:
         "receive_ephemeral": True,
         "io.element.msc4190": True,
     }
+
+
+def registration_text(config: Config) -> str:
+    """The registration as a YAML file. It holds both tokens in the clear."""
+    registration = registration_of(config)
+    for token in ("as_token", "hs_token"):
+        registration[token] = DoubleQuotedScalarString(registration[token])
+    for namespace in (*registration["namespaces"]["users"], *registration["namespaces"]["aliases"]):
+        namespace["regex"] = SingleQuotedScalarString(namespace["regex"])
+    yaml = YAML()
+    yaml.width = 4096
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    written = StringIO()
+    yaml.dump(registration, written)
+    return HEADER + written.getvalue()
 
 
 def _literally(text: str) -> str:
