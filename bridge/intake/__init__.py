@@ -1,0 +1,1 @@
+"""The door for events: from the homeserver's transactions to the features."""

@@ -1,0 +1,193 @@
+"""Raw JSON → Event or Ignored. Pure, and never raises: whoever is in a room chooses what stands in its events."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from bridge.core.ids import EventId, RoomId, UserId
+from bridge.core.messages import (
+    Event,
+    Ignored,
+    Invited,
+    MembershipChanged,
+    Posted,
+    Redacted,
+    Said,
+    StateChanged,
+    Unreadable,
+)
+from bridge.intake.interest import Interest, is_id
+
+MAX_TEXT_BYTES = 64 * 1024
+"""The specification's limit of a whole event: more did not come from a homeserver that keeps to it."""
+MAX_TIMESTAMP = 2**53 - 1
+MEMBERSHIPS = frozenset({"invite", "join", "knock", "leave", "ban"})
+_MALFORMED = Ignored("malformed")
+
+_Head = tuple[EventId, RoomId, UserId, int]
+"""What every event begins with: event, room, sender, time."""
+
+
+def parse(
+    raw: object,
+    *,
+    interest: Interest | None,
+    accounts: Collection[UserId],
+    clear: Mapping[str, Any] | None = None,
+) -> Event | Ignored:
+    """Say what an event means to us.
+
+    Args:
+        raw: the event as the homeserver sent it (client-server API, section "Room event format").
+        interest: why its room matters; None for a room that is not ours.
+        accounts: the user ids of the steward and of the announcer.
+        clear: the same event with its decrypted `type` and `content`; None where it could not be decrypted.
+
+    An invite to one of our accounts is `Invited` in whatever room; `MembershipChanged` are all others, and `invite` of
+    other people, in rooms that we know.
+    """
+    if not isinstance(raw, dict):
+        return _MALFORMED
+    event_id, room_id, sender, kind = (raw.get(key) for key in ("event_id", "room_id", "sender", "type"))
+    if not (is_id(event_id) and is_id(room_id) and _is_user(sender) and is_id(kind)):
+        return _MALFORMED
+    head = (EventId(str(event_id)), RoomId(str(room_id)), UserId(str(sender)), _time(raw.get("origin_server_ts")))
+    content = _object(raw.get("content"))
+    if "state_key" in raw:
+        return _state(head, str(kind), raw, content, interest, accounts)
+    if interest is None:
+        return Ignored("not our room")
+    if kind == "m.room.redaction":
+        return _redaction(head, raw, content)
+    if interest is Interest.ANNOUNCEMENTS:
+        return Posted(*head, type=str(kind), reaction_key=_reaction_key(content) if kind == "m.reaction" else None)
+    if not interest.is_read:
+        return Ignored("a message of a group")
+    if kind == "m.room.message":
+        return _said(head, content, content, encrypted=False)
+    if kind == "m.room.encrypted":
+        return _decrypted(head, content, clear)
+    return Ignored("not a message")
+
+
+def _state(
+    head: _Head,
+    kind: str,
+    raw: Mapping[str, Any],
+    content: Mapping[str, Any],
+    interest: Interest | None,
+    accounts: Collection[UserId],
+) -> Event | Ignored:
+    state_key = raw["state_key"]
+    if state_key != "" and not is_id(state_key):
+        return _MALFORMED
+    if kind == "m.room.member":
+        return _membership(head, raw, content, interest, accounts)
+    if interest is None:
+        return Ignored("not our room")
+    return StateChanged(*head, type=kind, state_key=state_key)
+
+
+def _membership(
+    head: _Head,
+    raw: Mapping[str, Any],
+    content: Mapping[str, Any],
+    interest: Interest | None,
+    accounts: Collection[UserId],
+) -> Event | Ignored:
+    user, membership = raw["state_key"], content.get("membership")
+    if not _is_user(user) or not isinstance(membership, str) or membership not in MEMBERSHIPS:
+        return _MALFORMED
+    if membership == "invite" and user in accounts:
+        return Invited(*head, user=UserId(user), encrypted=_says_encrypted(raw))
+    if interest is None:
+        return Ignored("not our room")
+    return MembershipChanged(*head, user=UserId(user), membership=membership)
+
+
+def _redaction(head: _Head, raw: Mapping[str, Any], content: Mapping[str, Any]) -> Event | Ignored:
+    # From room version 11 on `redacts` stands in the content; homeservers give both to application services.
+    for target in (raw.get("redacts"), content.get("redacts")):
+        if is_id(target):
+            return Redacted(*head, redacts=EventId(str(target)))
+    return _MALFORMED
+
+
+def _decrypted(head: _Head, wire: Mapping[str, Any], clear: Mapping[str, Any] | None) -> Event | Ignored:
+    if clear is None:
+        return Unreadable(*head)
+    if clear.get("type") != "m.room.message":
+        return Ignored("not a message")
+    return _said(head, _object(clear.get("content")), wire, encrypted=True)
+
+
+def _said(head: _Head, content: Mapping[str, Any], wire: Mapping[str, Any], *, encrypted: bool) -> Event | Ignored:
+    """A message; `wire` is the content that is not encrypted, where relations stand too."""
+    if content.get("msgtype") != "m.text":
+        return Ignored("not a text")
+    relations = (_object(content.get("m.relates_to")), _object(wire.get("m.relates_to")))
+    if any(relation.get("rel_type") == "m.replace" for relation in relations):
+        return Ignored("an edit")
+    body = content.get("body")
+    if not isinstance(body, str):
+        return _MALFORMED
+    if len(body.encode("utf-8", "surrogatepass")) > MAX_TEXT_BYTES:
+        return Ignored("longer than 64 KiB")
+    text = _storable(body)
+    if any("m.in_reply_to" in relation for relation in relations):
+        text = _without_fallback(text)
+    return Said(*head, text=text, encrypted=encrypted)
+
+
+def _without_fallback(body: str) -> str:
+    """Take off the quote that older clients put before a reply (client-server API 1.12, "Rich replies")."""
+    if not body.startswith("> "):
+        return body
+    lines = body.split("\n")
+    first = next((at for at, line in enumerate(lines) if not line.startswith("> ")), len(lines))
+    if first < len(lines) and not lines[first]:
+        first += 1
+    return "\n".join(lines[first:])
+
+
+def _says_encrypted(raw: Mapping[str, Any]) -> bool:
+    """Whether the stripped state that comes with an invite names an encryption algorithm."""
+    stripped = _object(raw.get("unsigned")).get("invite_room_state")
+    if not isinstance(stripped, list):
+        return False
+    return any(
+        isinstance(piece, dict)
+        and piece.get("type") == "m.room.encryption"
+        and piece.get("state_key") == ""
+        and isinstance(_object(piece.get("content")).get("algorithm"), str)
+        for piece in stripped
+    )
+
+
+def _reaction_key(content: Mapping[str, Any]) -> str | None:
+    key = _object(content.get("m.relates_to")).get("key")
+    return _storable(key) if isinstance(key, str) else None
+
+
+def _storable(text: str) -> str:
+    """`text` as every database and JSON encoder takes it: no NUL, no half of a surrogate pair."""
+    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return whole.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def _object(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _time(value: object) -> int:
+    """Milliseconds since 1970; 0 for nonsense, which must not be a way of going unnoticed."""
+    return value if type(value) is int and 0 <= value <= MAX_TIMESTAMP else 0
+
+
+def _is_user(value: object) -> bool:
+    """A user id in the widest historical grammar: whoever has one must not go unnoticed."""
+    if not isinstance(value, str) or not is_id(value) or value[0] != "@":
+        return False
+    _, colon, domain = value.partition(":")
+    return bool(colon and domain)
