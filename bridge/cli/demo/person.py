@@ -81,6 +81,8 @@ class ReceivedMessage:
     content: Mapping[str, Any] = field(default_factory=dict)
     device_id: str | None = None
     session_id: str | None = None
+    shield: str | None = None
+    """What the client shows beside the message: "none", "grey" or "red"; None where it has no such thing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,76 @@
+"""Fixtures for every folder of tests. What is expensive is started once, and only when a test asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from bridge.cli.demo.homeserver import PrivateSynapse
+from tests.harness.people import People, SynapseFactory
+from tests.harness.postgres import Postgres
+
+# A slow machine is no failure.
+hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.load_profile("tests")
+
+
+@pytest.fixture(scope="session")
+async def synapse(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PrivateSynapse]:
+    """A running homeserver without application services, shared by the whole run."""
+    async with PrivateSynapse(tmp_path_factory.mktemp("synapse")) as homeserver:
+        yield homeserver
+
+
+@pytest.fixture
+async def new_synapse(tmp_path: Path) -> AsyncIterator[SynapseFactory]:
+    """Make homeservers of the test's own, not started yet: for registrations, other settings, and faults.
+
+    Takes the keyword arguments of :class:`PrivateSynapse`.
+    """
+    made: list[PrivateSynapse] = []
+
+    def make(**options: object) -> PrivateSynapse:
+        homeserver = PrivateSynapse(tmp_path / f"synapse-{len(made)}", **options)  # type: ignore[arg-type]
+        made.append(homeserver)
+        return homeserver
+
+    yield make
+    for homeserver in made:
+        homeserver.resume()
+        await homeserver.stop()
+
+
+@pytest.fixture
+async def people(synapse: PrivateSynapse) -> AsyncIterator[People]:
+    """Make people on the shared homeserver."""
+    crowd = People(synapse)
+    yield crowd
+    await crowd.close()
+
+
+@pytest.fixture(params=["11", "12"])
+def room_version(request: pytest.FixtureRequest) -> str:
+    """The room versions that are supported."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+async def postgres() -> AsyncIterator[Postgres]:
+    """A running PostgreSQL server, shared by the whole run. A test that stops it starts it again."""
+    server = Postgres()
+    try:
+        await server.start()
+        yield server
+    finally:
+        await server.close()
+
+
+@pytest.fixture
+async def postgres_url(postgres: Postgres) -> AsyncIterator[str]:
+    """The address of an empty database of the test's own."""
+    url = await postgres.create_database()
+    yield url
+    await postgres.drop_database(url)
