@@ -27,6 +27,22 @@ class RoomReader(Protocol):
         """Read one piece of state again, and give the room with it."""
         ...
 
+    def peek(self, room_id: RoomId) -> RoomState | None:
+        """The service's own copy, without asking."""
+        ...
+
+    def forget(self, room_id: RoomId) -> None:
+        """Drop the own copy: the next `read` asks the homeserver."""
+        ...
+
+
+class RoomReaderAsAnnouncer(Protocol):
+    """What the announcer sees of a direct chat, in which the steward is not."""
+
+    async def chat_facts(self, room_id: RoomId) -> tuple[bool, set[UserId]]:
+        """Whether the room is encrypted, and who is joined or invited."""
+        ...
+
 
 class RoomExecutor(Protocol):
     """Changes to rooms: each method does one thing, and is safe to repeat."""

@@ -83,6 +83,22 @@ class Reader:
             self._rooms[room_id] = have.with_member(user, membership)
 
 
+class AnnouncerEyes:
+    """What the announcer sees of rooms in which the steward is not."""
+
+    def __init__(self, client: Client, announcer: UserId) -> None:
+        self._client = client
+        self._announcer = announcer
+
+    async def chat_facts(self, room_id: RoomId) -> tuple[bool, set[UserId]]:
+        """Whether a room is encrypted, and who is joined or invited."""
+        answer = await self._client.request("GET", path("v3", "rooms", room_id, "state"), as_user=self._announcer)
+        room = parse_state(room_id, answer.get("value"))
+        encryption = room.content("m.room.encryption") or {}
+        encrypted = encryption.get("algorithm") == "m.megolm.v1.aes-sha2"
+        return encrypted, {user for user, here in room.members.items() if here.present}
+
+
 def parse_state(room_id: RoomId, events: object) -> RoomState:
     """Make a room of the homeserver's state events; what is malformed is left out."""
     version, creators = "1", frozenset[str]()

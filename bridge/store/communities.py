@@ -306,3 +306,11 @@ async def load_chats(tx: Transaction) -> dict[RoomId, UserId]:
     """The direct chats that the announcer is in, and with whom."""
     rows = await tx.fetch("SELECT room_id, user_id FROM chat")
     return {RoomId(row["room_id"]): UserId(row["user_id"]) for row in rows}
+
+
+async def is_moderator(tx: Transaction, community: CommunityId, key: RoomKeyName, user: UserId) -> bool:
+    """Whether somebody is remembered as a moderator of a group."""
+    found = await tx.fetch_value(
+        "SELECT 1 FROM moderator WHERE community = $1 AND key = $2 AND user_id = $3", community, key, user
+    )
+    return found is not None

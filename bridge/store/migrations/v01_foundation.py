@@ -147,6 +147,7 @@ STATEMENTS = (
         community TEXT NOT NULL,
         room_id TEXT NOT NULL,
         event_id TEXT,
+        devices BIGINT,
         sent_at BIGINT,
         failed TEXT,
         PRIMARY KEY (announcement, community)

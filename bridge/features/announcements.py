@@ -1,0 +1,147 @@
+"""Announcements: taken once, delivered once into each room, and told to whoever wrote them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markdown_it import MarkdownIt
+
+from bridge.core import texts
+from bridge.core.errors import Refused
+from bridge.core.ids import CommunityId, RoomId, UserId
+from bridge.core.messages import DeliverAnnouncement, SendMessage
+from bridge.ports import Clock, Messenger, Sent
+from bridge.store import announcements as store
+from bridge.store.database import Database
+from bridge.store.jobs import Jobs
+
+LONGEST_TEXT_BYTES = 40_000
+"""A body and its formatted twin have to fit an encrypted event of 64 KiB, in base64."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One announcement room to announce into."""
+
+    community: CommunityId
+    room_id: RoomId
+
+
+def render(text: str) -> dict[str, Any]:
+    """The message content of a Markdown text: plain body, and where it has any markup its HTML.
+
+    Raw HTML in the text stays text, so nothing but what Markdown makes reaches `formatted_body`.
+
+    Raises:
+        Refused: empty, or too long for one encrypted event.
+    """
+    body = text.strip()
+    if not body:
+        raise Refused("there is no text to announce", remedy="write the text behind the name of the community")
+    html = MarkdownIt("commonmark", {"html": False, "breaks": True}).render(body).strip()
+    size = len(body.encode()) + len(html.encode())
+    content: dict[str, Any] = {"msgtype": "m.text", "body": body, "m.mentions": {}}
+    if html != f"<p>{_escaped(body)}</p>":
+        content |= {"format": "org.matrix.custom.html", "formatted_body": html}
+    if size > LONGEST_TEXT_BYTES:
+        raise Refused(
+            f"the text is too long: {size} bytes with its formatting, and {LONGEST_TEXT_BYTES} fit one message",
+            remedy="shorten it, or send it in parts",
+        )
+    return content
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
+
+
+class Announcements:
+    """The life of announcements between whoever writes them and the rooms that they reach."""
+
+    def __init__(
+        self, *, database: Database, jobs: Jobs, wake: Callable[[], None], messenger: Messenger, clock: Clock
+    ) -> None:
+        self._database = database
+        self._jobs = jobs
+        self._wake = wake
+        self._messenger = messenger
+        self._clock = clock
+
+    async def publish(
+        self, *, source: str, author: str, text: str, targets: Sequence[Target], reply_room: RoomId | None = None
+    ) -> list[str]:
+        """Take an announcement, and have it delivered into every target's room.
+
+        Args:
+            source: what it comes from (an event id, a request id); the same source again is the same announcement.
+            author: who wrote it, for the audit trail.
+            reply_room: the chat in which its author is told.
+
+        Returns:
+            The ids of the jobs that deliver it, one a target.
+
+        Raises:
+            Refused: empty, or too long.
+        """
+        render(text)
+        now = self._clock.now_ms()
+        async with self._database.transaction() as tx:
+            announcement = await store.add(tx, source, author, text, reply_room, now)
+            ids = []
+            for target in targets:
+                await store.add_target(tx, announcement, target.community, target.room_id)
+                job_id = f"announce-{announcement}-{target.community}"
+                ids.append(job_id)
+                if not await store.is_settled(tx, announcement, target.community):
+                    job = DeliverAnnouncement(announcement, target.community, target.room_id)
+                    await self._jobs.add(tx, job_id, target.room_id, job, now)
+        self._wake()
+        return ids
+
+    async def deliver(self, job_id: str, job: DeliverAnnouncement) -> None:
+        """Send one announcement into one room; the job's id is the transaction id, so a repeat is the same event."""
+        async with self._database.transaction() as tx:
+            text = await store.text_of(tx, job.announcement)
+        if text is None:
+            raise Refused("the announcement is gone", where=job.announcement)
+        sent = await self._messenger.send(job.room_id, render(text), txn_id=job_id)
+        await self._delivered(job_id, job, sent)
+
+    async def _delivered(self, job_id: str, job: DeliverAnnouncement, sent: Sent) -> None:
+        now = self._clock.now_ms()
+        async with self._database.transaction() as tx:
+            await store.delivered(tx, job.announcement, job.community, sent.event_id, sent.devices, now)
+            await self._jobs.complete(tx, job_id)
+            reply_room = await store.reply_room(tx, job.announcement)
+            if reply_room is not None:
+                content = _notice(texts.announced(job.community, sent.devices))
+                await self._jobs.add(tx, f"told-{job_id}", reply_room, SendMessage(reply_room, content), now)
+        if reply_room is not None:
+            self._wake()
+
+    async def failed(self, job: DeliverAnnouncement, job_id: str, why: str) -> None:
+        """Record that an announcement did not reach a room, and tell its author."""
+        async with self._database.transaction() as tx:
+            await store.failed(tx, job.announcement, job.community, why)
+            reply_room = await store.reply_room(tx, job.announcement)
+            if reply_room is not None:
+                content = _notice(texts.announcement_failed(job.community, why))
+                now = self._clock.now_ms()
+                await self._jobs.add(tx, f"told-{job_id}", reply_room, SendMessage(reply_room, content), now)
+        self._wake()
+
+    async def outcomes(self, job_ids: Sequence[str]) -> list[dict[str, Any]]:
+        """Where the deliveries of `publish` stand: community, event id, devices, and why it failed."""
+        async with self._database.transaction() as tx:
+            return [await store.outcome(tx, job_id) for job_id in job_ids]
+
+
+def _notice(text: str) -> dict[str, Any]:
+    return {"msgtype": "m.notice", "body": text, "m.mentions": {}}
+
+
+def author_of(user: UserId | None) -> str:
+    """How an author stands in the audit trail: a person, or the operator at the command line."""
+    return user or "operator"

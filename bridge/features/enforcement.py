@@ -1,0 +1,107 @@
+"""The third line in announcement rooms: what got in while a threshold was open is redacted, and recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bridge.core import texts
+from bridge.core.community import CONTROL, Role, RoomKind
+from bridge.core.ids import CommunityId, EventId, RoomId, UserId
+from bridge.core.messages import Posted, RedactEvent, SendMessage, StateChanged
+from bridge.core.power_levels import needed_for
+from bridge.plan.desired import power_levels
+from bridge.plan.state import Accounts
+from bridge.ports import Clock
+from bridge.store import communities as store
+from bridge.store.database import Database, Transaction
+from bridge.store.jobs import Jobs
+from bridge.store.rooms import Place, RoomIndex
+
+LONGEST_REACTION = 32
+_FREE_FOR_ALL = frozenset({"m.reaction", "m.room.redaction", "m.room.member"})
+_HEALED_BY_TYPE = frozenset(
+    {
+        "m.room.power_levels", "m.room.join_rules", "m.room.history_visibility", "m.room.encryption",
+        "m.room.guest_access", "m.room.server_acl", "m.room.name", "m.room.topic", "m.room.avatar",
+        "m.space.child", "m.space.parent", "m.room.create", "m.room.member",
+    }
+)  # fmt: skip
+
+
+class Enforcement:
+    """Judges what is posted in announcement rooms by the roles of the time at which it was sent."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        index: RoomIndex,
+        jobs: Jobs,
+        wake: Callable[[], None],
+        accounts: Accounts,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._index = index
+        self._jobs = jobs
+        self._wake = wake
+        self._accounts = accounts
+        self._clock = clock
+
+    async def posted(self, event: Posted) -> None:
+        """Redact a post by somebody who was no admin when it was sent, and reactions that are texts in disguise."""
+        place = self._index.place_of(event.room_id)
+        if place is None or place.kind is not RoomKind.ANNOUNCEMENTS or event.sender in self._accounts.both:
+            return
+        async with self._database.transaction() as tx:
+            role = await store.role_at(tx, place.community, event.sender, event.sent_at)
+            if role >= Role.ADMIN:
+                return
+            if event.type in _FREE_FOR_ALL:
+                if len(event.reaction_key or "") <= LONGEST_REACTION:
+                    return
+                await self._redact(tx, place, event.room_id, event.event_id, event.sender, texts.LONG_REACTION)
+            else:
+                await self._redact(tx, place, event.room_id, event.event_id, event.sender, texts.REMOVED_FOR_RULES)
+        self._wake()
+
+    async def state_changed(self, event: StateChanged) -> None:
+        """Redact state that nobody manages and that its sender was not entitled to write; the rest is put back."""
+        place = self._index.place_of(event.room_id)
+        if place is None or event.sender in self._accounts.both or event.type in _HEALED_BY_TYPE:
+            return
+        thresholds = power_levels(place.kind, "12", self._accounts, {})
+        async with self._database.transaction() as tx:
+            role = await store.role_at(tx, place.community, event.sender, event.sent_at)
+            level = await self._level(tx, place, event.sender, role)
+            if level >= needed_for(thresholds, event.type, state=True):
+                return
+            await self._redact(tx, place, event.room_id, event.event_id, event.sender, texts.REMOVED_FOR_RULES)
+        self._wake()
+
+    async def _level(self, tx: Transaction, place: Place, user: UserId, role: Role) -> int:
+        if (
+            role < Role.MODERATOR
+            and place.kind.is_group
+            and await store.is_moderator(tx, place.community, place.key, user)
+        ):
+            return Role.MODERATOR.level
+        return role.level
+
+    async def _redact(
+        self, tx: Transaction, place: Place, room_id: RoomId, event_id: EventId, sender: UserId, reason: str
+    ) -> None:
+        now = self._clock.now_ms()
+        job_id = f"redact-{event_id}"
+        if not await self._jobs.add(tx, job_id, f"redact {room_id}", RedactEvent(room_id, event_id, reason), now):
+            return
+        await store.record(tx, now, place.community, room_id, sender, "redacted", f"{event_id}: {reason}")
+        await self._tell(tx, place.community, sender, job_id, str(place.key), now)
+
+    async def _tell(
+        self, tx: Transaction, community: CommunityId, sender: UserId, job_id: str, room: str, now: int
+    ) -> None:
+        control = self._index.room_of(community, CONTROL)
+        if control is not None:
+            content = {"msgtype": "m.notice", "body": texts.redacted_post(sender, room), "m.mentions": {}}
+            await self._jobs.add(tx, f"tell-{job_id}", control, SendMessage(control, content), now)

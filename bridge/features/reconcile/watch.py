@@ -1,0 +1,128 @@
+"""When to look: at start, on what the homeserver pushes, and every so often. Level-triggered, so a lost mark costs
+nothing but time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+
+from bridge.core.errors import CommunitiesError
+from bridge.core.ids import CommunityId, EventId, RoomId
+from bridge.features.reconcile.reconciler import Reconciler
+from bridge.ports import RoomReader
+
+log = logging.getLogger(__name__)
+
+FIRST_RETRY_SECONDS = 1.0
+LONGEST_RETRY_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class _Marks:
+    """What was touched in a community since the last look."""
+
+    pieces: dict[tuple[RoomId, str, str], None] = field(default_factory=dict)
+    rooms: set[RoomId] = field(default_factory=set)
+    everything: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.pieces or self.rooms or self.everything)
+
+
+class Watch:
+    """Turns marks into passes: one task a community, and marks that come meanwhile are taken together."""
+
+    def __init__(self, reconciler: Reconciler, reader: RoomReader) -> None:
+        self._reconciler = reconciler
+        self._reader = reader
+        self._marks: dict[CommunityId, _Marks] = {}
+        self._tasks: dict[CommunityId, asyncio.Task[None]] = {}
+        self._stopping = False
+
+    def touched(
+        self, community: CommunityId, room_id: RoomId, event_type: str, state_key: str, event_id: EventId
+    ) -> None:
+        """A piece of state was changed, by whomever; the echo of our own change is passed over."""
+        have = self._reader.peek(room_id)
+        if have is not None:
+            piece = have.state.get((event_type, state_key))
+            if piece is not None and piece.event_id == event_id and event_id:
+                return
+        self._mark(community).pieces[room_id, event_type, state_key] = None
+        self._start(community)
+
+    def redacted(self, community: CommunityId, room_id: RoomId, event_id: EventId) -> None:
+        """An event was redacted. If it was live state, it has to be read again: no state event tells of it."""
+        have = self._reader.peek(room_id)
+        if have is None:
+            self._mark(community).rooms.add(room_id)
+        else:
+            for (event_type, state_key), piece in have.state.items():
+                if piece.event_id == event_id:
+                    self._mark(community).pieces[room_id, event_type, state_key] = None
+            if any(not piece.event_id for piece in have.state.values()):
+                self._mark(community).rooms.add(room_id)
+        self._start(community)
+
+    def all_of(self, community: CommunityId) -> None:
+        """Look at every room of a community anew."""
+        self._mark(community).everything = True
+        self._start(community)
+
+    def _mark(self, community: CommunityId) -> _Marks:
+        return self._marks.setdefault(community, _Marks())
+
+    def _start(self, community: CommunityId) -> None:
+        if self._stopping or community not in self._reconciler.declared or not self._marks.get(community):
+            return
+        task = self._tasks.get(community)
+        if task is None or task.done():
+            self._tasks[community] = asyncio.create_task(self._work_off(community), name=f"reconcile {community}")
+
+    async def _work_off(self, community: CommunityId) -> None:
+        wait = FIRST_RETRY_SECONDS
+        while (marks := self._marks.pop(community, None)) and not self._stopping:
+            try:
+                await self._refresh(marks)
+                outcome = await self._reconciler.reconcile(community, fresh=marks.everything)
+                if outcome.failures:
+                    raise CommunitiesError("; ".join(failure.why for failure in outcome.failures))
+                wait = FIRST_RETRY_SECONDS
+            except CommunitiesError as error:
+                log.warning("%s: will look again in %.0f s: %s", community, wait, error.what)
+                await asyncio.sleep(wait)
+                wait = min(LONGEST_RETRY_SECONDS, wait * 2)
+                self._mark(community).everything = True
+                if community not in self._reconciler.declared:
+                    return
+
+    async def _refresh(self, marks: _Marks) -> None:
+        for room_id in marks.rooms:
+            self._reader.forget(room_id)
+        for room_id, event_type, state_key in marks.pieces:
+            if room_id not in marks.rooms:
+                await self._reader.refresh(room_id, event_type, state_key)
+
+    async def run(self, every_seconds: float) -> None:
+        """Look at everything now and every `every_seconds`, until cancelled."""
+        try:
+            while True:
+                for community in list(self._reconciler.declared):
+                    self.all_of(community)
+                await asyncio.sleep(every_seconds)
+        finally:
+            await self.stop()
+
+    async def idle(self) -> None:
+        """Wait until nothing is marked and nobody works."""
+        while tasks := [task for task in self._tasks.values() if not task.done()]:
+            await asyncio.wait(tasks)
+
+    async def stop(self) -> None:
+        """Let passes under way be cut off: whatever they did not do is found again at the next start."""
+        self._stopping = True
+        tasks = [task for task in self._tasks.values() if not task.done()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,156 @@
+"""Carrying out one action. Each is idempotent; what must survive a kill is stored before or right after the request."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from bridge.core.community import SPACE, RoomKind
+from bridge.core.errors import Refused
+from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId, domain_of
+from bridge.features.reconcile.memory import Memory
+from bridge.plan.actions import (
+    Action,
+    AdoptProfile,
+    AdoptRole,
+    Ban,
+    BringAnnouncer,
+    CreateRoom,
+    Invite,
+    Kick,
+    Link,
+    SetListed,
+    SetState,
+    Unban,
+)
+from bridge.plan.state import MARKER, Accounts, Known, digest_of
+from bridge.ports import RoomExecutor
+
+
+class Work:
+    """The hands of a reconciliation of one community."""
+
+    def __init__(self, community: CommunityId, memory: Memory, executor: RoomExecutor, accounts: Accounts) -> None:
+        self._community = community
+        self._memory = memory
+        self._executor = executor
+        self._accounts = accounts
+
+    async def do(self, action: Action) -> None:
+        """Do one action.
+
+        Raises:
+            MatrixError: the homeserver refuses, or cannot be reached.
+            Refused: it waits for a room that could not be made.
+        """
+        match action:
+            case CreateRoom():
+                await self._create(action)
+            case SetState():
+                room_id = await self._room(action.room)
+                content = _with_space(action.content, await self._room(SPACE))
+                await self._executor.set_state(room_id, action.type, action.state_key, content)
+            case Link():
+                await self._link(action)
+            case SetListed():
+                await self._executor.set_listed(await self._room(action.room), listed=action.listed)
+            case Invite():
+                room_id = await self._room(action.room)
+                await self._executor.invite(room_id, action.user, by_announcer=action.by_announcer)
+                await self._remember_invite(action.room, action.user)
+            case BringAnnouncer():
+                await self._bring_announcer(action)
+            case Kick():
+                await self._executor.kick(await self._room(action.room), action.user, action.reason)
+                await self._forget_invites(action.room, action.user)
+            case Ban():
+                await self._executor.ban(await self._room(action.room), action.user, action.reason)
+                await self._forget_invites(action.room, action.user)
+            case Unban():
+                await self._executor.unban(await self._room(action.room), action.user)
+            case AdoptRole() | AdoptProfile():
+                return  # taken over with the comparison's memory
+
+    async def _room(self, key: RoomKeyName) -> RoomId:
+        known = await self._memory.known(self._community)
+        room_id = known.rooms.get(key)
+        if room_id is None:
+            raise Refused(f"waits for {key}, which could not be made")
+        return room_id
+
+    async def _create(self, action: CreateRoom) -> None:
+        fresh = f"#_communities_{secrets.token_hex(12)}:{domain_of(self._accounts.steward)}"
+        alias = await self._memory.about_to_create(self._community, action.room, action.room_kind, fresh)
+        space = None if action.room == SPACE else await self._room(SPACE)
+        body = creation_body(self._community, action, space)
+        room_id = await self._executor.create(alias, body)
+        await self._memory.created(self._community, action.room, action.room_kind, room_id)
+        await self._executor.drop_alias(alias)
+
+    async def _link(self, action: Link) -> None:
+        room_id, other = await self._room(action.room), await self._room(action.of)
+        await self._executor.set_state(room_id, action.type, other, action.content)
+        place = (action.room, "link", str(action.of))
+        await self._memory.update(
+            self._community,
+            lambda known: replace(known, settled={**known.settled, place: digest_of(action.content)}),
+        )
+
+    async def _bring_announcer(self, action: BringAnnouncer) -> None:
+        room_id = await self._room(action.room)
+        if action.banned:
+            await self._executor.unban(room_id, self._accounts.announcer)
+        if not action.invited:
+            await self._executor.invite(room_id, self._accounts.announcer, by_announcer=False)
+        await self._executor.join_as_announcer(room_id)
+
+    async def _remember_invite(self, key: RoomKeyName, user: UserId) -> None:
+        await self._memory.update(self._community, lambda known: replace(known, invited=known.invited | {(key, user)}))
+
+    async def _forget_invites(self, key: RoomKeyName, user: UserId) -> None:
+        """Whom we removed may be invited again if a declaration or a role asks for it later."""
+
+        def change(known: Known) -> Known:
+            return replace(known, invited=known.invited - {(key, user)})
+
+        await self._memory.update(self._community, change)
+
+
+def creation_body(community: CommunityId, action: CreateRoom, space: RoomId | None) -> dict[str, Any]:
+    """The body of `POST /createRoom` with the whole initial state, and our mark in the creation content."""
+    initial = []
+    levels: Mapping[str, Any] = {}
+    for event_type, state_key, content in action.state:
+        if event_type == "m.room.power_levels":
+            levels = content
+        else:
+            initial.append({"type": event_type, "state_key": state_key, "content": _with_space(content, space)})
+    if action.parent is not None and space is not None:
+        initial.append({"type": "m.space.parent", "state_key": space, "content": dict(action.parent)})
+    # an alias of the room is only our handle while it is made: the room itself shall not name it
+    initial.append({"type": "m.room.canonical_alias", "state_key": "", "content": {}})
+    creation: dict[str, Any] = {MARKER: {"community": community, "key": action.room}}
+    if action.room_kind is RoomKind.SPACE:
+        creation["type"] = "m.space"
+    return {
+        "preset": "private_chat",
+        "visibility": "public" if action.listed else "private",
+        "creation_content": creation,
+        "initial_state": initial,
+        "power_level_content_override": dict(levels),
+        **({"room_version": action.version} if action.version else {}),
+    }
+
+
+def _with_space(content: Mapping[str, Any], space: RoomId | None) -> dict[str, Any]:
+    """Fill the space's id into restricted join rules that were planned before the space existed."""
+    allow = content.get("allow")
+    if space is None or not isinstance(allow, list):
+        return dict(content)
+    filled = [
+        {**rule, "room_id": space} if isinstance(rule, Mapping) and rule.get("room_id") == "" else rule
+        for rule in allow
+    ]  # fmt: skip
+    return {**content, "allow": filled}

@@ -1,0 +1,89 @@
+"""A declaration as JSON: remembered as what was in force, so that it can be held while a new one waits for a word."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from bridge.core.community import Community, Group, Join, Posting, RoomKind
+from bridge.core.ids import CommunityId, RoomKeyName, UserId
+
+
+def to_json(community: Community) -> str:
+    """The declaration as stable JSON."""
+    return json.dumps(
+        {
+            "id": community.id,
+            "name": community.name,
+            "description": community.description,
+            "avatar": community.avatar,
+            "owners": _people(community.owners),
+            "admins": _people(community.admins),
+            "members": _people(community.members),
+            "removed": _people(community.removed),
+            "join": community.join.value,
+            "members_may_invite": community.members_may_invite,
+            "listed": community.listed,
+            "general": community.general,
+            "room_version": community.room_version,
+            "groups": [_group(group) for group in community.groups],
+        },
+        sort_keys=True,
+    )
+
+
+def from_json(text: str) -> Community:
+    """Read a declaration back."""
+    value: dict[str, Any] = json.loads(text)
+    return Community(
+        id=CommunityId(value["id"]),
+        name=value["name"],
+        description=value["description"],
+        avatar=value["avatar"],
+        owners=_users(value["owners"]),
+        admins=_users(value["admins"]),
+        members=_users(value["members"]),
+        removed=_users(value["removed"]) or frozenset(),
+        join=Join(value["join"]),
+        members_may_invite=value["members_may_invite"],
+        listed=value["listed"],
+        general=value["general"],
+        room_version=value["room_version"],
+        groups=tuple(
+            Group(
+                key=RoomKeyName(group["key"]),
+                kind=RoomKind(group["kind"]),
+                name=group["name"],
+                description=group["description"],
+                avatar=group["avatar"],
+                posting=Posting(group["posting"]),
+                members_may_invite=group["members_may_invite"],
+                moderators=_users(group["moderators"]),
+                members=_users(group["members"]),
+            )
+            for group in value["groups"]
+        ),
+    )
+
+
+def _group(group: Group) -> dict[str, Any]:
+    return {
+        "key": group.key,
+        "kind": group.kind.value,
+        "name": group.name,
+        "description": group.description,
+        "avatar": group.avatar,
+        "posting": group.posting.value,
+        "members_may_invite": group.members_may_invite,
+        "moderators": _people(group.moderators),
+        "members": _people(group.members),
+    }
+
+
+def _people(users: frozenset[UserId] | None) -> list[str] | None:
+    return None if users is None else sorted(users)
+
+
+def _users(users: Iterable[str] | None) -> frozenset[UserId] | None:
+    return None if users is None else frozenset(UserId(user) for user in users)
