@@ -63,12 +63,11 @@ class Postgres:
         """Prepare a server from ``binaries``, else from the system's, else from the wheel's."""
         self.port: Final = free_port()
         self._numbers = itertools.count(1)
-        self._folder = Path(tempfile.mkdtemp(prefix="communities-postgres-"))
         self._uid, self._gid = os.getuid(), os.getgid()
         if self._uid == 0:
             nobody = pwd.getpwnam("nobody")
             self._uid, self._gid = nobody.pw_uid, nobody.pw_gid
-            os.chown(self._folder, self._uid, self._gid)
+        self._folder = self._make_folder()
         self._binaries = self._reachable(binaries or system_binaries() or wheel_binaries())
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -84,8 +83,8 @@ class Postgres:
         """Make the cluster where there is none yet, start the server, and return when it takes connections."""
         data = self._folder / "data"
         if not data.exists():
-            initdb = [self._binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8"]
-            made = await asyncio.to_thread(self._run, *initdb, "--locale=C", "--no-sync")
+            options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
+            made = await asyncio.to_thread(self._run, self._binaries / "initdb", "-D", data, *options)
             if made.returncode != 0:
                 raise PostgresError(f"initdb failed: {made.stdout.decode(errors='replace')}")
         settings = {
@@ -162,6 +161,16 @@ class Postgres:
         log = (self._folder / "server.log").read_text(errors="replace")
         raise PostgresError(f"PostgreSQL did not start:\n{log[-2000:]}")
 
+    def _make_folder(self) -> Path:
+        """A folder that the server's user can reach: root's own folder for temporary files may be closed to others."""
+        for place in (None, "/tmp", "/var/tmp"):
+            folder = Path(tempfile.mkdtemp(prefix="communities-postgres-", dir=place))
+            os.chown(folder, self._uid, self._gid)
+            if self._run("/usr/bin/env", "test", "-w", folder).returncode == 0:
+                return folder
+            folder.rmdir()
+        raise PostgresError("found no folder for temporary files that the user nobody can reach")
+
     def _reachable(self, binaries: Path) -> Path:
         """Copy the installation where the server's user may not read it (a checkout below /root)."""
         if os.getuid() == self._uid or self._run(binaries / "postgres", "--version").returncode == 0:
@@ -175,7 +184,7 @@ class Postgres:
 
     def _run(self, *command: str | Path) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
-            self._command(*command), cwd=self._folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+            self._command(*command), cwd="/", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
         )
 
     def _launch(self, *command: str | Path) -> subprocess.Popen[bytes]:
