@@ -1,0 +1,176 @@
+"""What an event means to us."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bridge.core.ids import EventId, RoomId, UserId
+from bridge.core.messages import (
+    Event,
+    Ignored,
+    Invited,
+    MembershipChanged,
+    Posted,
+    Redacted,
+    Said,
+    StateChanged,
+    Unreadable,
+)
+from bridge.intake.interest import Interest
+from bridge.intake.parse import MAX_TEXT_BYTES, parse
+
+STEWARD = UserId("@communities:example.org")
+ANNOUNCER = UserId("@announcements:example.org")
+ACCOUNTS = (STEWARD, ANNOUNCER)
+ALICE = UserId("@alice:example.org")
+HEAD = (EventId("$1"), RoomId("!room"), ALICE, 17)
+
+
+def raw(kind: str, content: Any = None, **members: Any) -> dict[str, Any]:
+    """An event as a homeserver sends it."""
+    base = {"event_id": "$1", "room_id": "!room", "sender": ALICE, "origin_server_ts": 17}
+    return {**base, "type": kind, "content": {} if content is None else content, **members}
+
+
+def meaning(event: Any, interest: Interest | None, clear: dict[str, Any] | None = None) -> Event | Ignored:
+    return parse(event, interest=interest, accounts=ACCOUNTS, clear=clear)
+
+
+def said(content: dict[str, Any]) -> Event | Ignored:
+    return meaning(raw("m.room.message", content), Interest.CHAT)
+
+
+@pytest.mark.parametrize("interest", [*Interest, None])
+def test_an_invite_to_our_accounts_is_seen_in_any_room(interest: Interest | None) -> None:
+    stripped = [{"type": "m.room.encryption", "state_key": "", "content": {"algorithm": "m.megolm.v1.aes-sha2"}}]
+    event = raw(
+        "m.room.member", {"membership": "invite"}, state_key=ANNOUNCER, unsigned={"invite_room_state": stripped}
+    )
+    assert meaning(event, interest) == Invited(*HEAD, user=ANNOUNCER, encrypted=True)
+    del event["unsigned"]
+    assert meaning(event, interest) == Invited(*HEAD, user=ANNOUNCER, encrypted=False)
+
+
+@pytest.mark.parametrize("membership", ["invite", "join", "knock", "leave", "ban"])
+@pytest.mark.parametrize("interest", list(Interest))
+def test_memberships_of_people(membership: str, interest: Interest) -> None:
+    event = raw("m.room.member", {"membership": membership}, state_key="@bob:example.org")
+    wanted = MembershipChanged(*HEAD, user=UserId("@bob:example.org"), membership=membership)
+    assert meaning(event, interest) == wanted
+
+
+@pytest.mark.parametrize("event", [
+    raw("m.room.member", {"membership": "leave"}, state_key=STEWARD),
+    raw("m.room.name", {"name": "x"}, state_key=""),
+    raw("m.room.message", {"msgtype": "m.text", "body": "x"}),
+])  # fmt: skip
+def test_a_room_that_is_not_ours(event: dict[str, Any]) -> None:
+    assert isinstance(meaning(event, None), Ignored)
+
+
+@pytest.mark.parametrize("interest", list(Interest))
+def test_state(interest: Interest) -> None:
+    event = raw("m.room.power_levels", state_key="")
+    assert meaning(event, interest) == StateChanged(*HEAD, type="m.room.power_levels", state_key="")
+
+
+@pytest.mark.parametrize("content", [None, [], "x", {"users": 3}])
+def test_state_with_malformed_content_is_still_a_change(content: Any) -> None:
+    event = raw("m.room.power_levels", state_key="")
+    event["content"] = content
+    assert isinstance(meaning(event, Interest.ANNOUNCEMENTS), StateChanged)
+
+
+@pytest.mark.parametrize("sender", ["@ünal:example.org", "@a b:example.org", "@\u200d:[::1]:8448", "@:example.org"])
+@pytest.mark.parametrize("sent_at", ["now", -1, 2**80, None, True, 1.5])
+def test_nobody_goes_unnoticed_by_an_odd_name_or_time(sender: str, sent_at: object) -> None:
+    event = raw("m.room.power_levels", state_key="", sender=sender, origin_server_ts=sent_at)
+    assert meaning(event, Interest.SPACE) == StateChanged(
+        EventId("$1"), RoomId("!room"), UserId(sender), 0, type="m.room.power_levels", state_key=""
+    )
+
+
+@pytest.mark.parametrize("members", [{"redacts": "$0"}, {"content": {"redacts": "$0"}}])
+def test_redactions_of_all_room_versions(members: dict[str, Any]) -> None:
+    event = raw("m.room.redaction", **members)
+    for interest in Interest:
+        assert meaning(event, interest) == Redacted(*HEAD, redacts=EventId("$0"))
+
+
+@pytest.mark.parametrize("kind", ["m.room.encrypted", "m.room.message", "m.sticker", "org.example.poll"])
+def test_what_is_posted_in_an_announcement_room(kind: str) -> None:
+    assert meaning(raw(kind), Interest.ANNOUNCEMENTS) == Posted(*HEAD, type=kind, reaction_key=None)
+
+
+@pytest.mark.parametrize(("key", "wanted"), [("👍", "👍"), ("x" * 9000, "x" * 9000), (3, None), ("a\0", "a\ufffd")])
+def test_reactions(key: object, wanted: str | None) -> None:
+    event = raw("m.reaction", {"m.relates_to": {"rel_type": "m.annotation", "event_id": "$0", "key": key}})
+    assert meaning(event, Interest.ANNOUNCEMENTS) == Posted(*HEAD, type="m.reaction", reaction_key=wanted)
+
+
+def test_a_message_in_a_group_is_nobodys_business() -> None:
+    assert isinstance(meaning(raw("m.room.message"), Interest.GROUP), Ignored)
+
+
+@pytest.mark.parametrize("interest", [Interest.CHAT, Interest.CONTROL])
+def test_a_message_to_us(interest: Interest) -> None:
+    content = {"msgtype": "m.text", "body": "announce springfield hello"}
+    wanted = Said(*HEAD, text="announce springfield hello", encrypted=False)
+    assert meaning(raw("m.room.message", content), interest) == wanted
+
+
+@pytest.mark.parametrize("interest", [Interest.CHAT, Interest.CONTROL])
+def test_an_encrypted_message_to_us(interest: Interest) -> None:
+    event = raw("m.room.encrypted", {"algorithm": "m.megolm.v1.aes-sha2", "session_id": "s"})
+    clear = {"type": "m.room.message", "content": {"msgtype": "m.text", "body": "status"}}
+    assert meaning(event, interest, clear) == Said(*HEAD, text="status", encrypted=True)
+    assert meaning(event, interest) == Unreadable(*HEAD)
+    assert isinstance(meaning(event, interest, {**clear, "type": "m.room.member"}), Ignored)
+
+
+@pytest.mark.parametrize("where", ["wire", "clear"])
+def test_an_edit_is_not_said_again(where: str) -> None:
+    relation = {"m.relates_to": {"rel_type": "m.replace", "event_id": "$0"}}
+    message = {"msgtype": "m.text", "body": "* announce x y"}
+    event = raw("m.room.encrypted", relation if where == "wire" else {})
+    clear = {"type": "m.room.message", "content": {**message, **(relation if where == "clear" else {})}}
+    assert meaning(event, Interest.CHAT, clear) == Ignored("an edit")
+
+
+@pytest.mark.parametrize(("body", "wanted"), [
+    ("> <@bob:example.org> old\n> more\n\nnew", "new"),
+    ("> <@bob:example.org> old", ""),
+    ("new\n> not a fallback", "new\n> not a fallback"),
+    ("plain", "plain"),
+])  # fmt: skip
+def test_the_quote_of_a_reply_is_taken_off(body: str, wanted: str) -> None:
+    reply = {"m.relates_to": {"m.in_reply_to": {"event_id": "$0"}}}
+    event = said({"msgtype": "m.text", "body": body, **reply})
+    assert isinstance(event, Said)
+    assert event.text == wanted
+
+
+def test_a_quote_that_is_no_reply_stays() -> None:
+    event = said({"msgtype": "m.text", "body": "> wise words"})
+    assert isinstance(event, Said)
+    assert event.text == "> wise words"
+
+
+@pytest.mark.parametrize("kind", ["m.notice", "m.emote", "m.image", None, 3])
+def test_only_texts_are_listened_to(kind: object) -> None:
+    assert isinstance(said({"msgtype": kind, "body": "help"}), Ignored)
+
+
+def test_a_text_is_taken_whole_or_not_at_all() -> None:
+    event = said({"msgtype": "m.text", "body": "é" * (MAX_TEXT_BYTES // 2)})
+    assert isinstance(event, Said)
+    assert len(event.text) == MAX_TEXT_BYTES // 2
+    assert said({"msgtype": "m.text", "body": "é" * (MAX_TEXT_BYTES // 2) + "a"}) == Ignored("longer than 64 KiB")
+
+
+def test_a_text_that_no_database_takes_is_made_harmless() -> None:
+    event = said({"msgtype": "m.text", "body": "a\0b\ud800c"})
+    assert isinstance(event, Said)
+    assert event.text == "a\ufffdb\ufffdc"

@@ -1,0 +1,71 @@
+"""Which events are kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bridge.core.community import RoomKind
+from bridge.intake.interest import Interest, Sieve
+from tests.unit.test_parse import ACCOUNTS, ANNOUNCER, STEWARD, raw
+
+ROOMS = {f"!{interest.name}": interest for interest in Interest}
+STATE = raw("m.room.name", state_key="")
+REDACTION = raw("m.room.redaction", redacts="$0")
+ENCRYPTED = raw("m.room.encrypted")
+MESSAGE = raw("m.room.message")
+REACTION = raw("m.reaction")
+STICKER = raw("m.sticker")
+TIMELINE = [REDACTION, ENCRYPTED, MESSAGE, REACTION, STICKER]
+KEPT = {
+    Interest.GROUP: [REDACTION],
+    Interest.SPACE: [REDACTION],
+    Interest.ANNOUNCEMENTS: TIMELINE,
+    Interest.CONTROL: [REDACTION, ENCRYPTED, MESSAGE],
+    Interest.CHAT: [REDACTION, ENCRYPTED, MESSAGE],
+}
+
+
+class Known:
+    def interest(self, room_id: str) -> Interest | None:
+        return ROOMS.get(room_id)
+
+
+SIEVE = Sieve(Known(), ACCOUNTS)
+
+
+def kept(events: list[dict[str, Any]], room: str, **members: Any) -> list[dict[str, Any]]:
+    placed = [{**event, "room_id": room, **members} for event in events]
+    wanted, malformed = SIEVE.sift(placed)
+    assert malformed == 0
+    return [events[placed.index(event)] for event in wanted]
+
+
+@pytest.mark.parametrize("interest", list(Interest))
+def test_what_people_send(interest: Interest) -> None:
+    assert kept([STATE, *TIMELINE], f"!{interest.name}") == [STATE, *KEPT[interest]]
+
+
+@pytest.mark.parametrize("sender", ACCOUNTS)
+@pytest.mark.parametrize("interest", list(Interest))
+def test_of_ourselves_state_alone(interest: Interest, sender: str) -> None:
+    assert kept([STATE, *TIMELINE], f"!{interest.name}", sender=sender) == [STATE]
+
+
+def test_of_other_rooms_our_own_membership_alone() -> None:
+    ours = [raw("m.room.member", {"membership": "invite"}, state_key=user) for user in (STEWARD, ANNOUNCER)]
+    theirs = raw("m.room.member", {"membership": "invite"}, state_key="@bob:example.org")
+    assert kept([STATE, theirs, *ours, *TIMELINE], "!elsewhere") == ours
+
+
+@pytest.mark.parametrize("kind", list(RoomKind))
+def test_every_kind_of_room_is_of_interest(kind: RoomKind) -> None:
+    assert Interest.of_kind(kind).is_read == (kind is RoomKind.CONTROL)
+
+
+@pytest.mark.parametrize(
+    "broken", [None, [], "x", {}, {**STATE, "room_id": []}, {**STATE, "room_id": "!GROUP", "event_id": 3}]
+)
+def test_malformed_events_are_counted(broken: Any) -> None:
+    assert SIEVE.sift([broken]) == ([], 1)
