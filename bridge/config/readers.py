@@ -31,6 +31,10 @@ _MXC = re.compile(r"mxc://[A-Za-z0-9.\-\[\]:]+/[A-Za-z0-9_-]+\Z")
 _WHOLE = re.compile(r"[-+]?[0-9]{1,15}\Z")
 _NUMBER = re.compile(r"[-+]?[0-9]{1,15}(?:\.[0-9]{0,15})?\Z")
 _SECRET = re.compile(r"[!-~]+\Z")
+_DATABASE_REFUSAL = (
+    "is neither sqlite:///file.db nor postgresql://user:password@host/database "
+    "(in a user name or password write / as %2F, # as %23, ? as %3F, @ as %40, % as %25)"
+)
 _CONTROL = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
@@ -82,12 +86,12 @@ def whole(low: int, high: int) -> Callable[[Node], int]:
     """A reader of whole numbers from `low` to `high`."""
 
     def read(node: Node) -> int:
-        if kind_of(node) != "int" or not _WHOLE.match(text_of(node)):
+        if kind_of(node) != "int":
             raise ValueError(f"{_seen(node)}, not a whole number")
-        value = int(text_of(node))
-        if not low <= value <= high:
-            raise ValueError(f"{value} is not between {low} and {high}")
-        return value
+        digits = text_of(node)
+        if not _WHOLE.match(digits) or not low <= int(digits) <= high:
+            raise ValueError(f"{shown(digits)} is not between {low} and {high}, in plain digits")
+        return int(digits)
 
     return read
 
@@ -209,12 +213,15 @@ def secret_text(value: str) -> str:
 
 def database_url(value: str) -> str:
     """The database's address. No refusal quotes it: it may hold a password."""
-    parts = _split(value)
+    try:
+        parts = _split(value)
+    except ValueError:
+        raise ValueError(_DATABASE_REFUSAL) from None
     if parts.scheme == "sqlite" and value.startswith("sqlite:///") and parts.path.strip("/"):
         return value
     if parts.scheme in ("postgres", "postgresql") and value.startswith(f"{parts.scheme}://") and parts.path.strip("/"):
         return value
-    raise ValueError("is neither sqlite:///file.db nor postgresql://user:password@host/database")
+    raise ValueError(_DATABASE_REFUSAL)
 
 
 def _seen(node: Node) -> str:

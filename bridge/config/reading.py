@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from bridge.core.ids import UserId, parse_stable_id, parse_user_id
 
 FILE = "_file"
 ENV = "_env"
+VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,39}\Z")
 MAX_SECRET_BYTES = 10_000
 READABLE_BY_OTHERS = 0o004
 
@@ -131,7 +133,9 @@ class Reading:
         """The secret itself: as it stands, or from where the text points to. Refusals name the place alone."""
         if source == ENV:
             if not (value := self.environ.get(text, "")):
-                raise ValueError(f"the environment has no variable {nodes.shown_key(text)}")
+                # What is not named like a variable may be the secret itself, put in the wrong place.
+                name = f" {text}" if VARIABLE.match(text) else " of that name"
+                raise ValueError(f"the environment has no variable{name}, or it is empty")
             return value
         return self._secret_file(text, place) if source == FILE else text
 

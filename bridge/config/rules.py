@@ -34,7 +34,8 @@ def check(values: Values, report: Report) -> None:
 def _listen(listen: Values, report: Report) -> None:
     host = listen.get("host")
     if host in WILDCARD_HOSTS and listen.get("url") == "":
-        report.fault("listen.url", f"is missing: with host {host} the homeserver has to be told which address to use")
+        sentence = f"is missing: with host {host} the homeserver has to be told which address to use"
+        report.fault("listen.url", sentence, line=report.line_of("listen.host"))
 
 
 def _secrets(values: Values, report: Report) -> None:
