@@ -1,0 +1,129 @@
+"""The durable inbox: everything once, in order, until it is done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from bridge.core.ids import EventId, RoomId
+from bridge.store.database import Database
+from bridge.store.inbox import PRUNE_ROWS, Arrival, Inbox
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty database of either kind."""
+    if request.param == "postgres":
+        return str(request.getfixturevalue("postgres_url"))
+    return f"sqlite:///{tmp_path / 'inbox.db'}"
+
+
+@pytest.fixture
+async def inbox(url: str) -> AsyncIterator[Inbox]:
+    database = Database(url)
+    await database.start()
+    yield Inbox(database)
+    await database.stop()
+
+
+def event(name: str, room: str = "!room") -> Arrival:
+    return Arrival(EventId(f"${name}"), RoomId(room), f'{{"event_id": "${name}"}}'.encode())
+
+
+async def ids(inbox: Inbox, after: int = 0) -> list[str]:
+    return [held.event_id for held in await inbox.after(after, 1000)]
+
+
+async def test_events_keep_their_order_and_their_words(inbox: Inbox) -> None:
+    arrivals = [event(str(number), f"!room{number % 3}") for number in range(150)]
+    assert await inbox.store("1", arrivals[:100], 5) == 100
+    assert await inbox.store("2", arrivals[100:], 6) == 50
+    held = await inbox.after(0, 1000)
+    assert [(one.event_id, one.room_id, one.body) for one in held] == [
+        (one.event_id, one.room_id, one.body) for one in arrivals
+    ]
+    assert {one.arrived_at for one in held} == {5, 6}
+    assert await inbox.after(held[9].seq, 2) == held[10:12]
+    assert await inbox.waiting() == 150
+
+
+async def test_a_repeated_transaction_is_dropped(inbox: Inbox) -> None:
+    assert await inbox.store("1", [event("a"), event("b")], 1) == 2
+    assert await inbox.store("1", [event("a"), event("b")], 2) == 0
+    assert await ids(inbox) == ["$a", "$b"]
+
+
+async def test_a_repeated_event_is_dropped(inbox: Inbox) -> None:
+    assert await inbox.store("1", [event("a"), event("b"), event("a")], 1) == 2
+    assert await inbox.store("2", [event("b"), event("c"), event("a")], 2) == 1
+    assert await ids(inbox) == ["$a", "$b", "$c"]
+
+
+async def test_what_is_done_does_not_come_again(inbox: Inbox) -> None:
+    await inbox.store("1", [event("a"), event("b")], 1)
+    await inbox.forget([held.seq for held in await inbox.after(0, 1)])
+    assert await inbox.store("2", [event("a"), event("b")], 2) == 0
+    assert await ids(inbox) == ["$b"]
+
+
+async def test_a_homeserver_that_counts_anew_loses_nothing(inbox: Inbox, caplog: pytest.LogCaptureFixture) -> None:
+    await inbox.store("1", [event("a")], 1)
+    assert await inbox.store("1", [event("b")], 2) == 1
+    assert await ids(inbox) == ["$a", "$b"]
+    assert "counting anew" in caplog.text
+
+
+async def test_the_same_transaction_at_the_same_time(inbox: Inbox) -> None:
+    arrivals = [event(str(number)) for number in range(20)]
+    new = await asyncio.gather(*(inbox.store("1", arrivals, 1) for _ in range(5)))
+    assert sorted(new) == [0, 0, 0, 0, 20]
+    assert await ids(inbox) == [one.event_id for one in arrivals]
+
+
+async def test_duplicates_are_known_after_a_restart(url: str) -> None:
+    for new in (2, 0):
+        database = Database(url)
+        await database.start()
+        inbox = Inbox(database)
+        assert await inbox.store("1", [event("a"), event("b")], 1) == new
+        assert await inbox.store("2", [event("b")], 1) == 0
+        assert await ids(inbox) == ["$a", "$b"]
+        await database.stop()
+
+
+async def test_a_transaction_is_stored_whole_or_not_at_all(inbox: Inbox) -> None:
+    spoilt = Arrival(EventId("$x"), RoomId("!room"), None)  # type: ignore[arg-type]
+    with pytest.raises(Exception, match=r"(?i)not.null"):
+        await inbox.store("1", [event("a"), spoilt], 1)
+    assert await ids(inbox) == []
+    assert await inbox.store("1", [event("a")], 1) == 1
+
+
+async def test_parked_events_are_out_of_the_way_until_released(inbox: Inbox) -> None:
+    await inbox.store("1", [event("a"), event("b")], 1)
+    first = (await inbox.after(0, 1))[0]
+    await inbox.park(first.seq, "ValueError: broken", 3)
+    assert await ids(inbox) == ["$b"]
+    assert await inbox.waiting() == 1
+    [parked] = await inbox.parked()
+    assert (parked.event_id, parked.room_id, parked.reason) == ("$a", "!room", "ValueError: broken")
+    assert await inbox.release(EventId("$a"))
+    assert not await inbox.release(EventId("$a"))
+    assert await ids(inbox) == ["$a", "$b"]
+    assert await inbox.parked() == []
+
+
+async def test_old_memories_are_pruned(inbox: Inbox) -> None:
+    old = [event(f"old{number}") for number in range(PRUNE_ROWS + 10)]
+    await inbox.store("1", old, 10)
+    held = await inbox.after(0, len(old))
+    await inbox.park(held[0].seq, "broken", 3)
+    await inbox.forget([one.seq for one in held[1:]])
+    await inbox.store("2", [event("new")], 20)
+    assert await inbox.prune(20) == len(old) + 1 + 1
+    assert await inbox.parked() == []
+    assert await inbox.store("3", [event("new")], 30) == 0
+    assert await inbox.store("4", [event("old5")], 30) == 1
