@@ -27,7 +27,7 @@ def init(
         str | None, typer.Option(metavar="D", help="The server name: what stands after the colon in user ids.")
     ] = None,
     database: Annotated[
-        str | None, typer.Option(metavar="URL", help="PostgreSQL or SQLite. [default: SQLite, beside the config]")
+        str | None, typer.Option(metavar="URL", help="PostgreSQL or SQLite; without it, SQLite beside the config.")
     ] = None,
     config: Annotated[Path, typer.Option(metavar="FILE", help="The file to write.")] = Path("config.yaml"),
     force: Annotated[bool, typer.Option("--force", help="Replace a file that exists; a copy of it is kept.")] = False,

@@ -67,14 +67,15 @@ class Report:
 def compose(text: str, report: Report) -> Node | None:
     """The root node of a YAML text; None where it is empty or, with a fault in the report, not YAML."""
     try:
-        node: Node | None = YAML().compose(text)
+        # Without the comments, on some of which ruamel.yaml's round-trip parser gives up.
+        node: Node | None = YAML(typ="safe", pure=True).compose(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = None if mark is None else mark.line + 1
         report.fault("", f"not valid YAML: {_problem(error)}", line=line)
     except YAMLError:
         report.fault("", "not valid YAML: it holds a character that YAML does not allow")
-    except (RecursionError, ValueError, AttributeError, LookupError, TypeError, AssertionError):
+    except (RuntimeError, ValueError, AttributeError, LookupError, TypeError, AssertionError):
         # What the parser raises on hostile input. Its words may quote the file, and so a secret.
         report.fault("", "not valid YAML: it cannot be parsed")
     else:

@@ -378,6 +378,12 @@ def test_file_that_everybody_can_read_is_a_warning(tmp_path: Path, mode: int, wa
     assert any("everybody" in warning for warning in load(path).warnings) is warned
 
 
+def test_comment_may_stand_anywhere() -> None:
+    name = "name: Springfield School\n"
+    commented = name.replace(": ", ": # a comment\n      ") + "\n# and another\n\n"
+    assert read(REQUIRED + SPRINGFIELD.replace(name, commented)) == read(REQUIRED + SPRINGFIELD)
+
+
 def test_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(REQUIRED, encoding="utf-8-sig")
