@@ -1,0 +1,52 @@
+"""Our own device as it stands in the database: loaded for each use, never kept, so that nothing runs ahead of it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from bridge.core.errors import StoreError
+from bridge.core.ids import UserId
+from bridge.e2ee.machine import Account, OlmFailure
+from bridge.store import keys as store
+from bridge.store.database import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class OwnDevice:
+    """Whose device it is, the key its secrets are stored under, and the lock for its Olm ratchets.
+
+    `lock` is held from the reading of an account or an Olm session to the storing of its next state, and never over a
+    network call. `pickle_key` is the configured secret under which libolm encrypts what is stored.
+    """
+
+    user_id: UserId
+    pickle_key: str = field(repr=False)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def row(self, tx: Transaction) -> store.AccountRow:
+        row = await store.load_account(tx, self.user_id)
+        if row is None:
+            raise StoreError("the announcer has no device yet", where="keys", remedy="start the service once")
+        return row
+
+    async def account(self, tx: Transaction) -> Account:
+        """The account.
+
+        Raises:
+            StoreError: there is none, or the pickle key is not the one that it was stored under.
+        """
+        return self.open(await self.row(tx))
+
+    def open(self, row: store.AccountRow) -> Account:
+        try:
+            return Account.load(row.pickle, self.pickle_key, self.user_id, row.device_id)
+        except OlmFailure as error:
+            raise StoreError(
+                f"the announcer's keys cannot be opened ({error})",
+                where="keys",
+                remedy="put back the pickle key under which they were stored",
+            ) from error
+
+    async def save(self, tx: Transaction, account: Account) -> None:
+        await store.save_account(tx, self.user_id, account.pickle(self.pickle_key))

@@ -1,0 +1,173 @@
+"""Other people's devices: read from the homeserver in pieces, verified, stored.
+
+Follows the specification's "Tracking the device list for a user" and its key and signature security.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from bridge.core.errors import BadRequest
+from bridge.core.ids import UserId
+from bridge.e2ee.machine import is_key, verify_json
+from bridge.ports import Clock, KeyServer
+from bridge.store import keys as store
+from bridge.store.database import Database
+from bridge.store.keys import DeviceList, DeviceRow
+
+log = logging.getLogger(__name__)
+
+QUERY_USERS = 250
+MAX_DEVICES_PER_USER = 500
+MAX_DEVICE_ID_BYTES = 255
+FAILURE_PAUSE_MS = 5 * 60 * 1000
+"""How long a user whose device list could not be read is left alone, unless they are new in a room."""
+
+
+class DeviceLists:
+    """The device lists of everybody whom the announcer has to do with."""
+
+    def __init__(self, database: Database, server: KeyServer, clock: Clock, *, me: UserId) -> None:
+        self._database = database
+        self._server = server
+        self._clock = clock
+        self._me = me
+
+    async def refresh(self, users: Iterable[UserId], *, anew: Collection[UserId] = ()) -> set[UserId]:
+        """Read the lists of those who are not followed or whose list is outdated, and of all in `anew`.
+
+        Returns:
+            Whose list could not be read this time; what was known of them stays.
+
+        Raises:
+            MatrixError: the homeserver cannot be asked at all.
+        """
+        wanted = sorted(set(users) | set(anew))
+        now = self._clock.now_ms()
+        async with self._database.transaction() as tx:
+            known = await store.tracked_users(tx, wanted)
+        due = [user for user in wanted if user in anew or _is_due(known.get(user), now)]
+        failed: set[UserId] = set()
+        for start in range(0, len(due), QUERY_USERS):
+            chunk = due[start : start + QUERY_USERS]
+            failed |= await self._read(chunk, {user: known[user].outdated if user in known else 0 for user in chunk})
+        return failed
+
+    async def _read(self, users: list[UserId], seen: Mapping[UserId, int]) -> set[UserId]:
+        try:
+            answer = await self._server.query_keys(users)
+        except BadRequest as error:
+            log.warning("the homeserver refuses to tell the devices of %d users: %s", len(users), error.what)
+            answer = {}
+        async with self._database.transaction() as tx:
+            known = await store.devices_of(tx, users)
+        lists = await asyncio.to_thread(parse_answer, answer, users, seen, known)
+        failed = set(users) - {one.user_id for one in lists}
+        async with self._database.transaction() as tx:
+            await store.save_device_lists(tx, lists)
+            await store.mark_failed(tx, sorted(failed), now_ms=self._clock.now_ms())
+        return failed
+
+    async def of(self, users: Iterable[UserId]) -> dict[UserId, list[DeviceRow]]:
+        """The devices of these users as they are stored."""
+        async with self._database.transaction() as tx:
+            return await store.devices_of(tx, users)
+
+    async def owns(self, user_id: UserId, curve25519: str, ed25519: str) -> bool:
+        """Whether a user has a device with these two keys, as it is stored."""
+        devices = (await self.of([user_id])).get(user_id, [])
+        return any(device.curve25519 == curve25519 and device.ed25519 == ed25519 for device in devices)
+
+
+def _is_due(user: store.UserRow | None, now: int) -> bool:
+    if user is None:
+        return True
+    if user.outdated == 0:
+        return False
+    return user.failed_at is None or not now - FAILURE_PAUSE_MS < user.failed_at <= now
+
+
+def parse_answer(
+    answer: Mapping[str, Any],
+    users: Iterable[UserId],
+    seen: Mapping[UserId, int],
+    known: Mapping[UserId, Sequence[DeviceRow]],
+) -> list[DeviceList]:
+    """The verified device lists in an answer of `/keys/query`; users of whom it says nothing are left out."""
+    device_keys = answer.get("device_keys")
+    if not isinstance(device_keys, Mapping):
+        return []
+    lists = []
+    for user in users:
+        devices = device_keys.get(user)
+        if isinstance(devices, Mapping):
+            before = {device.device_id: device for device in known.get(user, ())}
+            lists.append(_parse_user(user, devices, answer, seen.get(user, 0), before))
+    return lists
+
+
+def _parse_user(
+    user: UserId,
+    devices: Mapping[Any, Any],
+    answer: Mapping[str, Any],
+    seen: int,
+    before: Mapping[str, DeviceRow],
+) -> DeviceList:
+    master, self_signing = _cross_signing_keys(user, answer)
+    found = []
+    # those already known first, so that a flood of new devices does not push them out
+    for device_id in sorted(devices, key=lambda name: (name not in before, str(name)))[:MAX_DEVICES_PER_USER]:
+        device = _parse_device(user, device_id, devices[device_id], self_signing)
+        if device is None:
+            continue
+        old = before.get(device.device_id)
+        if old is not None and old.ed25519 != device.ed25519:
+            log.warning("device %s of %s changed its signing key: not believed", device.device_id, user)
+            device = old
+        found.append(device)
+    return DeviceList(user, seen, found, master, self_signing)
+
+
+def _parse_device(user: UserId, device_id: object, value: object, self_signing: str | None) -> DeviceRow | None:
+    if not isinstance(device_id, str) or not isinstance(value, Mapping) or "\x00" in device_id:
+        return None
+    if not 0 < len(device_id.encode()) <= MAX_DEVICE_ID_BYTES:
+        return None
+    if value.get("user_id") != user or value.get("device_id") != device_id:
+        return None
+    keys = value.get("keys")
+    if not isinstance(keys, Mapping):
+        return None
+    curve25519, ed25519 = keys.get(f"curve25519:{device_id}"), keys.get(f"ed25519:{device_id}")
+    if not isinstance(curve25519, str) or not isinstance(ed25519, str) or not is_key(curve25519):
+        return None
+    if not verify_json(value, user_id=user, key_id=device_id, key=ed25519):
+        return None
+    signed = self_signing is not None and verify_json(value, user_id=user, key_id=self_signing, key=self_signing)
+    return DeviceRow(user, device_id, curve25519, ed25519, signed)
+
+
+def _cross_signing_keys(user: UserId, answer: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """A user's master key and, where that has signed it, self-signing key."""
+    master = _single_key(answer.get("master_keys"), user, "master")
+    if master is None:
+        return None, None
+    self_signing = _single_key(answer.get("self_signing_keys"), user, "self_signing")
+    if self_signing is None:
+        return master, None
+    value = answer["self_signing_keys"][user]
+    return master, self_signing if verify_json(value, user_id=user, key_id=master, key=master) else None
+
+
+def _single_key(every: object, user: UserId, usage: str) -> str | None:
+    value = every.get(user) if isinstance(every, Mapping) else None
+    if not isinstance(value, Mapping) or value.get("user_id") != user:
+        return None
+    usages, keys = value.get("usage"), value.get("keys")
+    if not isinstance(usages, list) or usage not in usages or not isinstance(keys, Mapping) or len(keys) != 1:
+        return None
+    name, key = next(iter(keys.items()))
+    return key if isinstance(key, str) and is_key(key) and name == f"ed25519:{key}" else None

@@ -1,0 +1,523 @@
+"""The announcer's keys, as the rest of the house sees them: one device, always there, cross-signed and listening.
+
+The device is made by the application service itself (MSC4190), acts with `user_id` and `device_id` (MSC4326), and
+hears through `/sync` without room events. What a sync brings is committed together with its `next_batch`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import string
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import orjson
+
+from bridge.core.errors import BadRequest, CannotDecrypt, MatrixError
+from bridge.core.ids import DeviceId, RoomId, UserId
+from bridge.e2ee.delivery import Delivery
+from bridge.e2ee.device import OwnDevice
+from bridge.e2ee.devices import DeviceLists
+from bridge.e2ee.identity import Identity
+from bridge.e2ee.inbound import PROBE, Batch, Envelope, Opener, envelope, probe_of
+from bridge.e2ee.machine import MEGOLM, ONE_TIME_KEY, Account, OlmFailure, Peer, decrypt_group, is_key
+from bridge.e2ee.olm_sessions import OlmSessions
+from bridge.e2ee.recipients import Trust
+from bridge.ports import Clock, KeyServer, RoomFacts
+from bridge.store import keys as store
+from bridge.store.database import Database, Transaction
+from bridge.store.keys import AccountRow
+from bridge.store.outage import is_outage
+
+log = logging.getLogger(__name__)
+
+ONE_TIME_KEYS = 50
+POLL_MS = 30_000
+FIRST_BACKOFF_SECONDS = 1.0
+LONGEST_BACKOFF_SECONDS = 60.0
+PROBE_SECONDS = 10.0
+UNWEDGE_PAUSE_MS = 3600 * 1000
+MAX_UNWEDGED_AT_ONCE = 20
+FORGET_FALLBACK_MS = 3600 * 1000
+MAX_CIPHERTEXT = 100_000
+FRESH_DEVICES = 2
+DEVICE_NAME = "matrix-communities"
+
+
+class DeviceServer(KeyServer, Protocol):
+    """What the device needs of the homeserver besides the end-to-end endpoints."""
+
+    def act_as(self, device_id: DeviceId) -> None:
+        """Use this device from now on."""
+        ...
+
+    async def register(self) -> None:
+        """Make the announcer's account; nothing where it exists."""
+        ...
+
+    async def delete_devices(self, device_ids: Sequence[DeviceId]) -> None: ...
+
+    async def generation(self) -> int | None:
+        """The number of the device's last start as the homeserver remembers it."""
+        ...
+
+    async def set_generation(self, number: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How the announcer's device is."""
+
+    device_id: str
+    cross_signed: bool
+    receives_to_device: bool
+
+
+class _Outdated(Exception):
+    """The keys in the database are older than what the homeserver has seen of them."""
+
+
+class Keys:
+    """The announcer's device. Implements `RoomCrypto`."""
+
+    def __init__(
+        self,
+        database: Database,
+        server: DeviceServer,
+        facts: RoomFacts,
+        clock: Clock,
+        *,
+        user_id: UserId,
+        identity_seed: bytes,
+        pickle_key: str,
+        trust: Trust = Trust.ALL,
+    ) -> None:
+        self._database = database
+        self._server = server
+        self._clock = clock
+        self._identity = Identity(user_id, identity_seed)
+        self._own = OwnDevice(user_id, pickle_key)
+        self._devices = DeviceLists(database, server, clock, me=user_id)
+        self._sessions = OlmSessions(database, server, clock, self._own)
+        self._delivery = Delivery(database, server, facts, clock, self._own, self._devices, self._sessions, trust=trust)
+        self._news = asyncio.Condition()
+        self._syncing = asyncio.Lock()
+        self._loop: asyncio.Task[Any] | None = None
+        self._probes: dict[str, bool] = {}
+
+    # --- start and stop -----------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Make sure that the account, its device, its keys and its cross-signing are there; safe to repeat.
+
+        A new device takes the place of the old one where the database has none, or an old copy of it.
+
+        Raises:
+            MatrixError: the homeserver refuses or cannot be asked.
+            StoreError: the stored keys cannot be opened with this pickle key.
+        """
+        await self._server.register()
+        async with self._database.transaction() as tx:
+            row = await store.load_account(tx, self._own.user_id)
+            if row is not None:
+                self._own.open(row)
+        if row is None:
+            await self._begin_device()
+        for _ in range(FRESH_DEVICES):
+            try:
+                await self._establish()
+                break
+            except _Outdated as reason:
+                log.warning("%s: a new device takes its place", reason)
+                await self._begin_device()
+        else:
+            await self._establish()
+        await self.sync_once(timeout_ms=0)
+
+    async def _begin_device(self) -> None:
+        device_id = "".join(secrets.choice(string.ascii_uppercase) for _ in range(10))
+        account = Account.create(self._own.user_id, device_id)
+        async with self._own.lock, self._database.transaction() as tx:
+            pickle = account.pickle(self._own.pickle_key)
+            await store.begin_device(tx, self._own.user_id, device_id, pickle)
+
+    async def _establish(self) -> None:
+        row, account = await self._load()
+        device_id = DeviceId(account.device_id)
+        self._server.act_as(device_id)
+        others = await self._server.devices()
+        if device_id not in others:
+            await self._server.put_device(device_id, DEVICE_NAME)
+            async with self._database.transaction() as tx:
+                await store.set_fallback_at(tx, self._own.user_id, None)
+            row, account = await self._load()
+        await self._publish_device(account)
+        await self._count_start(row)
+        counts = await self._server.upload_keys({})
+        await self._publish_keys(counts.get(ONE_TIME_KEY, 0), new_fallback=row.fallback_at is None, at_least=1)
+        await self._cross_sign(account)
+        async with self._database.transaction() as tx:
+            await store.set_published(tx, self._own.user_id, True)
+        old = [other for other in others if other != device_id]
+        if old:
+            log.info("deleting %d older devices of the announcer", len(old))
+            await self._server.delete_devices(old)
+
+    async def _load(self) -> tuple[AccountRow, Account]:
+        async with self._database.transaction() as tx:
+            row = await self._own.row(tx)
+        return row, self._own.open(row)
+
+    async def _publish_device(self, account: Account) -> None:
+        published = _own_device(await self._server.query_keys([self._own.user_id]), account)
+        ours = account.device_keys()
+        if published is None:
+            await self._server.upload_keys({"device_keys": ours})
+        elif published.get("keys") != ours["keys"]:
+            raise _Outdated("the homeserver has other keys for the announcer's device")
+
+    async def _count_start(self, row: AccountRow) -> None:
+        """Count this start here and on the homeserver: a database that was restored from an old copy lags behind."""
+        seen = await self._server.generation()
+        if row.published and seen is not None and seen > row.generation:
+            raise _Outdated("the database is an old copy: its keys were used since")
+        number = max(row.generation, seen or 0) + 1
+        async with self._database.transaction() as tx:
+            await store.set_generation(tx, self._own.user_id, number)
+        await self._server.set_generation(number)
+
+    async def _cross_sign(self, account: Account) -> None:
+        answer = await self._server.query_keys([self._own.user_id])
+        if not self._identity.is_published(answer):
+            await self._server.upload_cross_signing(self._identity.upload())
+        device = _own_device(answer, account)
+        if device is None or not self._identity.has_signed(device) or not self._identity.is_signed_by(answer, account):
+            failures = (await self._server.upload_signatures(self._identity.signatures(account))).get("failures")
+            if failures:
+                log.warning("the homeserver did not take all of the announcer's signatures: %s", failures)
+
+    async def run(self) -> None:
+        """Sync until `stop` or cancellation; failures are waited out, longer and longer up to a minute."""
+        self._loop = asyncio.current_task()
+        backoff = 0.0
+        try:
+            while True:
+                try:
+                    await self.sync_once(timeout_ms=POLL_MS)
+                    backoff = 0.0
+                except Exception as error:
+                    if not isinstance(error, MatrixError) and not is_outage(error):
+                        raise
+                    backoff = min(LONGEST_BACKOFF_SECONDS, max(FIRST_BACKOFF_SECONDS, backoff * 2))
+                    log.warning("sync failed, again in %.0f s: %s", backoff, error)
+                    await asyncio.sleep(backoff)
+        finally:
+            self._loop = None
+
+    async def stop(self) -> None:
+        """End `run`, at a point where nothing is half done."""
+        loop = self._loop
+        if loop is not None and loop is not asyncio.current_task():
+            loop.cancel()
+            await asyncio.wait({loop})
+
+    # --- one sync -----------------------------------------------------------------------------------------------------
+
+    async def sync_once(self, *, timeout_ms: int = 0) -> None:
+        """Fetch and commit what has come; also for a command that runs without the loop.
+
+        Raises:
+            MatrixError: the homeserver cannot be asked, or refuses.
+        """
+        async with self._syncing:
+            async with self._database.transaction() as tx:
+                since = (await self._own.row(tx)).next_batch
+            answer = await self._server.sync(since, timeout_ms=timeout_ms)
+            broken = await self._take_in(answer)
+            await self._keep_keys(answer)
+            await self._unwedge(broken)
+        async with self._news:
+            self._news.notify_all()
+
+    async def _take_in(self, answer: Mapping[str, Any]) -> set[tuple[UserId, str]]:
+        events = _events(answer)
+        changed = _names(answer, "changed") | _names(answer, "left")
+        for nonce in (probe_of(event, self._own.user_id) for event in events):
+            if nonce in self._probes:
+                self._probes[nonce] = True
+        async with self._database.transaction() as tx:
+            our_key = (await self._own.account(tx)).curve25519
+        envelopes = [one for one in (envelope(event, our_key) for event in events) if one is not None]
+        await self._meet({one.sender for one in envelopes}, changed)
+        async with self._own.lock:
+            batch = await self._open(envelopes) if envelopes else Batch()
+            async with self._database.transaction() as tx:
+                await self._commit(tx, batch, changed, answer.get("next_batch"))
+        return batch.broken
+
+    async def _meet(self, senders: Iterable[UserId], changed: Iterable[str]) -> None:
+        """Read the device lists of senders, where they are not known or changed."""
+        wanted = set(senders)
+        if not wanted:
+            return
+        try:
+            await self._devices.refresh(wanted, anew=wanted & set(changed))
+        except MatrixError as error:
+            # Their room keys are stored unverified, and verified when they are first needed.
+            log.warning("the device lists of %d senders cannot be read: %s", len(wanted), error)
+
+    async def _open(self, envelopes: Sequence[Envelope]) -> Batch:
+        async with self._database.transaction() as tx:
+            account = await self._own.account(tx)
+            sessions = await store.olm_sessions(tx, (one.sender_key for one in envelopes))
+            devices = await store.devices_of(tx, (one.sender for one in envelopes))
+        opener = Opener(account, self._own.pickle_key, sessions, devices, now_ms=self._clock.now_ms())
+        return await asyncio.to_thread(opener.open_all, envelopes)
+
+    async def _commit(self, tx: Transaction, batch: Batch, changed: set[str], next_batch: object) -> None:
+        now = self._clock.now_ms()
+        if batch.account is not None:
+            await store.save_account(tx, self._own.user_id, batch.account)
+        await store.save_olm_sessions(tx, batch.sessions.values())
+        for curve25519 in sorted({row.curve25519 for row in batch.sessions.values()}):
+            await store.prune_olm_sessions(tx, curve25519)
+        for key in batch.room_keys:
+            await store.save_inbound(tx, key, now_ms=now)
+        for owner in sorted({key.owner for key in batch.room_keys}):
+            await store.prune_inbound(tx, owner)
+        await store.mark_outdated(tx, changed | batch.unknown)
+        if isinstance(next_batch, str):
+            await store.set_next_batch(tx, self._own.user_id, next_batch)
+
+    async def _keep_keys(self, answer: Mapping[str, Any]) -> None:
+        """Top up one-time keys, and replace a fallback key that was used (`device_unused_fallback_key_types`)."""
+        counts = answer.get("device_one_time_keys_count")
+        count = counts.get(ONE_TIME_KEY, 0) if isinstance(counts, Mapping) else ONE_TIME_KEYS
+        unused = answer.get("device_unused_fallback_key_types")
+        used_up = isinstance(unused, list) and ONE_TIME_KEY not in unused
+        if not isinstance(count, int) or (count >= ONE_TIME_KEYS and not used_up):
+            return
+        try:
+            await self._publish_keys(count, new_fallback=used_up)
+        except _Outdated as reason:
+            log.warning("%s: a new device takes its place", reason)
+            await self._begin_device()
+            await self._establish()
+
+    async def _publish_keys(self, count: int, *, new_fallback: bool, at_least: int = 0) -> None:
+        """Make up what is missing of one-time keys, and publish it: stored before it is sent, marked after the answer.
+
+        What an interrupted call has left unpublished goes out again, unchanged.
+        """
+        async with self._own.lock, self._database.transaction() as tx:
+            row = await self._own.row(tx)
+            account = self._own.open(row)
+            now = self._clock.now_ms()
+            account.make_one_time_keys(max(at_least, ONE_TIME_KEYS - count) - account.unpublished)
+            if row.fallback_at is not None and now - row.fallback_at > FORGET_FALLBACK_MS:
+                account.forget_old_fallback_key()
+            if new_fallback:
+                account.make_fallback_key()
+                await store.set_fallback_at(tx, self._own.user_id, now)
+            await self._own.save(tx, account)
+        body = account.keys_to_publish()
+        if not body:
+            return
+        try:
+            await self._server.upload_keys(body)
+        except BadRequest as error:
+            if "already exists" in error.what:
+                raise _Outdated("the homeserver has seen other one-time keys of the announcer") from error
+            raise
+        async with self._own.lock, self._database.transaction() as tx:
+            account = await self._own.account(tx)
+            account.mark_published()
+            await self._own.save(tx, account)
+
+    async def _unwedge(self, broken: Iterable[tuple[UserId, str]]) -> None:
+        """Begin new sessions with devices whose messages do not open (specification: undecryptable messages)."""
+        wanted = sorted(broken)[:MAX_UNWEDGED_AT_ONCE]
+        if not wanted:
+            return
+        try:
+            peers = await self._to_unwedge(wanted)
+            claimed = await self._sessions.claim_anew(peers)
+            ready = [peer for peer in peers if (peer.user_id, peer.device_id) in claimed]
+            if not ready:
+                return
+            async with self._own.lock:
+                sealed, _ = await self._sessions.seal(ready, claimed, "m.dummy", {}, anew=True)
+                async with self._database.transaction() as tx:
+                    await self._sessions.save(tx, sealed)
+            messages: dict[str, dict[str, Any]] = {}
+            for one in sealed:
+                messages.setdefault(one.peer.user_id, {})[one.peer.device_id] = one.content
+            await self._server.send_to_device("m.room.encrypted", secrets.token_urlsafe(16), messages)
+        except MatrixError as error:
+            log.info("broken sessions could not be replaced: %s", error)
+
+    async def _to_unwedge(self, broken: Sequence[tuple[UserId, str]]) -> list[Peer]:
+        now = self._clock.now_ms()
+        peers = []
+        async with self._database.transaction() as tx:
+            devices = await store.devices_of(tx, (user for user, _ in broken))
+            for user, curve25519 in broken:
+                for device in devices.get(user, ()):
+                    if device.curve25519 == curve25519 and await store.claim_unwedging(
+                        tx, user, device.device_id, now_ms=now, pause_ms=UNWEDGE_PAUSE_MS
+                    ):
+                        peers.append(Peer(user, device.device_id, curve25519, device.ed25519))
+        return peers
+
+    # --- rooms --------------------------------------------------------------------------------------------------------
+
+    async def encrypt(self, room_id: RoomId, event_type: str, content: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+        """The `m.room.encrypted` content for a message, after its key is with every joined device.
+
+        Gives the content and how many devices hold the key.
+
+        Raises:
+            CannotEncrypt: the room's members changed faster than keys could follow.
+            MatrixError: the homeserver cannot be asked, or refuses.
+        """
+        return await self._delivery.encrypt(room_id, event_type, content)
+
+    async def decrypt(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        """The event with its decrypted `type` and `content` (`m.megolm.v1.aes-sha2`).
+
+        Only a key that the event's own sender gave us opens it, from a device in the sender's list.
+
+        Raises:
+            CannotDecrypt: no key (yet), or a forged, replayed or malformed event.
+        """
+        sender, room_id, event_id, session_id, ciphertext = _megolm(event)
+        async with self._database.transaction() as tx:
+            key = await store.inbound(tx, room_id, session_id, sender)
+        if key is None:
+            raise CannotDecrypt("its key has not come", where=event_id)
+        if not key.verified:
+            await self._verify_owner(key)
+        try:
+            text, index = await asyncio.to_thread(decrypt_group, key.pickle, self._own.pickle_key, ciphertext)
+        except OlmFailure as error:
+            raise CannotDecrypt(f"it does not decrypt ({error})", where=event_id) from error
+        async with self._database.transaction() as tx:
+            first = await store.note_message(tx, room_id, session_id, sender, index, event_id)
+        if first != event_id:
+            raise CannotDecrypt("it repeats an earlier message", where=event_id)
+        return {**event, **_payload(text, room_id, event_id, event["content"])}
+
+    async def _verify_owner(self, key: store.InboundRow) -> None:
+        owner = UserId(key.owner)
+        try:
+            if not await self._devices.owns(owner, key.curve25519, key.ed25519):
+                await self._devices.refresh([owner], anew=[owner])
+        except MatrixError as error:
+            raise CannotDecrypt(f"its sender's devices cannot be read ({error.what})", where=key.room_id) from error
+        if not await self._devices.owns(owner, key.curve25519, key.ed25519):
+            raise CannotDecrypt("its key came from a device that its sender does not have", where=key.room_id)
+        async with self._database.transaction() as tx:
+            await store.mark_inbound_verified(tx, key.room_id, key.session_id, key.owner)
+
+    async def wait_for_key(self, room_id: str, session_id: str, deadline_seconds: float) -> bool:
+        """Wait until a room key is here, at most so long; whether it is."""
+
+        async def here() -> bool:
+            async with self._database.transaction() as tx:
+                return await store.has_inbound(tx, room_id, session_id)
+
+        try:
+            async with asyncio.timeout(deadline_seconds), self._news:
+                while not await here():
+                    await self._news.wait()
+        except TimeoutError:
+            return await here()
+        return True
+
+    # --- health -------------------------------------------------------------------------------------------------------
+
+    async def health(self, deadline_seconds: float = PROBE_SECONDS) -> Health:
+        """The device, whether it is cross-signed, and whether a to-device message to itself really arrives.
+
+        Raises:
+            MatrixError: the homeserver cannot be asked.
+        """
+        _, account = await self._load()
+        answer = await self._server.query_keys([self._own.user_id])
+        device = _own_device(answer, account)
+        cross_signed = device is not None and self._identity.is_published(answer) and self._identity.has_signed(device)
+        return Health(account.device_id, cross_signed, await self._probe(account.device_id, deadline_seconds))
+
+    async def _probe(self, device_id: str, deadline_seconds: float) -> bool:
+        nonce = secrets.token_urlsafe(12)
+        self._probes[nonce] = False
+        try:
+            async with asyncio.timeout(deadline_seconds):
+                await self._server.send_to_device(PROBE, nonce, {self._own.user_id: {device_id: {"nonce": nonce}}})
+                while not self._probes[nonce]:
+                    if self._loop is None:
+                        await self.sync_once(timeout_ms=1000)
+                        continue
+                    async with self._news:
+                        await self._news.wait_for(lambda: self._probes[nonce] or self._loop is None)
+        except TimeoutError:
+            return False
+        finally:
+            del self._probes[nonce]
+        return True
+
+
+def _own_device(answer: Mapping[str, Any], account: Account) -> Mapping[str, Any] | None:
+    every = answer.get("device_keys")
+    ours = every.get(account.user_id) if isinstance(every, Mapping) else None
+    device = ours.get(account.device_id) if isinstance(ours, Mapping) else None
+    return device if isinstance(device, Mapping) else None
+
+
+def _events(answer: Mapping[str, Any]) -> list[Any]:
+    to_device = answer.get("to_device")
+    events = to_device.get("events") if isinstance(to_device, Mapping) else None
+    return events if isinstance(events, list) else []
+
+
+def _names(answer: Mapping[str, Any], key: str) -> set[str]:
+    lists = answer.get("device_lists")
+    names = lists.get(key) if isinstance(lists, Mapping) else None
+    return {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
+
+
+def _megolm(event: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
+    """Sender, room, event id, session and ciphertext of a Megolm event."""
+    content = event.get("content")
+    if not isinstance(content, Mapping) or content.get("algorithm") != MEGOLM:
+        raise CannotDecrypt("it is not encrypted with Megolm", where=str(event.get("event_id", "")))
+    values = (event.get("sender"), event.get("room_id"), event.get("event_id"))
+    session_id, ciphertext = content.get("session_id"), content.get("ciphertext")
+    if (
+        not all(isinstance(value, str) and "\x00" not in value for value in values)
+        or not isinstance(session_id, str)
+        or not is_key(session_id)
+        or not isinstance(ciphertext, str)
+        or not 0 < len(ciphertext) <= MAX_CIPHERTEXT
+    ):
+        raise CannotDecrypt("it is malformed", where=str(event.get("event_id", "")))
+    sender, room_id, event_id = (str(value) for value in values)
+    return sender, room_id, event_id, session_id, ciphertext
+
+
+def _payload(text: str, room_id: str, event_id: str, wire: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        payload = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise CannotDecrypt("its plaintext is not JSON", where=event_id) from error
+    if not isinstance(payload, dict) or payload.get("room_id") != room_id:
+        raise CannotDecrypt("it was made for another room", where=event_id)
+    event_type, content = payload.get("type"), payload.get("content")
+    if not isinstance(event_type, str) or not isinstance(content, dict):
+        raise CannotDecrypt("its plaintext is malformed", where=event_id)
+    if "m.relates_to" in wire:
+        content = {"m.relates_to": wire["m.relates_to"], **content}
+    return {"type": event_type, "content": content}

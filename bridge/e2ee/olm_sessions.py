@@ -1,0 +1,139 @@
+"""Olm messages to other devices: find or begin a session, seal, and store the ratchet before anything leaves.
+
+Follows the specification's `/keys/claim` and "Recovering from undecryptable messages".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from bridge.core.errors import BadRequest
+from bridge.e2ee.device import OwnDevice
+from bridge.e2ee.machine import ONE_TIME_KEY, Peer, Sealed, is_key, seal, verify_json
+from bridge.ports import Clock, KeyServer
+from bridge.store import keys as store
+from bridge.store.database import Database, Transaction
+from bridge.store.keys import OlmRow
+
+log = logging.getLogger(__name__)
+
+Name = tuple[str, str]
+"""User id and device id."""
+
+
+class OlmSessions:
+    """Sessions towards other devices."""
+
+    def __init__(self, database: Database, server: KeyServer, clock: Clock, own: OwnDevice) -> None:
+        self._database = database
+        self._server = server
+        self._clock = clock
+        self._own = own
+
+    async def claim_missing(self, peers: Sequence[Peer]) -> dict[Name, str]:
+        """One-time keys, verified, for the devices with which there is no session.
+
+        Devices that have none, or whose key is not signed by them, are left out.
+        """
+        async with self._database.transaction() as tx:
+            ready = await self._with_sessions(tx, peers)
+        return await self._claim([peer for peer in ready if peer.pickle is None])
+
+    async def claim_anew(self, peers: Sequence[Peer]) -> dict[Name, str]:
+        """As `claim_missing`, whether there is a session or not."""
+        return await self._claim(peers)
+
+    async def _claim(self, peers: Sequence[Peer]) -> dict[Name, str]:
+        if not peers:
+            return {}
+        wanted: dict[str, dict[str, str]] = {}
+        for peer in peers:
+            wanted.setdefault(peer.user_id, {})[peer.device_id] = ONE_TIME_KEY
+        try:
+            answer = await self._server.claim_keys(wanted)
+        except BadRequest as error:
+            log.warning("the homeserver refuses to hand out %d one-time keys: %s", len(peers), error.what)
+            return {}
+        return await asyncio.to_thread(_verified, answer, peers)
+
+    async def seal(
+        self,
+        peers: Sequence[Peer],
+        one_time_keys: Mapping[Name, str],
+        event_type: str,
+        content: Mapping[str, Any],
+        *,
+        anew: bool = False,
+    ) -> tuple[list[Sealed], list[Peer]]:
+        """Encrypt an event for many devices. Hold the lock from here until `save` is committed.
+
+        Args:
+            anew: begin a new session with each, even where there is one.
+
+        Returns:
+            What was sealed, and the devices for which it was not possible.
+        """
+        async with self._database.transaction() as tx:
+            account = await self._own.account(tx)
+            ready = list(peers) if anew else await self._with_sessions(tx, peers)
+        keyed = [_with_key(peer, one_time_keys) for peer in ready]
+        return await asyncio.to_thread(seal, account, self._own.pickle_key, keyed, event_type, content)
+
+    async def save(self, tx: Transaction, sealed: Iterable[Sealed]) -> None:
+        """Store the ratchets behind what was sealed, before any of it leaves."""
+        now = self._clock.now_ms()
+        await store.save_olm_sessions(
+            tx,
+            [
+                OlmRow(one.session_id, one.peer.curve25519, one.peer.ed25519, one.pickle, now, one.used_at(now))
+                for one in sealed
+            ],
+        )
+
+    async def _with_sessions(self, tx: Transaction, peers: Iterable[Peer]) -> list[Peer]:
+        every = list(peers)
+        sessions = await store.olm_sessions(tx, (peer.curve25519 for peer in every))
+        return [_with_session(peer, sessions.get(peer.curve25519, ())) for peer in every]
+
+
+def _with_session(peer: Peer, sessions: Iterable[OlmRow]) -> Peer:
+    # Bound to both keys: somebody may publish another's curve25519 key under a signing key of their own.
+    row = next((row for row in sessions if row.ed25519 == peer.ed25519), None)
+    if row is None:
+        return peer
+    return Peer(peer.user_id, peer.device_id, peer.curve25519, peer.ed25519, row.pickle, None, row.used_at)
+
+
+def _with_key(peer: Peer, one_time_keys: Mapping[Name, str]) -> Peer:
+    if peer.pickle is not None:
+        return peer
+    key = one_time_keys.get((peer.user_id, peer.device_id))
+    return Peer(peer.user_id, peer.device_id, peer.curve25519, peer.ed25519, None, key)
+
+
+def _verified(answer: Mapping[str, Any], peers: Iterable[Peer]) -> dict[Name, str]:
+    every = answer.get("one_time_keys")
+    found: dict[Name, str] = {}
+    for peer in peers:
+        of_user = every.get(peer.user_id) if isinstance(every, Mapping) else None
+        of_device = of_user.get(peer.device_id) if isinstance(of_user, Mapping) else None
+        key = _one_time_key(peer, of_device) if isinstance(of_device, Mapping) else None
+        if key is not None:
+            found[peer.user_id, peer.device_id] = key
+    return found
+
+
+def _one_time_key(peer: Peer, offered: Mapping[Any, Any]) -> str | None:
+    for name, value in list(offered.items())[:2]:
+        if not isinstance(name, str) or not name.startswith(ONE_TIME_KEY + ":") or not isinstance(value, Mapping):
+            continue
+        key = value.get("key")
+        if not isinstance(key, str) or not is_key(key):
+            continue
+        if verify_json(value, user_id=peer.user_id, key_id=peer.device_id, key=peer.ed25519):
+            return key
+        log.warning("device %s of %s offers a one-time key that it did not sign", peer.device_id, peer.user_id)
+    return None

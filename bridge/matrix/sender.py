@@ -1,0 +1,90 @@
+"""The one door for messages: encrypted where the room is, and never plaintext into a room that has to be encrypted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+
+from bridge.core.errors import CannotEncrypt, MatrixError, Refused
+from bridge.core.ids import DeviceId, EventId, RoomId, UserId
+from bridge.matrix.client import Client, path
+from bridge.ports import RoomCrypto, RoomFacts, Sent
+
+MAX_PLAINTEXT_BYTES = 47_000
+"""What fits an encrypted event: 49,000 did not."""
+
+MESSAGE = "m.room.message"
+ENCRYPTED = "m.room.encrypted"
+
+
+class Sender:
+    """Implements `Messenger` upon a homeserver, as the announcer."""
+
+    def __init__(
+        self,
+        client: Client,
+        crypto: RoomCrypto,
+        facts: RoomFacts,
+        *,
+        announcer: UserId,
+        device_id: Callable[[], DeviceId | None],
+        must_encrypt: Callable[[RoomId], bool],
+    ) -> None:
+        """
+        Args:
+            device_id: the announcer's device at this moment: with it a transaction id holds over a restart of Synapse.
+            must_encrypt: whether a room is one of ours, and so encrypted whatever its state says at this moment.
+        """
+        self._client = client
+        self._crypto = crypto
+        self._facts = facts
+        self._announcer = announcer
+        self._device_id = device_id
+        self._must_encrypt = must_encrypt
+
+    async def send(self, room_id: RoomId, content: Mapping[str, Any], *, txn_id: str) -> Sent:
+        """Send an `m.room.message` as the announcer; the same `txn_id` again gives the same event.
+
+        Raises:
+            CannotEncrypt: the room has to be encrypted and is not, or keys cannot follow its members.
+            Refused: the message is too long.
+            MatrixError: the homeserver refuses, or cannot be asked.
+        """
+        size = len(orjson.dumps(content))
+        if size > MAX_PLAINTEXT_BYTES:
+            raise Refused(
+                f"the message is {size:,} bytes long; {MAX_PLAINTEXT_BYTES:,} fit into one",
+                where=room_id,
+                remedy="shorten it, or send it in parts",
+            )
+        if not await self._is_encrypted(room_id):
+            return Sent(await self._put(room_id, MESSAGE, content, txn_id), 0)
+        wire, devices = await self._crypto.encrypt(room_id, MESSAGE, content)
+        return Sent(await self._put(room_id, ENCRYPTED, wire, txn_id), devices)
+
+    async def _is_encrypted(self, room_id: RoomId) -> bool:
+        """Whether the room is encrypted. One whose settings are garbled is: clients never turn encryption off."""
+        if await self._facts.state_content(room_id, "m.room.encryption") is not None:
+            return True
+        if self._must_encrypt(room_id):
+            raise CannotEncrypt(
+                "the room has lost its encryption: nothing is sent into it in the clear",
+                where=room_id,
+                remedy="apply the plan, which writes the encryption back",
+            )
+        return False
+
+    async def _put(self, room_id: RoomId, event_type: str, content: Mapping[str, Any], txn_id: str) -> EventId:
+        answer = await self._client.request(
+            "PUT",
+            path("v3", "rooms", room_id, "send", event_type, txn_id),
+            as_user=self._announcer,
+            device_id=self._device_id(),
+            body=content,
+        )
+        event_id = answer.get("event_id")
+        if not isinstance(event_id, str):
+            raise MatrixError("the homeserver took a message without naming its event", where=room_id)
+        return EventId(event_id)
