@@ -18,14 +18,14 @@ from typing import Any
 
 import orjson
 
-from bridge.core.errors import CannotEncrypt
+from bridge.core.errors import CannotEncrypt, MatrixError
 from bridge.core.ids import RoomId
 from bridge.e2ee import recipients
 from bridge.e2ee.device import OwnDevice
 from bridge.e2ee.devices import DeviceLists
-from bridge.e2ee.machine import MEGOLM, Peer, encrypt_group, import_room_key, load_group, new_group
+from bridge.e2ee.machine import MEGOLM, Peer, Sealed, encrypt_group, import_room_key, load_group, new_group
 from bridge.e2ee.olm_sessions import OlmSessions
-from bridge.e2ee.recipients import Decision, Device, Missing, Share, ShareState, Trust
+from bridge.e2ee.recipients import Decision, Device, Missing, Share, ShareState, Trust, WithheldCode
 from bridge.ports import Clock, KeyServer, Member, RoomFacts
 from bridge.store import keys as store
 from bridge.store.database import Database
@@ -201,6 +201,10 @@ class Delivery:
             async with self._database.transaction() as tx:
                 await self._sessions.save(tx, sealed)
                 await store.save_shares(tx, session_id, rows, now_ms=self._clock.now_ms())
+        await self._send(session_id, txn_id, sealed)
+        await self._tell_no_olm([one for one in chunk if not one.told and one.device.identity[:2] not in sent])
+
+    async def _send(self, session_id: str, txn_id: str, sealed: Sequence[Sealed]) -> None:
         if not sealed:
             return
         messages: dict[str, dict[str, Any]] = {}
@@ -209,6 +213,26 @@ class Delivery:
         await self._server.send_to_device("m.room.encrypted", txn_id, messages)
         async with self._database.transaction() as tx:
             await store.settle_shares(tx, session_id, txn_id, ShareState.HELD, now_ms=self._clock.now_ms())
+
+    async def _tell_no_olm(self, unreached: Sequence[Missing]) -> None:
+        """Tell devices once that no Olm session with them could be made (`m.room_key.withheld`, code `m.no_olm`)."""
+        if not unreached:
+            return
+        async with self._database.transaction() as tx:
+            account = await self._own.account(tx)
+        content = {
+            "algorithm": MEGOLM,
+            "sender_key": account.curve25519,
+            "code": WithheldCode.NO_OLM,
+            "reason": "the device has no one-time keys left",
+        }
+        messages: dict[str, dict[str, Any]] = {}
+        for one in unreached:
+            messages.setdefault(one.device.user_id, {})[one.device.device_id] = content
+        try:
+            await self._server.send_to_device("m.room_key.withheld", secrets.token_urlsafe(16), messages)
+        except MatrixError as error:
+            log.info("%d devices without one-time keys could not be told: %s", len(unreached), error)
 
     async def _encrypt(
         self, room_id: RoomId, session_id: str, event_type: str, content: Mapping[str, Any]

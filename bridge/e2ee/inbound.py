@@ -78,9 +78,14 @@ def envelope(event: object, our_key: str) -> Envelope | None:
     kind, body = ours.get("type"), ours.get("body")
     if isinstance(kind, bool) or kind not in (PRE_KEY, MESSAGE) or not isinstance(body, str):
         return None
-    if not body or len(body) > MAX_BODY or _USER_ID.match(sender) is None:
+    if not body or len(body) > MAX_BODY or not is_user_id(sender):
         return None
     return Envelope(UserId(sender), sender_key, kind, body)
+
+
+def is_user_id(name: object) -> bool:
+    """Whether this can be a user id: printable ASCII, of bounded length."""
+    return isinstance(name, str) and _USER_ID.match(name) is not None
 
 
 def probe_of(event: object, me: UserId) -> str | None:
@@ -118,6 +123,9 @@ class Opener:
             except OlmFailure as error:
                 log.info("a to-device message of %s cannot be opened: %s", one.sender, error)
                 self._batch.broken.add((one.sender, one.sender_key))
+            except Exception:
+                # Whatever a stranger has found: it must not keep everybody else's keys from us.
+                log.exception("a to-device message of %s is dropped", one.sender)
         return self._batch
 
     def _open(self, one: Envelope) -> None:

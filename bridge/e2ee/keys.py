@@ -22,7 +22,7 @@ from bridge.e2ee.delivery import Delivery
 from bridge.e2ee.device import OwnDevice
 from bridge.e2ee.devices import DeviceLists
 from bridge.e2ee.identity import Identity
-from bridge.e2ee.inbound import PROBE, Batch, Envelope, Opener, envelope, probe_of
+from bridge.e2ee.inbound import PROBE, Batch, Envelope, Opener, envelope, is_user_id, probe_of
 from bridge.e2ee.machine import MEGOLM, ONE_TIME_KEY, Account, OlmFailure, Peer, decrypt_group, is_key
 from bridge.e2ee.olm_sessions import OlmSessions
 from bridge.e2ee.recipients import Trust
@@ -42,6 +42,7 @@ PROBE_SECONDS = 10.0
 UNWEDGE_PAUSE_MS = 3600 * 1000
 MAX_UNWEDGED_AT_ONCE = 20
 FORGET_FALLBACK_MS = 3600 * 1000
+COUNT_EVERY_MS = 3600 * 1000
 MAX_CIPHERTEXT = 100_000
 FRESH_DEVICES = 2
 DEVICE_NAME = "matrix-communities"
@@ -107,6 +108,12 @@ class Keys:
         self._syncing = asyncio.Lock()
         self._loop: asyncio.Task[Any] | None = None
         self._probes: dict[str, bool] = {}
+        self._counted_at = clock.now_ms()
+
+    @property
+    def master_key(self) -> str:
+        """The public master key of the announcer's identity: what people compare."""
+        return self._identity.master_key
 
     # --- start and stop -----------------------------------------------------------------------------------------------
 
@@ -155,9 +162,9 @@ class Keys:
                 await store.set_fallback_at(tx, self._own.user_id, None)
             row, account = await self._load()
         await self._publish_device(account)
-        await self._count_start(row)
+        await self._must_be_current(row)
         counts = await self._server.upload_keys({})
-        await self._publish_keys(counts.get(ONE_TIME_KEY, 0), new_fallback=row.fallback_at is None, at_least=1)
+        await self._publish_keys(counts.get(ONE_TIME_KEY, 0), new_fallback=row.fallback_at is None)
         await self._cross_sign(account)
         async with self._database.transaction() as tx:
             await store.set_published(tx, self._own.user_id, True)
@@ -179,15 +186,26 @@ class Keys:
         elif published.get("keys") != ours["keys"]:
             raise _Outdated("the homeserver has other keys for the announcer's device")
 
-    async def _count_start(self, row: AccountRow) -> None:
-        """Count this start here and on the homeserver: a database that was restored from an old copy lags behind."""
+    async def _must_be_current(self, row: AccountRow) -> None:
+        """See that the database is not an old copy: the homeserver remembers the last count that we told it."""
         seen = await self._server.generation()
         if row.published and seen is not None and seen > row.generation:
             raise _Outdated("the database is an old copy: its keys were used since")
-        number = max(row.generation, seen or 0) + 1
+        await self._count(max(row.generation, seen or 0) + 1)
+
+    async def _count(self, number: int) -> None:
         async with self._database.transaction() as tx:
             await store.set_generation(tx, self._own.user_id, number)
         await self._server.set_generation(number)
+        self._counted_at = self._clock.now_ms()
+
+    async def _count_hourly(self) -> None:
+        """Count on while running, so that a copy made meanwhile can be told from the original."""
+        if abs(self._clock.now_ms() - self._counted_at) < COUNT_EVERY_MS:
+            return
+        async with self._database.transaction() as tx:
+            row = await self._own.row(tx)
+        await self._count(row.generation + 1)
 
     async def _cross_sign(self, account: Account) -> None:
         answer = await self._server.query_keys([self._own.user_id])
@@ -209,10 +227,9 @@ class Keys:
                     await self.sync_once(timeout_ms=POLL_MS)
                     backoff = 0.0
                 except Exception as error:
-                    if not isinstance(error, MatrixError) and not is_outage(error):
-                        raise
                     backoff = min(LONGEST_BACKOFF_SECONDS, max(FIRST_BACKOFF_SECONDS, backoff * 2))
-                    log.warning("sync failed, again in %.0f s: %s", backoff, error)
+                    foreseen = isinstance(error, MatrixError) or is_outage(error)
+                    log.warning("sync failed, again in %.0f s: %s", backoff, error, exc_info=not foreseen)
                     await asyncio.sleep(backoff)
         finally:
             self._loop = None
@@ -238,6 +255,7 @@ class Keys:
             answer = await self._server.sync(since, timeout_ms=timeout_ms)
             broken = await self._take_in(answer)
             await self._keep_keys(answer)
+            await self._count_hourly()
             await self._unwedge(broken)
         async with self._news:
             self._news.notify_all()
@@ -307,7 +325,7 @@ class Keys:
             await self._begin_device()
             await self._establish()
 
-    async def _publish_keys(self, count: int, *, new_fallback: bool, at_least: int = 0) -> None:
+    async def _publish_keys(self, count: int, *, new_fallback: bool) -> None:
         """Make up what is missing of one-time keys, and publish it: stored before it is sent, marked after the answer.
 
         What an interrupted call has left unpublished goes out again, unchanged.
@@ -316,7 +334,7 @@ class Keys:
             row = await self._own.row(tx)
             account = self._own.open(row)
             now = self._clock.now_ms()
-            account.make_one_time_keys(max(at_least, ONE_TIME_KEYS - count) - account.unpublished)
+            account.make_one_time_keys(ONE_TIME_KEYS - count - account.unpublished)
             if row.fallback_at is not None and now - row.fallback_at > FORGET_FALLBACK_MS:
                 account.forget_old_fallback_key()
             if new_fallback:
@@ -352,6 +370,8 @@ class Keys:
                 sealed, _ = await self._sessions.seal(ready, claimed, "m.dummy", {}, anew=True)
                 async with self._database.transaction() as tx:
                     await self._sessions.save(tx, sealed)
+                    for one in sealed:
+                        await store.prune_olm_sessions(tx, one.peer.curve25519)
             messages: dict[str, dict[str, Any]] = {}
             for one in sealed:
                 messages.setdefault(one.peer.user_id, {})[one.peer.device_id] = one.content
@@ -486,7 +506,7 @@ def _events(answer: Mapping[str, Any]) -> list[Any]:
 def _names(answer: Mapping[str, Any], key: str) -> set[str]:
     lists = answer.get("device_lists")
     names = lists.get(key) if isinstance(lists, Mapping) else None
-    return {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
+    return {name for name in names if is_user_id(name)} if isinstance(names, list) else set()
 
 
 def _megolm(event: Mapping[str, Any]) -> tuple[str, str, str, str, str]:

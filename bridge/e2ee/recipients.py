@@ -150,11 +150,14 @@ def _clamped(content: Mapping[str, Any] | None, key: str, least: int, most: int)
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A device that is to be given the key; `txn_id` is set where an earlier try was never answered."""
+    """A device that is to be given the key."""
 
     device: Device
     member_event: str
     txn_id: str = ""
+    """Set where an earlier try was never answered: it is repeated under the same id."""
+    told: bool = False
+    """Whether it knows already that no Olm session with it could be made (`m.no_olm`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +204,9 @@ def decide(
     current = list(shares) if session is not None else []
     rotation = _rotation(events, admitted, session, current, room, now_ms)
     known = {} if rotation is not None else {share.identity: share for share in current}
+    told = {share.identity for share in current if share.state is ShareState.NO_OLM}
     missing = [
-        Missing(device, events[device.user_id], _txn_id(known.get(device.identity)))
+        Missing(device, events[device.user_id], _txn_id(known.get(device.identity)), device.identity in told)
         for device in admitted.values()
         if (share := known.get(device.identity)) is None or share.state is not ShareState.HELD
     ]
