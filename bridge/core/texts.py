@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 GREETING = (
     "Hello! I am the announcer. I carry announcements into the communities on this server.\n"
@@ -95,7 +96,33 @@ def role_taken_over(user: str, role: str, by: str) -> str:
     return f"{user} is now {role}, as {by} decided."
 
 
-APPLIED = "Done: the change was carried out."
+def status(community: Mapping[str, Any]) -> str:
+    """How a community stands, for its owners and admins (the JSON of `status` as words)."""
+    members = community["members"]
+    total = sum(members.values())
+    roles = ", ".join(f"{count} {word}{'s' if count != 1 else ''}" for word, count in members.items() if count)
+    people = f"{total} {'person' if total == 1 else 'people'}" + (f" ({roles})" if roles else "")
+    lines = [f"{community['name']} ({community['id']}): {people}, {len(community['rooms'])} rooms."]
+    if community.get("held"):
+        lines.append(f"A change waits for an owner: `apply {community['id']} {community['held']}`.")
+    if community["drift"]:
+        lines.append("Not as it should be:")
+        lines += [f"- {line}" for line in community["drift"]]
+    else:
+        lines.append("Everything is as it should be.")
+    return "\n".join(lines)
+
+
+def which_plan(community: str, held: str) -> str:
+    return f"To carry out the change that waits, write exactly: apply {community} {held}"
+
+
+def applied(failures: Iterable[str]) -> str:
+    """What came of an owner's word."""
+    lines = "\n".join(f"- {failure}" for failure in failures)
+    return f"Most of it is done, but not this:\n{lines}" if lines else "Done: the change was carried out."
+
+
 THAWED = "The lock is lifted."
 NOTHING_HELD = "No change is waiting for you."
 ONLY_OWNERS = "Only an owner of that community can do that."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -24,6 +25,11 @@ class Memory:
         self._index = index
         self._clock = clock
         self._known: dict[CommunityId, Known] = {}
+        self._locks: dict[CommunityId, asyncio.Lock] = {}
+
+    def _lock(self, community: CommunityId) -> asyncio.Lock:
+        """Rooms are worked on in parallel, and each remembers something: one change at a time."""
+        return self._locks.setdefault(community, asyncio.Lock())
 
     async def known(self, community: CommunityId) -> Known:
         """Everything remembered of a community."""
@@ -34,13 +40,14 @@ class Memory:
 
     async def update(self, community: CommunityId, change: Callable[[Known], Known]) -> Known:
         """Change what is remembered: stored first, then at hand."""
-        before = await self.known(community)
-        after = change(before)
-        if after != before:
-            async with self._database.transaction() as tx:
-                await store.save_known(tx, community, before, after, self._clock.now_ms())
-            self._known[community] = after
-        return after
+        async with self._lock(community):
+            before = await self.known(community)
+            after = change(before)
+            if after != before:
+                async with self._database.transaction() as tx:
+                    await store.save_known(tx, community, before, after, self._clock.now_ms())
+                self._known[community] = after
+            return after
 
     def forget_at_hand(self, community: CommunityId) -> None:
         """Read it from the database next time."""
@@ -57,11 +64,12 @@ class Memory:
 
     async def created(self, community: CommunityId, key: RoomKeyName, kind: RoomKind, room_id: RoomId) -> None:
         """Record a room that was made."""
-        before = await self.known(community)
-        async with self._database.transaction() as tx:
-            await store.record_room(tx, community, key, room_id, self._clock.now_ms())
-        self._index.places[room_id] = Place(community, key, kind)
-        self._known[community] = replace(before, rooms={**before.rooms, key: room_id})
+        async with self._lock(community):
+            before = await self.known(community)
+            async with self._database.transaction() as tx:
+                await store.record_room(tx, community, key, room_id, self._clock.now_ms())
+            self._index.places[room_id] = Place(community, key, kind)
+            self._known[community] = replace(before, rooms={**before.rooms, key: room_id})
 
     async def kinds_follow(self, community: Community) -> None:
         """Follow a group whose declared kind changed: what we listen for in a room depends on it."""

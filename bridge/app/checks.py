@@ -1,0 +1,272 @@
+"""What `check` looks at. It changes nothing in any room."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from bridge.app.house import House
+from bridge.core.errors import CommunitiesError, ConfigError, Forbidden, MatrixError, NotFound
+from bridge.matrix.client import path
+from bridge.store.keys import load_account
+
+PING_SECONDS = 10.0
+
+
+WaitPing = Callable[[str, float], Awaitable[bool]]
+
+
+class Verdict(StrEnum):
+    """How a check came out."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check: what was looked at, what was found, and what helps."""
+
+    name: str
+    verdict: Verdict
+    what: str
+    remedy: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        return {"name": self.name, "verdict": self.verdict.value, "what": self.what, "remedy": self.remedy}
+
+
+def ok(name: str, what: str) -> Finding:
+    return Finding(name, Verdict.OK, what)
+
+
+def warning(name: str, what: str, remedy: str = "") -> Finding:
+    return Finding(name, Verdict.WARNING, what, remedy)
+
+
+def failed(name: str, error: CommunitiesError) -> Finding:
+    where = f"{error.where}: " if error.where else ""
+    return Finding(name, Verdict.FAILED, f"{where}{error.what}", error.remedy)
+
+
+async def homeserver(house: House) -> list[Finding]:
+    """Reachable, new enough, and knowing our registration."""
+    findings = []
+    try:
+        answer = await house.client.request("GET", "/_matrix/client/versions", retries=1, deadline=10)
+    except MatrixError as error:
+        return [failed("homeserver", error)]
+    versions = [str(version) for version in answer.get("versions", [])]
+    findings.append(ok("homeserver", f"answers at {house.config.homeserver.url}, up to {versions[-1:] or ['?']}"))
+    findings.append(await _registration(house))
+    return findings
+
+
+async def _registration(house: House) -> Finding:
+    remedy = (
+        "write the registration (`matrix-communities registration`), name it in the homeserver's "
+        "`app_service_config_files`, and restart the homeserver"
+    )
+    try:
+        answer = await house.client.request("GET", path("v3", "account", "whoami"), retries=1)
+        found = str(answer.get("user_id"))
+        if found != house.config.steward:
+            return Finding("registration", Verdict.FAILED, f"our token is that of {found}", remedy)
+        await house.client.request("GET", path("v3", "account", "whoami"), as_user=house.config.announcer, retries=1)
+    except Forbidden as error:
+        if "registered" in error.what or error.errcode == "M_FORBIDDEN":
+            return warning("registration", f"known; {house.config.announcer} is made at the first run")
+        return Finding("registration", Verdict.FAILED, error.what, remedy)
+    except MatrixError as error:
+        return Finding("registration", Verdict.FAILED, error.what, error.remedy or remedy)
+    return ok("registration", f"known; we are {house.config.steward} and {house.config.announcer}")
+
+
+async def steward_devices(house: House) -> list[str]:
+    """The steward's devices; there must be none."""
+    answer = await house.client.request("GET", path("v3", "devices"), as_user=house.config.steward, retries=1)
+    return [str(device.get("device_id")) for device in answer.get("devices", []) if isinstance(device, dict)]
+
+
+async def _steward(house: House) -> Finding:
+    name = "steward without a device"
+    try:
+        devices = await steward_devices(house)
+    except (Forbidden, NotFound):
+        return warning(name, "the steward is made at the first run")
+    except MatrixError as error:
+        return failed(name, error)
+    if devices:
+        return Finding(
+            name,
+            Verdict.FAILED,
+            f"{house.config.steward} owns {', '.join(devices)}: members' clients encrypt to it, "
+            "so the service could read groups",
+            "delete the device (DELETE /devices/… with the as_token), and never log in as the steward",
+        )
+    return ok(name, f"{house.config.steward} has none: nobody can encrypt to it")
+
+
+async def ping(house: House, wait_ping: WaitPing) -> Finding:
+    """Ask the homeserver to ping us, and wait for it (client-server API, `POST …/appservice/{id}/ping`)."""
+    transaction_id = secrets.token_hex(8)
+    url = path("v1", "appservice", house.config.registration.id, "ping")
+    remedy = (
+        f"see that the homeserver reaches us at {house.config.listen.url} (`listen.url`), and that the registration "
+        "that it has loaded carries that address and our tokens"
+    )
+    try:
+        await house.client.request("POST", url, body={"transaction_id": transaction_id}, retries=0, deadline=30)
+    except MatrixError as error:
+        return Finding("ping", Verdict.FAILED, f"the homeserver cannot ping us: {error.what}", remedy)
+    if not await wait_ping(transaction_id, PING_SECONDS):
+        return Finding("ping", Verdict.FAILED, "the homeserver says that it pinged us, but nothing came", remedy)
+    return ok("ping", "both ways")
+
+
+async def _announcer(house: House) -> Finding:
+    name = "announcer's device"
+    try:
+        health = await house.keys.health()
+    except CommunitiesError as error:
+        return failed(name, error)
+    if not health.cross_signed:
+        return Finding(
+            name,
+            Verdict.FAILED,
+            f"{health.device_id} is not cross-signed: careful clients do not send it keys",
+            "restart the service: it signs its device at start",
+        )
+    if not health.receives_to_device:
+        return Finding(
+            name,
+            Verdict.FAILED,
+            f"{health.device_id} is sent no to-device messages",
+            "see that the registration has `io.element.msc4190: true`, and restart the homeserver",
+        )
+    return ok(name, f"{health.device_id} is cross-signed and receives to-device messages")
+
+
+async def running(house: House) -> list[Finding]:
+    """All checks that need the homeserver, from inside the running service."""
+    findings = await homeserver(house)
+    if findings[0].verdict is Verdict.FAILED:
+        return findings
+    if house.wait_ping is not None:
+        findings.append(await ping(house, house.wait_ping))
+    findings.append(await _steward(house))
+    findings.append(await _announcer(house))
+    return findings
+
+
+async def alone(house: House, wait_ping: WaitPing) -> list[Finding]:
+    """The same where no service runs: what cannot be known before the first run is a warning."""
+    findings = await homeserver(house)
+    if findings[0].verdict is Verdict.FAILED or findings[-1].verdict is Verdict.FAILED:
+        return findings
+    findings.append(await ping(house, wait_ping))
+    findings.append(await _steward(house))
+    if findings[1].verdict is Verdict.WARNING or not await _has_device(house):
+        findings.append(warning("announcer's device", "is made at the first run"))
+    else:
+        try:
+            await house.keys.start()
+            findings.append(await _announcer(house))
+        except CommunitiesError as error:
+            findings.append(failed("announcer's device", error))
+    return findings
+
+
+async def _has_device(house: House) -> bool:
+    async with house.database.transaction() as tx:
+        return await load_account(tx, house.config.announcer) is not None
+
+
+async def identities(house: House) -> dict[str, Any]:
+    """Both accounts and their devices, for `status`."""
+    try:
+        devices: list[str] | None = await steward_devices(house)
+    except MatrixError:
+        devices = None
+    announcer: dict[str, Any] = {"user_id": house.config.announcer, "device_id": None, "cross_signed": None}
+    if await _has_device(house):
+        try:
+            health = await house.keys.health()
+            announcer |= {"device_id": health.device_id, "cross_signed": health.cross_signed}
+        except CommunitiesError as error:
+            announcer["error"] = error.what
+    return {"steward": {"user_id": house.config.steward, "devices": devices}, "announcer": announcer}
+
+
+# --- the homeserver's rate limits -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A rate limit of Synapse that people of a community run into, and what is comfortable."""
+
+    keys: tuple[str, ...]
+    default_per_second: float
+    default_burst: int
+    per_second: float
+    burst: int
+    why: str
+
+
+LIMITS = (
+    Limit(("rc_joins", "local"), 0.1, 10, 1, 50, "one person who joins more rooms than this at once has to wait"),
+    Limit(("rc_joins_per_room",), 1, 10, 5, 100, "a crowd that joins one room has to wait"),
+    Limit(("rc_message",), 0.2, 10, 1, 50, "people who react to many announcements have to wait"),
+)
+
+
+def rate_limits(file: Path | None) -> list[Finding]:
+    """Which limits of the homeserver's config will hurt; without the file, the advice alone."""
+    if file is None:
+        names = ", ".join(".".join(limit.keys) for limit in LIMITS)
+        return [
+            warning(
+                "rate limits",
+                "not looked at (give the homeserver's config with --homeserver-config)",
+                f"Synapse's defaults are tight for communities; raise {names}",
+            )
+        ]
+    config = _homeserver_config(file)
+    return [_limit(config, limit) for limit in LIMITS]
+
+
+def _homeserver_config(file: Path) -> Mapping[str, Any]:
+    try:
+        loaded = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, YAMLError) as error:
+        raise ConfigError(
+            [f"cannot be read: {error}"], where=str(file), remedy="name the homeserver's YAML config"
+        ) from error
+    if not isinstance(loaded, Mapping):
+        raise ConfigError(["is not a homeserver's config"], where=str(file), remedy="name the homeserver's YAML config")
+    return loaded
+
+
+def _limit(config: Mapping[str, Any], limit: Limit) -> Finding:
+    name = ".".join(limit.keys)
+    node: Any = config
+    for key in limit.keys:
+        node = node.get(key) if isinstance(node, Mapping) else None
+    own = node if isinstance(node, Mapping) else {}
+    rate, burst = own.get("per_second", limit.default_per_second), own.get("burst_count", limit.default_burst)
+    numbers = isinstance(rate, int | float) and isinstance(burst, int | float)
+    if numbers and rate >= limit.per_second and burst >= limit.burst:
+        return ok(name, f"{rate} per second, {burst} at once")
+    return warning(
+        name,
+        f"{rate} per second, {burst} at once: {limit.why}",
+        f"set `{name}: {{per_second: {limit.per_second:g}, burst_count: {limit.burst}}}` in the homeserver's config",
+    )

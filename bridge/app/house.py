@@ -1,0 +1,208 @@
+"""The house: every part, made once from the configuration, and put together."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from bridge.config import Config
+from bridge.core.errors import CommunitiesError
+from bridge.core.ids import RoomId, UserId
+from bridge.core.messages import DeliverAnnouncement, Job, RedactEvent, SendMessage
+from bridge.e2ee.keys import Keys
+from bridge.features.announcements import Announcements
+from bridge.features.chats import Chats
+from bridge.features.enforcement import Enforcement
+from bridge.features.reconcile import Reconciler, Rules
+from bridge.features.reconcile.watch import Watch
+from bridge.intake.interest import Interest
+from bridge.matrix.client import Client, path
+from bridge.matrix.executor import Executor
+from bridge.matrix.key_server import HomeserverKeys, HomeserverRooms
+from bridge.matrix.reader import AnnouncerEyes, Reader
+from bridge.matrix.sender import Sender
+from bridge.plan.desired import Setting
+from bridge.plan.safety import Thresholds
+from bridge.plan.state import Accounts
+from bridge.store.database import Database
+from bridge.store.jobs import Jobs
+from bridge.store.ownership import Ownership
+from bridge.store.rooms import RoomIndex
+from bridge.worker import Complete, Worker
+
+log = logging.getLogger(__name__)
+
+FALLBACK_ROOM_VERSION = "11"
+
+
+class SystemClock:
+    """Implements `ports.Clock`."""
+
+    def now_ms(self) -> int:
+        return int(time.time() * 1000)
+
+
+class InterestIndex:
+    """What intake asks of the rooms that we know."""
+
+    def __init__(self, index: RoomIndex) -> None:
+        self._index = index
+
+    def interest(self, room_id: RoomId) -> Interest | None:
+        place = self._index.places.get(room_id)
+        if place is not None:
+            return Interest.of_kind(place.kind)
+        return Interest.CHAT if room_id in self._index.chats else None
+
+
+class House:
+    """All parts of the service, wired. `open` makes it usable; what runs by itself is started by `Service`."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.clock = SystemClock()
+        self.wait_ping: Callable[[str, float], Awaitable[bool]] | None = None
+        """Waits for a ping of the homeserver; there while something listens."""
+        self.accounts = Accounts(config.steward, config.announcer)
+        self.database = Database(config.database.url.reveal())
+        self.ownership = Ownership(self.database)
+        self.client = Client(config.homeserver.url, config.registration.as_token.reveal())
+        self.index = RoomIndex()
+        self.reader = Reader(self.client)
+        self.executor = Executor(self.client, self.reader, self.accounts)
+        self.jobs = Jobs(self.database)
+        self.worker = Worker(jobs=self.jobs, handler=self._do, clock=self.clock, on_parked=self._given_up)
+        self.setting = Setting(self.accounts, FALLBACK_ROOM_VERSION)
+        self.reconciler = Reconciler(
+            database=self.database,
+            index=self.index,
+            reader=self.reader,
+            executor=self.executor,
+            jobs=self.jobs,
+            wake=self.worker.wake,
+            setting=self.setting,
+            rules=rules_of(config),
+            clock=self.clock,
+        )
+        self.watch = Watch(self.reconciler, self.reader)
+        self.key_server = HomeserverKeys(self.client, config.announcer)
+        facts = HomeserverRooms(self.client, config.announcer)
+        self.keys = Keys(
+            self.database,
+            self.key_server,
+            facts,
+            self.clock,
+            user_id=config.announcer,
+            identity_seed=config.encryption.identity_secret.reveal().encode(),
+            pickle_key=config.encryption.pickle_key.reveal(),
+        )
+        self.sender = Sender(
+            self.client,
+            self.keys,
+            facts,
+            announcer=config.announcer,
+            device_id=lambda: self.key_server.device_id,
+            must_encrypt=lambda room_id: room_id in self.index.places,
+        )
+        self.announcements = Announcements(
+            database=self.database, jobs=self.jobs, wake=self.worker.wake, messenger=self.sender, clock=self.clock
+        )
+        self.enforcement = Enforcement(
+            database=self.database,
+            index=self.index,
+            jobs=self.jobs,
+            wake=self.worker.wake,
+            accounts=self.accounts,
+            clock=self.clock,
+        )
+        self.chats = Chats(
+            database=self.database,
+            index=self.index,
+            rooms=self.executor,
+            look=AnnouncerEyes(self.client, config.announcer),
+            jobs=self.jobs,
+            wake=self.worker.wake,
+            accounts=self.accounts,
+            clock=self.clock,
+        )
+        self.reconciler.declare(config.communities)
+
+    async def own(self) -> None:
+        """Take the database: it is ours alone from here on.
+
+        Raises:
+            StoreError: it cannot be used, or another process has it.
+        """
+        await self.ownership.take()
+        await self.database.start()
+        async with self.database.transaction() as tx:
+            await self.index.load(tx)
+        await self.client.start()
+
+    async def meet_homeserver(self, *, make_accounts: bool = True) -> None:
+        """Learn what the homeserver can, and see that both accounts exist and are called what the config says.
+
+        Raises:
+            MatrixError: it refuses us, or cannot be reached.
+        """
+        if make_accounts:
+            for account in (self.config.accounts.steward, self.config.accounts.announcer):
+                await self._register(account.localpart)
+        answer = await self.client.request("GET", path("v3", "capabilities"))
+        versions = (answer.get("capabilities") or {}).get("m.room_versions") or {}
+        version = str(versions.get("default", FALLBACK_ROOM_VERSION))
+        self.setting = Setting(self.accounts, version)
+        self.reconciler.setting = self.setting
+        if make_accounts:
+            await self._set_profile(self.config.steward, self.config.accounts.steward)
+            await self._set_profile(self.config.announcer, self.config.accounts.announcer)
+
+    async def _register(self, localpart: str) -> None:
+        body = {"type": "m.login.application_service", "username": localpart, "inhibit_login": True}
+        try:
+            await self.client.request("POST", path("v3", "register"), body=body)
+        except CommunitiesError as error:
+            if getattr(error, "errcode", "") != "M_USER_IN_USE":
+                raise
+
+    async def _set_profile(self, user: UserId, wanted: Any) -> None:
+        have = await self.client.request("GET", path("v3", "profile", user))
+        for name, value in (("displayname", wanted.displayname), ("avatar_url", wanted.avatar)):
+            if value is not None and have.get(name) != value:
+                await self.client.request("PUT", path("v3", "profile", user, name), as_user=user, body={name: value})
+
+    async def close(self) -> None:
+        """Let go of everything."""
+        await self.client.stop()
+        await self.database.stop()
+        await self.ownership.release()
+
+    # --- jobs ---------------------------------------------------------------------------------------------------
+
+    async def _do(self, job_id: str, job: Job, complete: Complete) -> None:
+        match job:
+            case SendMessage():
+                await self.sender.send(job.room_id, job.content, txn_id=job_id)
+            case DeliverAnnouncement():
+                await self.announcements.deliver(job_id, job)
+            case RedactEvent():
+                await self.executor.redact(job.room_id, job.event_id, job.reason, txn_id=job_id)
+
+    async def _given_up(self, job_id: str, job: Job | None, reason: str) -> None:
+        log.error("job %s was given up: %s", job_id, reason)
+        if isinstance(job, DeliverAnnouncement):
+            await self.announcements.failed(job, job_id, reason)
+
+
+def rules_of(config: Config) -> Rules:
+    """The operator's settings of reconciliation."""
+    own = config.reconcile
+    return Rules(
+        thresholds=Thresholds(own.max_removed_share, own.max_removed_at_least),
+        parallel_rooms=own.parallel_rooms,
+        every_seconds=own.every_minutes * 60.0,
+        freeze_after=own.freeze_after_changes,
+        freeze_window_ms=own.freeze_within_seconds * 1000,
+    )

@@ -1,0 +1,188 @@
+"""What can be asked of the house, by chat, by the local door or by a command that works alone."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from bridge.app import checks
+from bridge.app.house import House
+from bridge.config import Config, load
+from bridge.core.community import Community, Role
+from bridge.core.errors import Refused
+from bridge.core.ids import CommunityId, RoomId, UserId
+from bridge.features.announcements import Target
+from bridge.features.reconcile import Outcome, Progress
+from bridge.features.reconcile.reconciler import Look
+from bridge.plan.render import as_json
+from bridge.plan.state import digest_of
+from bridge.store.inbox import Inbox
+from bridge.worker import State
+
+log = logging.getLogger(__name__)
+
+DELIVERY_SECONDS = 300.0
+
+
+class Operations:
+    """Implements `web.control.Operations` and `commands.table.Deeds`."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self.ready = False
+        """Whether the local door may be used: set when everything runs."""
+
+    # --- commands of the operator -------------------------------------------------------------------------------
+
+    async def plan(self, communities: Sequence[str]) -> dict[str, Any]:
+        """Desired against actual, with the configuration file as it is now. Changes nothing."""
+        config = load(self._house.config.path)
+        looks = [await self._house.reconciler.look(one) for one in _chosen(config, communities)]
+        return _together([as_json(look.plan, list(look.unsafe)) for look in looks]) | {
+            "not_declared": await self._not_declared(config)
+        }
+
+    async def _not_declared(self, config: Config) -> list[str]:
+        declared = {community.id for community in config.communities}
+        return sorted({place.community for place in self._house.index.places.values()} - declared)
+
+    async def apply(
+        self, communities: Sequence[str], *, force: bool, digest: str | None, progress: Progress
+    ) -> dict[str, Any]:
+        """Make the configuration file the loaded one, and carry the plan out."""
+        config = load(self._house.config.path)
+        chosen = _chosen(config, communities)
+        looks = {one.id: await self._house.reconciler.look(one) for one in chosen}
+        if digest is not None and _together_digest([look.plan.digest for look in looks.values()]) != digest:
+            raise Refused(
+                "the plan is no longer the one that was shown", remedy="look at the plan again, and apply that"
+            )
+        self.take_over(config)
+        outcomes = [await self._apply_one(one, looks[one.id], force, progress) for one in chosen]
+        return {"communities": [outcome.as_json() for outcome in outcomes], "ok": all(one.ok for one in outcomes)}
+
+    async def _apply_one(self, community: Community, look: Look, force: bool, progress: Progress) -> Outcome:
+        def told(done: int, total: int, text: str) -> None:
+            progress(done, total, f"{community.id}/{text}")
+
+        return await self._house.reconciler.apply(community, force=force, progress=told)
+
+    def take_over(self, config: Config) -> None:
+        """Make a configuration the loaded one, as far as it can be changed while the service runs."""
+        old = self._house.config
+        fixed = ("homeserver", "listen", "registration", "accounts", "database", "encryption", "control")
+        for section in fixed:
+            if getattr(old, section) != getattr(config, section):
+                log.warning("%s: `%s` changed; restart the service for it", config.path, section)
+        self._house.reconciler.declare(config.communities)
+
+    async def announce(self, communities: Sequence[str], text: str, *, source: str) -> dict[str, Any]:
+        """Announce into communities, and wait until it is in their rooms, or failed."""
+        config = load(self._house.config.path)
+        names = [community.id for community in _chosen(config, communities)]
+        return await self._announce_and_wait(names, text, source=source)
+
+    async def _announce_and_wait(self, names: Sequence[CommunityId], text: str, *, source: str) -> dict[str, Any]:
+        targets = await self._targets(names)
+        ids = await self._house.announcements.publish(source=source, author="operator", text=text, targets=targets)
+        for job_id in ids:
+            outcome = await self._house.worker.wait_done(job_id, DELIVERY_SECONDS)
+            if outcome.state is State.WAITING:
+                log.warning("%s is still on its way: %s", job_id, outcome.reason)
+        results = await self._house.announcements.outcomes(ids)
+        return {"targets": results, "ok": all(result.get("event_id") for result in results)}
+
+    async def status(self) -> dict[str, Any]:
+        """The documented JSON of `status`."""
+        house = self._house
+        identity = await checks.identities(house)
+        communities = [await house.reconciler.status(one) for one in house.reconciler.declared.values()]
+        return {**identity, "communities": communities, "queue": await self._queue()}
+
+    async def _queue(self) -> dict[str, int]:
+        parked_jobs = await self._house.jobs.parked()
+        inbox = Inbox(self._house.database)
+        return {
+            "jobs": await self._house.jobs.waiting(),
+            "events": await inbox.waiting(),
+            "parked_jobs": len(parked_jobs),
+            "parked_events": len(await inbox.parked()),
+        }
+
+    async def check(self) -> list[dict[str, Any]]:
+        """The checks that only the running service can make, beside those that anybody can."""
+        return [finding.as_json() for finding in await checks.running(self._house)]
+
+    # --- deeds of people, by chat -------------------------------------------------------------------------------
+
+    def communities(self) -> Sequence[CommunityId]:
+        return list(self._house.reconciler.declared)
+
+    async def role_of(self, community: CommunityId, user: UserId) -> Role | None:
+        return await self._house.reconciler.role_of(community, user)
+
+    async def publish(
+        self, communities: Sequence[CommunityId], text: str, *, source: str, author: str, reply_room: RoomId | None
+    ) -> list[str]:
+        """Take an announcement of a person; they are told in `reply_room` when it is delivered."""
+        targets = await self._targets(communities)
+        return await self._house.announcements.publish(
+            source=source, author=author, text=text, targets=targets, reply_room=reply_room
+        )
+
+    async def _targets(self, communities: Sequence[CommunityId]) -> list[Target]:
+        targets = []
+        for name in communities:
+            room_id = await self._house.reconciler.announcement_room(name)
+            if room_id is None:
+                raise Refused("has no announcement room yet", where=str(name), remedy="apply the configuration first")
+            targets.append(Target(name, room_id))
+        return targets
+
+    async def community_status(self, community: CommunityId) -> dict[str, Any]:
+        return await self._house.reconciler.status(self._house.reconciler.declared[community])
+
+    async def held(self, community: CommunityId) -> str | None:
+        return await self._house.reconciler.held(community)
+
+    async def agree(self, community: CommunityId, digest: str) -> list[str]:
+        """Carry out the held plan; gives what could not be done."""
+        outcome = await self._house.reconciler.agree(community, digest)
+        return [f"{failure.room}: {failure.summary}: {failure.why}" for failure in outcome.failures]
+
+    async def thaw(self, community: CommunityId) -> None:
+        await self._house.reconciler.thaw(community)
+        self._house.watch.all_of(community)
+
+
+def _chosen(config: Config, names: Sequence[str]) -> list[Community]:
+    if not names:
+        return list(config.communities)
+    chosen = []
+    for name in names:
+        community = config.community(name)
+        if community is None:
+            known = ", ".join(str(one.id) for one in config.communities) or "none"
+            raise Refused(f"there is no community {name!r}", where=str(config.path), remedy=f"declared are: {known}")
+        chosen.append(community)
+    return chosen
+
+
+def _together_digest(digests: Sequence[str]) -> str:
+    return digests[0] if len(digests) == 1 else digest_of(list(digests))
+
+
+def _together(plans: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The plans of several communities as one, with the community before each room's key."""
+    return {
+        "digest": _together_digest([plan["digest"] for plan in plans]),
+        "actions": [
+            {**action, "room": f"{plan['community']}/{action['room']}"} for plan in plans for action in plan["actions"]
+        ],
+        "blocked": [
+            {**item, "room": f"{plan['community']}/{item['room']}"} for plan in plans for item in plan["blocked"]
+        ],
+        "unsafe": [f"{plan['community']}: {reason}" for plan in plans for reason in plan["unsafe"]],
+        "notes": [f"{plan['community']}: {note}" for plan in plans for note in plan["notes"]],
+    }

@@ -1,0 +1,253 @@
+"""The running service: start and stop order, reload, and who is told what."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp import web
+
+from bridge.app.house import House, InterestIndex, rules_of
+from bridge.app.listening import SHUTDOWN_SECONDS, listening, transactions_of
+from bridge.app.operations import Operations
+from bridge.commands.table import ChatDoor
+from bridge.config import Config, load
+from bridge.core.community import RoomKind
+from bridge.core.errors import ConfigError, MatrixError, StoreError
+from bridge.core.ids import EventId, RoomId
+from bridge.core.messages import MembershipChanged, Redacted, Said, StateChanged, Unreadable
+from bridge.intake.pump import Pump
+from bridge.intake.router import Router
+from bridge.intake.transactions import MAX_BODY_BYTES
+from bridge.matrix.client import path
+from bridge.store.inbox import Inbox
+from bridge.web.control import ControlDoor
+
+log = logging.getLogger(__name__)
+
+FIRST_RETRY_SECONDS = 1.0
+LONGEST_RETRY_SECONDS = 30.0
+OWNERSHIP_CHECK_SECONDS = 5.0
+
+
+class Service:
+    """Everything that runs by itself."""
+
+    def __init__(self, config: Config) -> None:
+        self.house = House(config)
+        self.operations = Operations(self.house)
+        self.inbox = Inbox(self.house.database)
+        interests = InterestIndex(self.house.index)
+        self.transactions = transactions_of(self.house, self.inbox, self._wake_pump, self._rescan)
+        self.house.wait_ping = self.transactions.wait_ping
+        self.pump = Pump(
+            inbox=self.inbox,
+            rooms=interests,
+            steward=config.steward,
+            announcer=config.announcer,
+            route=self._router().route,
+            clock=self.house.clock,
+            decryptor=self.house.keys,
+            on_parked=self._parked,
+        )
+        self._door = ChatDoor(self.operations, self.house.chats.say)
+        self._stop = asyncio.Event()
+        self._failure: BaseException | None = None
+
+    def _wake_pump(self) -> None:
+        self.pump.wake()
+
+    def _rescan(self) -> None:
+        self.pump.rescan()
+
+    # --- start, run, stop ---------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Run until told to stop (SIGTERM, SIGINT).
+
+        Raises:
+            CommunitiesError: it cannot start, or lost its database to another process.
+        """
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
+        await self.house.own()
+        try:
+            async with self._listening(), self._background() as start:
+                if await self._homeserver_is_met():
+                    await self._everything_starts(start)
+                    log.info("running: %d communities", len(self.house.reconciler.declared))
+                await self._stop.wait()
+                log.info("stopping")
+        finally:
+            await self._everything_stops()
+        if self._failure is not None:
+            raise self._failure
+
+    async def _everything_starts(self, start: Any) -> None:
+        await self.house.worker.start()
+        await self.pump.start()
+        start(self.house.keys.run(), "keys")
+        start(self.house.watch.run(self.house.reconciler.rules.every_seconds), "watch")
+        start(self._keep_ownership(), "ownership")
+        start(self._wake_homeserver(), "ping")
+        self.operations.ready = True
+
+    async def _everything_stops(self) -> None:
+        await self.house.watch.stop()
+        await self.pump.stop(SHUTDOWN_SECONDS)
+        await self.house.worker.stop(SHUTDOWN_SECONDS)
+        await self.house.keys.stop()
+        await self.house.close()
+
+    @asynccontextmanager
+    async def _background(self) -> AsyncIterator[Any]:
+        """Tasks that run until the end; if one of them fails, so does the service."""
+        tasks: set[asyncio.Task[Any]] = set()
+
+        def ended(task: asyncio.Task[Any]) -> None:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.error("%s failed: %s", task.get_name(), error)
+                self._failure = self._failure or error
+                self._stop.set()
+
+        def start(work: Coroutine[Any, Any, Any], name: str) -> None:
+            task = asyncio.create_task(work, name=name)
+            task.add_done_callback(ended)
+            tasks.add(task)
+
+        try:
+            yield start
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    @asynccontextmanager
+    async def _listening(self) -> AsyncIterator[None]:
+        """The endpoint of the homeserver's transactions, and the local door."""
+        app = web.Application(client_max_size=MAX_BODY_BYTES)
+        self.transactions.add_routes(app)
+        ControlDoor(self.house.config.control.secret.reveal(), self.operations).add_routes(app)
+        async with listening(self.house, app):
+            yield
+
+    async def _homeserver_is_met(self) -> bool:
+        """Wait for the homeserver as long as it takes; whether it came before we were told to stop."""
+        wait = FIRST_RETRY_SECONDS
+        while not self._stop.is_set():
+            try:
+                await self.house.meet_homeserver()
+                await self.house.keys.start()
+                return True
+            except MatrixError as error:
+                if not error.retry_helps:
+                    raise
+                log.warning("the homeserver is not there yet (%s); again in %.0f s", error.what, wait)
+            try:
+                async with asyncio.timeout(wait):
+                    await self._stop.wait()
+            except TimeoutError:
+                wait = min(LONGEST_RETRY_SECONDS, wait * 2)
+        return False
+
+    async def _wake_homeserver(self) -> None:
+        """Ask for a ping: after an outage the homeserver then sends what it has kept at once, not after its backoff."""
+        registration = self.house.config.registration.id
+        try:
+            await self.house.client.request("POST", path("v1", "appservice", registration, "ping"), body={})
+        except MatrixError as error:
+            log.warning(
+                "the homeserver cannot reach us at %s: %s. `matrix-communities check` says more",
+                self.house.config.listen.url,
+                error.what,
+            )
+
+    async def _keep_ownership(self) -> None:
+        while True:
+            await asyncio.sleep(OWNERSHIP_CHECK_SECONDS)
+            try:
+                await self.house.ownership.keep()
+            except StoreError as error:
+                if "another" in error.what:
+                    raise
+                log.warning("%s", error.what)
+
+    def reload(self) -> None:
+        """Read the configuration again; a broken one is refused, and the old one kept."""
+        try:
+            config = load(self.house.config.path)
+        except ConfigError as error:
+            log.error("the configuration was not taken over, the old one stays:\n%s", error)
+            return
+        self.operations.take_over(config)
+        self.house.reconciler.rules = rules_of(config)
+        for community in self.house.reconciler.declared:
+            self.house.watch.all_of(community)
+        log.info("the configuration was read again: %d communities", len(config.communities))
+
+    # --- events -------------------------------------------------------------------------------------------------
+
+    def _router(self) -> Router:
+        return Router(
+            invited=self.house.chats.invited,
+            membership_changed=self._membership_changed,
+            state_changed=self._state_changed,
+            redacted=self._redacted,
+            posted=self.house.enforcement.posted,
+            said=self._said,
+            unreadable=self._unreadable,
+        )
+
+    async def _membership_changed(self, event: MembershipChanged) -> None:
+        place = self.house.index.place_of(event.room_id)
+        if place is None:
+            await self.house.chats.member_changed(event)
+        else:
+            self.house.watch.touched(place.community, event.room_id, "m.room.member", event.user, event.event_id)
+
+    async def _state_changed(self, event: StateChanged) -> None:
+        place = self.house.index.place_of(event.room_id)
+        if place is not None:
+            self.house.watch.touched(place.community, event.room_id, event.type, event.state_key, event.event_id)
+            await self.house.enforcement.state_changed(event)
+
+    async def _redacted(self, event: Redacted) -> None:
+        place = self.house.index.place_of(event.room_id)
+        if place is not None:
+            self.house.watch.redacted(place.community, event.room_id, event.redacts)
+
+    def _in_control_room(self, room_id: RoomId) -> bool:
+        place = self.house.index.place_of(room_id)
+        return place is not None and place.kind is RoomKind.CONTROL
+
+    async def _said(self, event: Said) -> None:
+        await self._door.said(event, in_control_room=self._in_control_room(event.room_id))
+
+    async def _unreadable(self, event: Unreadable) -> None:
+        await self._door.unreadable(event, in_control_room=self._in_control_room(event.room_id))
+
+    async def _parked(self, event_id: EventId, room_id: RoomId, reason: str) -> None:
+        log.error("event %s in %s was given up: %s", event_id, room_id, reason)
+
+
+@asynccontextmanager
+async def alone(config: Config, *, make_accounts: bool = True) -> AsyncIterator[House]:
+    """A house without anything running, for a command that works where no service does.
+
+    Raises:
+        StoreError: another process has the database.
+        MatrixError: the homeserver cannot be reached, or refuses us.
+    """
+    house = House(config)
+    await house.own()
+    try:
+        await house.meet_homeserver(make_accounts=make_accounts)
+        yield house
+    finally:
+        await house.close()

@@ -1,0 +1,68 @@
+"""`matrix-communities announce`."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bridge.cli.door import ask_or_do
+from bridge.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json, say
+from bridge.config import Config, load
+from bridge.core.errors import Refused
+
+
+def announce(
+    communities: Annotated[list[str], typer.Argument(metavar="COMMUNITY…", help="One community, or several.")],
+    text: Annotated[str | None, typer.Option(help="The text, in Markdown.")] = None,
+    file: Annotated[Path | None, typer.Option(metavar="FILE", help="A Markdown file; - means standard input.")] = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+    json: AsJson = False,
+) -> int:
+    """Post an announcement, encrypted, as the announcer."""
+    body = _text(text, file)
+    result = asyncio.run(_announce(load(config), communities, body))
+    if json:
+        print_json(result)
+    else:
+        _show(result)
+    return 0 if result["ok"] else 1
+
+
+def _text(text: str | None, file: Path | None) -> str:
+    if (text is None) == (file is None):
+        raise Refused("give either --text or --file", where="announce", remedy='for instance --text "School is closed"')
+    if text is not None:
+        return text
+    if str(file) == "-":
+        return sys.stdin.read()
+    try:
+        return Path(str(file)).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Refused(f"cannot be read: {error}", where=str(file), remedy="name a UTF-8 text file") from error
+
+
+async def _announce(config: Config, communities: list[str], text: str) -> Any:
+    source = f"command-{secrets.token_hex(12)}"
+    body = {"communities": communities, "text": text, "source": source}
+    return await ask_or_do(
+        config,
+        "announce",
+        body,
+        lambda operations: operations.announce(communities, text, source=source),
+        with_keys=True,
+    )
+
+
+def _show(result: dict[str, Any]) -> None:
+    for target in result["targets"]:
+        if target.get("event_id"):
+            say(f"{target['community']}: sent ({target['event_id']}), {target['devices']} devices can read it")
+        elif target.get("failed"):
+            say(f"{target['community']}: not sent: {target['failed']}", "bold red")
+        else:
+            say(f"{target['community']}: still on its way; the service goes on trying", "yellow")

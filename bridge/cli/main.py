@@ -1,0 +1,76 @@
+"""The command line: every command once. An error says what, where and the remedy, and never shows a traceback."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+import click
+import typer
+
+from bridge import __version__
+from bridge.cli.announce import announce
+from bridge.cli.check import check
+from bridge.cli.demo.command import demo
+from bridge.cli.init import init
+from bridge.cli.plan import apply, plan
+from bridge.cli.registration import registration
+from bridge.cli.run import run
+from bridge.cli.status import status
+from bridge.core.errors import CommunitiesError
+
+ERROR = 1
+
+app = typer.Typer(
+    name="matrix-communities",
+    help="Communities of encrypted Matrix rooms, declared in a file and held there.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for command in (init, registration, check, plan, apply, run, status, announce, demo):
+    app.command()(command)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"matrix-communities {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+) -> None:
+    """Communities of encrypted Matrix rooms, declared in a file and held there."""
+
+
+def main() -> None:
+    """Run the command line, and turn every error into a sentence and an exit code."""
+    try:
+        result = app(standalone_mode=False)
+    except CommunitiesError as error:
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(ERROR)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(ERROR)
+    except (click.Abort, KeyboardInterrupt):
+        typer.echo("Stopped.", err=True)
+        sys.exit(ERROR)
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - so that the interpreter's end is quiet
+        sys.exit(ERROR)
+    except Exception as error:
+        logging.getLogger(__name__).debug("unexpected", exc_info=True)
+        if os.environ.get("MATRIX_COMMUNITIES_TRACEBACK"):
+            raise
+        typer.echo(
+            f"Error: something went wrong that should not ({type(error).__name__}: {error})\n"
+            "  Remedy: run it again with MATRIX_COMMUNITIES_TRACEBACK=1, and report what it prints",
+            err=True,
+        )
+        sys.exit(ERROR)
+    sys.exit(result if isinstance(result, int) else 0)

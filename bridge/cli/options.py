@@ -1,0 +1,54 @@
+"""Options that several commands share, and how a command speaks."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+ConfigFile = Annotated[Path, typer.Option("--config", metavar="FILE", help="The configuration to read.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+DEFAULT_CONFIG = Path("config.yaml")
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON for programs."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def say(text: str = "", style: str | None = None) -> None:
+    """Print a line for people. Markup in the text is text."""
+    out.print(text, style=style, markup=False)
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Any]:
+    """Progress on standard error: a bar on a terminal, plain lines elsewhere. Gives `told(done, total, text)`."""
+    if not sys.stderr.isatty():
+        yield lambda done, total, text: err.print(f"[{done}/{total}] {text}", markup=False)
+        return
+    bar = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=err,
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task(what, total=None)
+
+        def told(done: int, total: int, text: str) -> None:
+            bar.update(task, completed=done, total=total, description=text[:60])
+
+        yield told

@@ -1,0 +1,65 @@
+"""`matrix-communities status`."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+from bridge.cli.door import ask_or_do
+from bridge.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json, say
+from bridge.config import load
+
+
+def status(config: ConfigFile = DEFAULT_CONFIG, json: AsJson = False) -> None:
+    """Show communities, rooms, members by role, drift, and what is waiting."""
+    loaded = load(config)
+    found = asyncio.run(ask_or_do(loaded, "status", {}, lambda operations: operations.status(), make_accounts=False))
+    if json:
+        print_json(found)
+    else:
+        _show(found)
+
+
+def _show(found: dict[str, Any]) -> None:
+    steward, announcer = found["steward"], found["announcer"]
+    devices = steward["devices"]
+    say(f"Steward    {steward['user_id']}: {_steward(devices)}", "red" if devices else None)
+    signed = {True: "cross-signed", False: "NOT cross-signed", None: "not known yet"}[announcer["cross_signed"]]
+    say(f"Announcer  {announcer['user_id']}: device {announcer['device_id'] or 'none yet'}, {signed}")
+    for community in found["communities"]:
+        say()
+        _show_community(community)
+    queue = found.get("queue", {})
+    say()
+    say(f"Waiting: {queue.get('jobs', 0)} jobs, {queue.get('events', 0)} events; given up: {_given_up(queue)}")
+
+
+def _steward(devices: list[str] | None) -> str:
+    if devices is None:
+        return "not known yet"
+    return f"HAS DEVICES: {', '.join(devices)}" if devices else "no device, as it should be"
+
+
+def _given_up(queue: dict[str, int]) -> str:
+    return f"{queue.get('parked_jobs', 0)} jobs, {queue.get('parked_events', 0)} events"
+
+
+def _show_community(community: dict[str, Any]) -> None:
+    say(f"{community['name']} ({community['id']})", "bold")
+    say(f"  space {community['space'] or 'not made yet'}, looked at {_when(community.get('last_reconcile'))}")
+    members = ", ".join(f"{count} {role}" for role, count in community["members"].items())
+    say(f"  members: {members}")
+    for room in community["rooms"]:
+        lock = "encrypted" if room["encrypted"] else "NOT ENCRYPTED" if room["room_id"] else "not made yet"
+        say(f"  {room['key']:<20} {room['kind']:<14} {lock:<14} {room['room_id'] or ''}")
+    if community.get("held"):
+        say(f"  ! plan {community['held']} is held until an owner agrees, or `apply --force`", "bold red")
+    for line in community["drift"]:
+        say(f"  ~ {line}", "yellow")
+
+
+def _when(milliseconds: int | None) -> str:
+    if milliseconds is None:
+        return "never"
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -1,0 +1,1 @@
+"""The chat door: text → typed commands → the same feature methods that every other door calls."""

@@ -1,0 +1,1 @@
+"""The browser's and the command line's door."""

@@ -1,0 +1,156 @@
+"""The local door: by it the commands ask the running service. HTTP with a secret, JSON lines back.
+
+Each answer is a stream of JSON objects, one a line: any number of `{"progress": [done, total, text]}`, and at the end
+`{"result": …}` or `{"error": {"what", "where", "remedy"}}`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import orjson
+from aiohttp import web
+
+from bridge.core.errors import CommunitiesError, Refused
+
+log = logging.getLogger(__name__)
+
+PREFIX = "/_communities/v1"
+PROGRESS_SECONDS = 0.2
+Progress = Callable[[int, int, str], None]
+
+
+class Operations(Protocol):
+    """What can be asked."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the homeserver was met and everything runs; before that only this can be asked."""
+        ...
+
+    async def plan(self, communities: Sequence[str]) -> dict[str, Any]: ...
+
+    async def apply(
+        self, communities: Sequence[str], *, force: bool, digest: str | None, progress: Progress
+    ) -> dict[str, Any]: ...
+
+    async def announce(self, communities: Sequence[str], text: str, *, source: str) -> dict[str, Any]: ...
+
+    async def status(self) -> dict[str, Any]: ...
+
+    async def check(self) -> list[dict[str, Any]]: ...
+
+
+class ControlDoor:
+    """Adds the local door to an application."""
+
+    def __init__(self, secret: str, operations: Operations) -> None:
+        self._secret = secret.encode()
+        self._operations = operations
+
+    def add_routes(self, app: web.Application) -> None:
+        for name in ("plan", "apply", "announce", "status", "check", "ready"):
+            app.router.add_post(f"{PREFIX}/{name}", self._handler(getattr(self, f"_{name}")))
+
+    def _handler(
+        self, operation: Callable[[Mapping[str, Any], Progress], Awaitable[Any]]
+    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+            if not hmac.compare_digest(given.encode("utf-8", "replace"), self._secret):
+                return web.json_response({"error": {"what": "the secret of the local door is wrong"}}, status=403)
+            try:
+                body = orjson.loads(await request.read() or b"{}")
+            except orjson.JSONDecodeError:
+                body = None
+            if not isinstance(body, dict):
+                return web.json_response({"error": {"what": "the request is not a JSON object"}}, status=400)
+            return await self._stream(request, operation, body)
+
+        return handle
+
+    async def _stream(
+        self,
+        request: web.Request,
+        operation: Callable[[Mapping[str, Any], Progress], Awaitable[Any]],
+        body: Mapping[str, Any],
+    ) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        await response.prepare(request)
+        lines: list[bytes] = []
+
+        def progress(done: int, total: int, text: str) -> None:
+            lines.append(orjson.dumps({"progress": [done, total, text]}) + b"\n")
+
+        task = asyncio.create_task(self._answer(operation, body, progress))
+        while not task.done():
+            await asyncio.wait({task}, timeout=PROGRESS_SECONDS)
+            await _flush(response, lines)
+        await _flush(response, lines)
+        await response.write(orjson.dumps(task.result()) + b"\n")
+        await response.write_eof()
+        return response
+
+    async def _answer(
+        self,
+        operation: Callable[[Mapping[str, Any], Progress], Awaitable[Any]],
+        body: Mapping[str, Any],
+        progress: Progress,
+    ) -> dict[str, Any]:
+        if not self._operations.ready and operation != self._ready:
+            return {
+                "error": {
+                    "what": "the service is starting and has not met the homeserver yet",
+                    "remedy": "try again in a moment; if it stays so, see its log",
+                }
+            }
+        try:
+            return {"result": await operation(body, progress)}
+        except CommunitiesError as error:
+            return {"error": {"what": error.what, "where": error.where, "remedy": error.remedy}}
+        except Exception as error:  # the door answers whatever happens; the log has the whole story
+            log.exception("the local door")
+            return {"error": {"what": f"an error of our own ({type(error).__name__})", "remedy": "see the log"}}
+
+    async def _plan(self, body: Mapping[str, Any], _: Progress) -> Any:
+        return await self._operations.plan(_names(body))
+
+    async def _apply(self, body: Mapping[str, Any], progress: Progress) -> Any:
+        digest = body.get("digest")
+        return await self._operations.apply(
+            _names(body),
+            force=body.get("force") is True,
+            digest=digest if isinstance(digest, str) else None,
+            progress=progress,
+        )
+
+    async def _announce(self, body: Mapping[str, Any], _: Progress) -> Any:
+        text, source = body.get("text"), body.get("source")
+        if not isinstance(text, str) or not isinstance(source, str):
+            raise Refused("an announcement needs a text and a source")
+        return await self._operations.announce(_names(body), text, source=source)
+
+    async def _ready(self, _: Mapping[str, Any], __: Progress) -> Any:
+        return {"ready": self._operations.ready}
+
+    async def _status(self, _: Mapping[str, Any], __: Progress) -> Any:
+        return await self._operations.status()
+
+    async def _check(self, _: Mapping[str, Any], __: Progress) -> Any:
+        return await self._operations.check()
+
+
+async def _flush(response: web.StreamResponse, lines: list[bytes]) -> None:
+    while lines:
+        await response.write(lines.pop(0))
+
+
+def _names(body: Mapping[str, Any]) -> list[str]:
+    names = body.get("communities", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise Refused("communities is not a list of names")
+    return names
