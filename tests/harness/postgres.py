@@ -175,8 +175,13 @@ class Postgres:
         """Copy the installation where the server's user may not read it (a checkout below /root)."""
         if os.getuid() == self._uid or self._run(binaries / "postgres", "--version").returncode == 0:
             return binaries
-        copy = self._folder / "installation"
-        shutil.copytree(binaries.parent, copy, symlinks=True)
+        installation = binaries.parent
+        copy = self._folder / "site-packages" / installation.parent.name / installation.name
+        shutil.copytree(installation, copy, symlinks=True)
+        # A wheel keeps its libraries beside the package, and its programs look for them there.
+        libraries = installation.parent.with_suffix(".libs")
+        if libraries.is_dir():
+            shutil.copytree(libraries, self._folder / "site-packages" / libraries.name, symlinks=True)
         return copy / "bin"
 
     def _command(self, *command: str | Path) -> list[str | Path]:
