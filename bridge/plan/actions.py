@@ -39,7 +39,10 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CreateRoom:
-    """Create a room with its whole initial state."""
+    """Create a room with its whole initial state.
+
+    In join rules that were planned before the space existed the space's id is empty: whoever creates fills it in.
+    """
 
     room: RoomKeyName
     room_kind: RoomKind
@@ -77,7 +80,7 @@ class SetState:
     @property
     def summary(self) -> str:
         verb = "put back" if self.cause is Cause.DRIFT else "set"
-        return f"{verb} {_STATE_WORDS.get(self.type, self.type)}"
+        return f"{verb if self.content else 'take away'} {_STATE_WORDS.get(self.type, self.type)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,7 @@ class Link:
     @property
     def summary(self) -> str:
         verb = "put back" if self.cause is Cause.DRIFT else "add"
-        return f"{verb} the link to {self.of}"
+        return f"{verb if self.content else 'take away'} the link to {self.of}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +253,8 @@ _STATE_WORDS = {
     "m.room.guest_access": "guest access",
     "m.room.encryption": "encryption",
     "m.room.server_acl": "the server list",
+    "m.room.tombstone": "the pointer to another room",
+    "m.room.canonical_alias": "the address",
 }
 
 

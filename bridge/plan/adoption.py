@@ -1,12 +1,12 @@
-"""What people changed with ordinary clients, and were entitled to: taken over, unless the declaration holds that key."""
+"""What people changed with ordinary clients, and were entitled to: taken over, unless that key is declared."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from bridge.core.community import SPACE, Community, Role
-from bridge.core.ids import RoomKeyName, UserId
+from bridge.core.ids import UserId, parse_user_id
 from bridge.core.power_levels import needed_for, users_of
 from bridge.plan.actions import PROFILE_TYPES, AdoptProfile, AdoptRole
 from bridge.plan.desired import DesiredRoom
@@ -14,6 +14,7 @@ from bridge.plan.people import Census
 from bridge.plan.state import Accounts, Known, RoomState, StateEvent
 
 _FIELDS = {"m.room.name": "name", "m.room.topic": "topic", "m.room.avatar": "url"}
+_EMPTY: dict[str, dict[str, Any]] = {"m.room.name": {}, "m.room.topic": {"topic": ""}, "m.room.avatar": {}}
 
 
 def adopted_roles(
@@ -26,39 +27,43 @@ def adopted_roles(
     """Roles that an owner gave or took in the space, by comparing its levels with the roles in force.
 
     Nothing is adopted from anybody but an owner, nothing for a role whose key is declared, nothing for people who are
-    out, and nothing that would leave the community without an owner.
+    out, and nothing that would leave the community without an owner. Each key is judged for itself: where `admins` is
+    declared and `owners` is not, an owner may make a declared admin an owner, and what remains of them is an admin.
     """
     event = space.state.get(("m.room.power_levels", ""))
-    if event is None or roles.get(UserId(event.sender)) is not Role.OWNER:
+    if event is None or event.redacted or roles.get(UserId(event.sender)) is not Role.OWNER:
         return []
-    found = [
-        AdoptRole(SPACE, user, after, event.sender)
-        for user, before, after in _changed(space, roles, accounts)
-        if not census.is_out(user) and not _declared(community, before, after)
-    ]
+    levels = users_of(event.content)
+    found = []
+    for user in sorted({*filter(_is_user, levels), *roles} - accounts.both):
+        before = roles.get(UserId(user), Role.MEMBER)
+        after = _allowed(community, UserId(user), before, Role.of_level(levels.get(user, 0)))
+        if before is not after and not census.is_out(UserId(user)):
+            found.append(AdoptRole(SPACE, UserId(user), after, event.sender))
     owners = {user for user, role in roles.items() if role is Role.OWNER}
     for adoption in found:
         (owners.add if adoption.role is Role.OWNER else owners.discard)(adoption.user)
     return found if owners else [adoption for adoption in found if roles.get(adoption.user) is not Role.OWNER]
 
 
-def _changed(space: RoomState, roles: Mapping[UserId, Role], accounts: Accounts) -> Iterator[tuple[UserId, Role, Role]]:
-    levels = users_of(space.power_levels)
-    for name in sorted(set(levels) | set(roles)):
-        user = UserId(name)
-        if user in accounts.both:
-            continue
-        before = roles.get(user, Role.MEMBER)
-        after = Role.of_level(levels.get(user, 0))
-        if before is not after:
-            yield user, before, after
+def _is_user(name: str) -> bool:
+    try:
+        parse_user_id(name)
+    except ValueError:
+        return False
+    return True
 
 
-def _declared(community: Community, before: Role, after: Role) -> bool:
-    touched = {before, after}
-    return (Role.OWNER in touched and community.owners is not None) or (
-        Role.ADMIN in touched and community.admins is not None
-    )
+def _allowed(community: Community, user: UserId, before: Role, wanted: Role) -> Role:
+    """The role that an owner's wish comes to, where one or both keys are declared."""
+    if community.owners is not None:
+        if before is Role.OWNER or wanted is Role.OWNER:
+            return before
+    elif wanted is Role.OWNER:
+        return Role.OWNER
+    if community.admins is not None:
+        return Role.ADMIN if user in community.admins else Role.MEMBER
+    return wanted
 
 
 def adopted_profile(
@@ -78,8 +83,8 @@ def adopted_profile(
             continue
         if (desired.key, event_type) in known.yielded:
             continue
-        content = profile_content(event_type, event.content)
-        if content is None or content == desired.state.get((event_type, "")):
+        content = None if event.redacted else profile_content(event_type, event.content)
+        if content is None or content == desired.state.get((event_type, ""), _EMPTY[event_type]):
             continue
         if entitled_levels.get(event.sender, 0) >= needed_for(thresholds, event_type, state=True):
             found.append(AdoptProfile(desired.key, event_type, content, event.sender))
@@ -87,17 +92,30 @@ def adopted_profile(
 
 
 def profile_content(event_type: str, content: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The meaningful part of a name, topic or picture, None where it says nothing (redacted, empty name, nonsense)."""
+    """The meaningful part of a name, topic or picture; None for a name that is empty, and for nonsense.
+
+    A topic or picture that is not there, or is empty, is one that was taken away.
+    """
     field = _FIELDS[event_type]
     value = content.get(field)
-    if not isinstance(value, str) or (not value.strip() and event_type != "m.room.topic"):
-        return None
-    return {field: value}
+    if field == "name":
+        return {field: value} if isinstance(value, str) and value.strip() else None
+    if value is None or value == "":
+        return _EMPTY[event_type]
+    return {field: value} if isinstance(value, str) else None
 
 
 def same_profile(event_type: str, actual: StateEvent | None, desired: Mapping[str, Any]) -> bool:
     """Whether a room's name, topic or picture says what is desired; other fields of the content do not matter."""
-    return actual is not None and profile_content(event_type, actual.content) == desired
+    field = _FIELDS[event_type]
+    have = None if actual is None else actual.content.get(field)
+    want = desired.get(field)
+    return have == want if isinstance(have, str) else have is None and want == ""
+
+
+def says_something(event_type: str, content: Mapping[str, Any]) -> bool:
+    """Whether a room's name, topic or picture is anything but empty."""
+    return bool(content.get(_FIELDS[event_type]))
 
 
 def stray_children(space: RoomState, known: Known) -> list[tuple[str, str]]:
@@ -106,15 +124,13 @@ def stray_children(space: RoomState, known: Known) -> list[tuple[str, str]]:
     return sorted(
         (state_key, event.sender)
         for (event_type, state_key), event in space.state.items()
-        if event_type == "m.space.child" and event.content.get("via") and state_key not in ours
-    )
+        if event_type == "m.space.child" and state_key.startswith("!") and state_key not in ours
+        and isinstance(event.content.get("via"), list) and event.content["via"]
+    )  # fmt: skip
 
 
-def levels_by_role(
-    roles: Mapping[UserId, Role], moderators: frozenset[UserId], room: RoomKeyName, accounts: Accounts
-) -> dict[str, int]:
-    """Everybody's level in a room by the roles in force."""
+def levels_by_role(roles: Mapping[UserId, Role], moderators: frozenset[UserId]) -> dict[str, int]:
+    """Everybody's level in a room by the roles in force; who is not there has 0."""
     levels: dict[str, int] = {str(user): Role.MODERATOR.level for user in moderators}
     levels.update({str(user): role.level for user, role in roles.items()})
-    levels.update(dict.fromkeys(accounts.both, 200))
     return levels

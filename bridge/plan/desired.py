@@ -25,10 +25,12 @@ from bridge.core.community import (
 )
 from bridge.core.ids import RoomId, RoomKeyName, UserId, domain_of
 from bridge.core.power_levels import LOCKED, creators_outrank
-from bridge.plan.state import Accounts, Known
+from bridge.plan.state import Accounts, Known, Membership, RoomState
 
 ENCRYPTION: Mapping[str, Any] = {"algorithm": "m.megolm.v1.aes-sha2"}
 OPEN_TO_ALL_SERVERS: Mapping[str, Any] = {"allow": ["*"], "deny": [], "allow_ip_literals": True}
+LONGEST_TITLE = 120
+"""How much of a community's name, in characters, is carried into the names of its rooms. People may write 5 kB."""
 
 _LOCKED_STATE = (
     "m.room.join_rules",
@@ -79,13 +81,15 @@ def desired_rooms(
     known: Known,
     roles: Mapping[UserId, Role],
     setting: Setting,
-    versions: Mapping[RoomKeyName, str],
+    existing: Mapping[RoomKeyName, RoomState],
+    out: frozenset[UserId] = frozenset(),
 ) -> dict[RoomKeyName, DesiredRoom]:
-    """All rooms that the community should have, in the order in which they are made.
+    """All rooms that the community should have, in the order in which they are made: groups by key.
 
     Args:
         roles: who is owner or admin, as it is to be in force.
-        versions: room versions of the rooms that exist already, by key.
+        existing: the rooms that exist already, by key; their version, creators and guests are what they are.
+        out: who is out of the community, and so moderates nothing.
     """
     kinds: dict[RoomKeyName, RoomKind] = {
         SPACE: RoomKind.SPACE,
@@ -94,12 +98,11 @@ def desired_rooms(
     }
     if community.general:
         kinds[GENERAL] = RoomKind.GENERAL
-    kinds.update({group.key: group.kind for group in community.groups})
-    fallback = community.room_version or setting.default_version
+    kinds.update({group.key: group.kind for group in sorted(community.groups, key=lambda group: group.key)})
     return {
-        key: _room(community, known, roles, setting, key, kind, versions.get(key, fallback))
+        key: _room(community, known, roles, setting, key, kind, existing.get(key), out)
         for key, kind in kinds.items()
-    }
+    }  # fmt: skip
 
 
 def _room(
@@ -109,9 +112,11 @@ def _room(
     setting: Setting,
     key: RoomKeyName,
     kind: RoomKind,
-    version: str,
+    actual: RoomState | None,
+    out: frozenset[UserId],
 ) -> DesiredRoom:
     group = community.group(key)
+    version = community.room_version or setting.default_version if actual is None else actual.version
     profile, declared = _profile_of(community, known, key, group)
     state: dict[tuple[str, str], Mapping[str, Any]] = {
         ("m.room.power_levels", ""): power_levels(
@@ -119,10 +124,12 @@ def _room(
             version,
             setting.accounts,
             roles,
-            moderators=moderators_of(known, key, group),
+            moderators=moderators_of(known, key, group) - out,
             members_may_invite=(group or community).members_may_invite,
             moderators_only=group is not None and group.posting is Posting.MODERATORS,
             frozen=key in known.frozen,
+            creators=None if actual is None else actual.creators,
+            admits_announcer=kind.is_group and _is_in(actual, setting.accounts.announcer),
         ),
         ("m.room.history_visibility", ""): {"history_visibility": "joined" if kind is RoomKind.HIDDEN else "shared"},
         ("m.room.guest_access", ""): {"guest_access": "forbidden"},
@@ -140,6 +147,10 @@ def _room(
         listed_in_space=kind not in (RoomKind.SPACE, RoomKind.CONTROL, RoomKind.HIDDEN),
         public=kind is RoomKind.SPACE and community.listed,
     )
+
+
+def _is_in(room: RoomState | None, user: UserId) -> bool:
+    return room is not None and room.members.get(user, Membership("")).state == "join"
 
 
 def moderators_of(known: Known, key: RoomKeyName, group: Group | None) -> frozenset[UserId]:
@@ -179,7 +190,7 @@ def _profile_of(
     community: Community, known: Known, key: RoomKeyName, group: Group | None
 ) -> tuple[dict[str, Mapping[str, Any]], frozenset[str]]:
     title = _text(known.profile.get((SPACE, "m.room.name")), "name")
-    community_name = community.name or title or str(community.id)
+    community_name = clipped(community.name or title or str(community.id))
     name: str | None
     topic: str | None
     avatar: str | None
@@ -201,7 +212,8 @@ def _profile_of(
         if declared is not None:
             profile[event_type] = {field: declared}
         elif (adopted := known.profile.get((key, event_type))) is not None:
-            profile[event_type] = adopted
+            if adopted.get(field) or event_type == "m.room.topic":
+                profile[event_type] = adopted
         elif default is not None:
             profile[event_type] = {field: default}
     return profile, frozenset(kind for kind, (_, declared, _) in values.items() if declared is not None)
@@ -210,6 +222,12 @@ def _profile_of(
 def _text(content: Mapping[str, Any] | None, field: str) -> str | None:
     value = (content or {}).get(field)
     return value if isinstance(value, str) else None
+
+
+def clipped(name: str) -> str:
+    """A community's name, short enough and on one line, to be part of another name."""
+    line = " ".join(name.split())
+    return line if len(line) <= LONGEST_TITLE else line[: LONGEST_TITLE - 1].rstrip() + "…"
 
 
 _DEFAULTS = {
@@ -229,20 +247,32 @@ def power_levels(
     members_may_invite: bool = False,
     moderators_only: bool = False,
     frozen: bool = False,
+    creators: frozenset[str] | None = None,
+    admits_announcer: bool = False,
 ) -> dict[str, Any]:
     """The whole `m.room.power_levels` content of a room of this kind (client-server API, m.room.power_levels).
 
     In versions before 12 the steward is listed at LOCKED, which it must have from creation on; from version 12 on a
     creator may not be listed, and outranks everybody.
+
+    Args:
+        creators: who made the room; None means the steward, who makes all rooms that are not there yet.
+        admits_announcer: a group has let the announcer in: it may post there, and nothing more.
     """
     users: dict[str, int] = {str(user): role.level for user, role in roles.items() if role >= Role.ADMIN}
     if kind.is_group:
         for user in moderators:
             users.setdefault(user, Role.MODERATOR.level)
+    for account in accounts.both:
+        users.pop(account, None)
+    users[accounts.steward] = LOCKED
     if kind.has_announcer:
         users[accounts.announcer] = Role.ADMIN.level
-    if not creators_outrank(version):
-        users[accounts.steward] = LOCKED
+    elif admits_announcer and moderators_only:
+        users[accounts.announcer] = Role.MODERATOR.level
+    if creators_outrank(version):
+        for creator in {accounts.steward} if creators is None else creators:
+            users.pop(creator, None)
     content = _THRESHOLDS[kind](members_may_invite, moderators_only)
     if frozen and kind is RoomKind.SPACE:
         content["events"]["m.room.power_levels"] = LOCKED

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bridge.core.community import SPACE, Community, Role, RoomKind
+from bridge.core.community import ANNOUNCEMENTS, SPACE, Community, Role, RoomKind
 from bridge.core.ids import RoomKeyName, UserId
-from bridge.core.power_levels import needed_for, users_of
-from bridge.plan import adoption, people
+from bridge.plan import adoption, authority, people
 from bridge.plan.actions import (
     PROFILE_TYPES,
     Action,
@@ -32,7 +31,7 @@ from bridge.plan.desired import (
     moderators_of,
     parent_link,
 )
-from bridge.plan.state import LISTED, Known, RoomState, StateEvent, digest_of
+from bridge.plan.state import LISTED, Accounts, Known, RoomState, StateEvent, digest_of, same
 
 GONE = (
     "the steward cannot read this room: it was deleted, or the steward was removed from it. "
@@ -49,7 +48,12 @@ class Comparison:
     roles: Mapping[UserId, Role]
     """Owners and admins after the plan."""
     known: Known
-    """What is known after the plan's adoptions."""
+    """What is known after the plan's adoptions: roles, moderators, names, topics and pictures that will be in force.
+
+    Of `invited`, entries of people who are out of the community are left out: whoever comes back is invited anew.
+    """
+    owners_before: frozenset[UserId] = frozenset()
+    """Who was an owner by memory, before this plan."""
 
 
 def compare(
@@ -66,38 +70,51 @@ def compare(
     What is in `known.rooms` and not in `rooms` cannot be read: it is blocked, and nothing about it is guessed.
     """
     accounts = setting.accounts
+    before = frozenset(user for user, role in known.roles.items() if role is Role.OWNER)
     census = people.take_census(community, known, rooms, accounts)
-    roles = people.roles_in_force(community, known, census)
+    roles = people.roles_in_force(community, known, census, accounts)
     space = rooms.get(SPACE)
     adopted: list[Action] = []
     if space is not None:
         new_roles = adoption.adopted_roles(community, space, roles, census, accounts)
         adopted += new_roles
         known = _with_roles(known, roles, new_roles)
-        roles = people.roles_in_force(community, known, census)
-    versions = {key: room.version for key, room in rooms.items()}
-    desired = desired_rooms(community, known, roles, setting, versions)
-    new_profiles = _adopted_profiles(community, known, desired, rooms, roles, setting)
+        roles = people.roles_in_force(community, known, census, accounts)
+    known = replace(known, roles=roles)
+    desired = desired_rooms(community, known, roles, setting, rooms, census.out)
+    new_profiles = _adopted_profiles(community, known, desired, rooms, roles, census, accounts)
     if new_profiles:
         adopted += new_profiles
         known = _with_profiles(known, new_profiles)
-        desired = desired_rooms(community, known, roles, setting, versions)
+        desired = desired_rooms(community, known, roles, setting, rooms, census.out)
     actions = list(adopted)
-    blocked: list[Blocked] = []
+    blocked = [Blocked(key, GONE) for key in desired if not _reachable(key, known, rooms)]
     notes: list[str] = [*census.notes]
     for key, room in desired.items():
-        found, obstacles = _room(known, room, rooms.get(key), setting)
-        actions += found
-        blocked += obstacles
+        if _reachable(key, known, rooms):
+            actions += _room(known, room, rooms.get(key), setting)
     actions += _links(known, desired, rooms, setting)
     moves, told = people.membership_actions(community, known, desired, rooms, roles, census, accounts)
     actions += [move for move in moves if _reachable(move.room, known, rooms)]
     notes += told
     notes += _strays(known, rooms, desired)
-    ordered = sorted(actions, key=lambda action: action.phase)
-    return Comparison(
-        Plan(str(community.id), tuple(ordered), tuple(blocked), tuple(notes)), desired, roles, known
-    )  # fmt: skip
+    ordered, obstacles = authority.sift(sorted(actions, key=lambda action: action.phase), rooms, accounts)
+    blocked += [*obstacles, *authority.beyond_limits(rooms, accounts)]
+    plan = Plan(str(community.id), tuple(ordered), tuple(blocked), tuple(notes))
+    return Comparison(plan, desired, roles, _remembered(community, known, desired, census), before)
+
+
+def _remembered(
+    community: Community, known: Known, desired: Mapping[RoomKeyName, DesiredRoom], census: people.Census
+) -> Known:
+    """What is in force by the declaration stays so if its key is taken out: it belongs to the people from then on."""
+    profile = dict(known.profile)
+    for key, room in desired.items():
+        profile.update({(key, event_type): room.state[event_type, ""] for event_type in room.declared_profile})
+    moderators = {group.key: group.moderators for group in community.groups if group.moderators is not None}
+    out = census.out
+    invited = frozenset((key, user) for key, user in known.invited if key == SPACE or user not in out)
+    return replace(known, profile=profile, moderators={**known.moderators, **moderators}, invited=invited)
 
 
 def _reachable(key: RoomKeyName, known: Known, rooms: Mapping[RoomKeyName, RoomState]) -> bool:
@@ -119,45 +136,36 @@ def _adopted_profiles(
     desired: Mapping[RoomKeyName, DesiredRoom],
     rooms: Mapping[RoomKeyName, RoomState],
     roles: Mapping[UserId, Role],
-    setting: Setting,
+    census: people.Census,
+    accounts: Accounts,
 ) -> list[AdoptProfile]:
     found: list[AdoptProfile] = []
     for key, room in desired.items():
         actual = rooms.get(key)
         if actual is not None:
             moderators = moderators_of(known, key, community.group(key)) if room.kind.is_group else frozenset()
-            levels = adoption.levels_by_role(roles, moderators, key, setting.accounts)
-            found += adoption.adopted_profile(actual, room, known, levels, setting.accounts)
+            levels = adoption.levels_by_role(roles, moderators - census.out)
+            found += adoption.adopted_profile(actual, room, known, levels, accounts)
     return found
 
 
-def _room(
-    known: Known, room: DesiredRoom, actual: RoomState | None, setting: Setting
-) -> tuple[list[Action], list[Blocked]]:
+def _room(known: Known, room: DesiredRoom, actual: RoomState | None, setting: Setting) -> list[Action]:
     if actual is None:
-        if room.key in known.rooms:
-            return [], [Blocked(room.key, GONE)]
         state = tuple((kind, key, content) for (kind, key), content in sorted(room.state.items()))
         parent = None if room.kind in (RoomKind.SPACE, RoomKind.CONTROL) else parent_link(setting)
-        return [CreateRoom(room.key, room.kind, room.version, state, room.public, parent)], []
-    wanted = _state_changes(known, room, actual)
-    actions: list[Action] = []
-    blocked: list[Blocked] = []
-    for change in wanted:
-        obstacle = _obstacle(change, actual, setting)
-        if obstacle is None:
-            actions.append(change)
-        else:
-            blocked.append(obstacle)
+        return [CreateRoom(room.key, room.kind, room.version, state, room.public, parent)]
+    actions: list[Action] = [*_state_changes(known, room, actual)]
     listed = actual.content(LISTED)
-    if listed is not None and bool(listed.get("listed")) != room.public:
+    if listed is not None and (listed.get("listed") is True) != room.public:
         actions.append(SetListed(room.key, room.public))
-    return actions, blocked
+    return actions
 
 
 def _state_changes(known: Known, room: DesiredRoom, actual: RoomState) -> list[SetState]:
     changes = []
-    for (event_type, state_key), content in sorted(room.state.items()):
+    for (event_type, state_key), content in sorted(room.state.items(), key=_levels_first):
+        if event_type == "m.room.join_rules" and "allow" in content and SPACE not in known.rooms:
+            continue  # the space has to be made first
         have = actual.state.get((event_type, state_key))
         if event_type in PROFILE_TYPES:
             if (room.key, event_type) in known.yielded or adoption.same_profile(event_type, have, content):
@@ -170,7 +178,15 @@ def _state_changes(known: Known, room: DesiredRoom, actual: RoomState) -> list[S
     servers = actual.state.get(("m.room.server_acl", ""))
     if servers is not None and not same(servers.content, OPEN_TO_ALL_SERVERS):
         changes.append(SetState(room.key, "m.room.server_acl", "", OPEN_TO_ALL_SERVERS, Cause.DRIFT))
+    # nobody may write these; joining the announcement room by an address would bypass the invite that brings the keys
+    unwanted = ("m.room.tombstone", "m.room.canonical_alias") if room.key == ANNOUNCEMENTS else ("m.room.tombstone",)
+    changes += [SetState(room.key, kind, "", {}, Cause.DRIFT) for kind in unwanted if actual.content(kind)]
     return changes
+
+
+def _levels_first(item: tuple[tuple[str, str], Any]) -> tuple[bool, tuple[str, str]]:
+    """What protects most is written first: while a threshold is open, every request counts."""
+    return item[0][0] != "m.room.power_levels", item[0]
 
 
 def _unentitled_profile(known: Known, room: DesiredRoom, actual: RoomState) -> list[SetState]:
@@ -181,43 +197,13 @@ def _unentitled_profile(known: Known, room: DesiredRoom, actual: RoomState) -> l
         if (event_type, "") not in room.state
         and (room.key, event_type) not in known.yielded
         and (have := actual.state.get((event_type, ""))) is not None
-        and adoption.profile_content(event_type, have.content) is not None
+        and adoption.says_something(event_type, have.content)
     ]
-
-
-def same(actual: Mapping[str, Any], desired: Mapping[str, Any]) -> bool:
-    """Whether two contents are the same JSON; `1` and `True` are not."""
-    return digest_of(actual) == digest_of(desired)
 
 
 def _cause(known: Known, key: RoomKeyName, event_type: str, state_key: str, content: Mapping[str, Any]) -> Cause:
     settled = known.settled.get((key, event_type, state_key))
     return Cause.DRIFT if settled == digest_of(content) else Cause.DECLARED
-
-
-def _obstacle(change: SetState, actual: RoomState, setting: Setting) -> Blocked | None:
-    """Why the steward has no power for a change, by the authorisation rules."""
-    steward = setting.accounts.steward
-    own = actual.level(steward)
-    membership = actual.members.get(steward)
-    if membership is None or membership.state != "join":
-        return Blocked(change.room, f"the steward {steward} is not in the room: invite it, or let a server admin do so")
-    need = needed_for(actual.power_levels, change.type, state=True)
-    if own < need:
-        return Blocked(
-            change.room,
-            f"{change.summary}: the steward has level {own}, the room asks for {need}; "
-            f"somebody with more power has to raise {steward}",
-        )
-    if change.type == "m.room.power_levels":
-        wanted = users_of(change.content)
-        for user, level in users_of(actual.power_levels).items():
-            if user != steward and level >= own and wanted.get(user) != level:
-                return Blocked(
-                    change.room,
-                    f"{change.summary}: {user} has level {level}, as much as the steward: they must step down",
-                )
-    return None
 
 
 def _links(

@@ -36,10 +36,16 @@ class Census:
     """Everybody whom the declaration, the memory or a room knows of, with their standing."""
 
     standing: Mapping[UserId, Standing]
+    unnamed: frozenset[UserId]
+    """Whom the declaration removes, or named once and names no longer, whatever the people did."""
     notes: tuple[str, ...]
 
     def is_out(self, user: UserId) -> bool:
         return self.standing.get(user) in OUT
+
+    @property
+    def out(self) -> frozenset[UserId]:
+        return frozenset(user for user, standing in self.standing.items() if standing in OUT)
 
 
 def places(community: Community) -> dict[UserId, frozenset[str]]:
@@ -78,10 +84,16 @@ def named_no_longer(community: Community, known: Known) -> dict[UserId, frozense
 
 
 def take_census(community: Community, known: Known, rooms: Rooms, accounts: Accounts) -> Census:
-    """Find everybody's standing from the space's memberships, the declaration and what is remembered."""
+    """Find everybody's standing from the space's memberships, the declaration and what is remembered.
+
+    Where the space is known and cannot be read, nothing is known of anybody but of those whom the declaration removes.
+    """
     space = rooms.get(SPACE)
     members = {} if space is None else space.members
     dropped = named_no_longer(community, known)
+    unnamed = frozenset((community.removed | set(dropped)) - community.named - accounts.both)
+    if space is None and SPACE in known.rooms:
+        return Census(dict.fromkeys(sorted(unnamed), Standing.REMOVED), unnamed, ())
     everybody: set[UserId] = set(community.named) | set(community.removed) | set(dropped) | set(members)
     inside: set[UserId] = set()
     for room in rooms.values():
@@ -90,10 +102,11 @@ def take_census(community: Community, known: Known, rooms: Rooms, accounts: Acco
     standing: dict[UserId, Standing] = {}
     notes: list[str] = []
     for user in sorted(everybody - accounts.both):
-        standing[user] = _standing(community, known, user, members.get(user, ABSENT), dropped, inside)
+        here = members.get(user, ABSENT)
+        standing[user] = _standing(community, known, user, here, unnamed, inside, accounts)
         if standing[user] in (Standing.LEFT, Standing.BANNED) and user in community.named:
-            notes.append(_contradiction(user, members[user]))
-    return Census(standing, tuple(notes))
+            notes.append(_contradiction(user, here))
+    return Census(standing, unnamed, tuple(notes))
 
 
 def _standing(
@@ -101,23 +114,28 @@ def _standing(
     known: Known,
     user: UserId,
     in_space: Membership,
-    dropped: Mapping[UserId, frozenset[str]],
+    unnamed: frozenset[UserId],
     inside: set[UserId],
+    accounts: Accounts,
 ) -> Standing:
-    named = user in community.named
-    if user in community.removed:
-        return Standing.REMOVED
-    if not named and dropped.get(user):
-        return Standing.REMOVED
     if in_space.state == "ban":
         return Standing.BANNED
+    if user in unnamed:
+        return Standing.REMOVED
     if in_space.present:
         return Standing.MEMBER
-    if named and (SPACE, user) not in known.invited:
+    if user in community.named and _uninvited(SPACE, user, in_space, known, accounts):
         return Standing.NEWCOMER
     if in_space.state == "leave":
         return Standing.LEFT
     return Standing.OUTSIDER if in_space.state == "" and user in inside else Standing.STRANGER
+
+
+def _uninvited(key: RoomKeyName, user: UserId, here: Membership, known: Known, accounts: Accounts) -> bool:
+    """Whether somebody was never invited to a room, as far as it matters: an invite that never arrived does not count,
+    and who was removed by one of our own accounts, not by people, may be invited anew."""
+    removed_by_us = here.state == "leave" and here.sender in accounts.both
+    return (key, user) not in known.invited or here.state == "" or removed_by_us
 
 
 def _contradiction(user: UserId, in_space: Membership) -> str:
@@ -128,7 +146,7 @@ def _contradiction(user: UserId, in_space: Membership) -> str:
     return f"{user} is named in the configuration, but {in_space.sender} removed them from the space: they stay out"
 
 
-def roles_in_force(community: Community, known: Known, census: Census) -> dict[UserId, Role]:
+def roles_in_force(community: Community, known: Known, census: Census, accounts: Accounts) -> dict[UserId, Role]:
     """Owners and admins: the declared ones, or where a key is absent those whom the people made so.
 
     Whoever is out of the community has no role; but a community never loses its last owner that way.
@@ -140,10 +158,10 @@ def roles_in_force(community: Community, known: Known, census: Census) -> dict[U
     if admins is None:
         admins = frozenset(user for user, role in known.roles.items() if role is Role.ADMIN)
     present_owners = frozenset(user for user in owners if not census.is_out(user))
-    kept = present_owners or frozenset(user for user in owners if census.standing.get(user) is not Standing.REMOVED)
+    kept = present_owners or frozenset(user for user in owners if user not in census.unnamed)
     roles = {user: Role.ADMIN for user in admins if not census.is_out(user)}
     roles.update(dict.fromkeys(kept, Role.OWNER))
-    return dict(sorted(roles.items()))
+    return {user: role for user, role in sorted(roles.items()) if user not in accounts.both}
 
 
 def membership_actions(
@@ -164,32 +182,46 @@ def membership_actions(
         if room is None and key not in desired:
             continue
         members = {} if room is None else room.members
-        if key in (ANNOUNCEMENTS, CONTROL):
-            actions += _announcer(key, known, members, accounts)
+        actions += _announcer(key, members, accounts)
         for user, standing in census.standing.items():
             here = members.get(user, ABSENT)
-            out = _removal(key, user, standing, here, roles, dropped)
+            out = _removal(community, key, user, standing, here, roles, dropped)
             if out is not None:
-                actions.append(out)
-            elif standing is Standing.MEMBER and here.state == "ban" and here.sender in accounts.both:
+                if key in desired or standing in OUT:
+                    actions.append(out)
+                continue
+            if _ban_is_over(key, user, here, rooms, census, accounts):
                 actions.append(Unban(key, user))
-            elif key in desired and _wanted(community, key, user, standing, here, roles, rooms):
+                here = Membership("leave", accounts.steward)
+            if key in desired and _wanted(community, key, user, standing, here, roles, rooms):
                 invite, note = _invitation(key, user, here, known, accounts)
                 actions += [invite] if invite else []
                 notes += [note] if note else []
     return actions, notes
 
 
-def _announcer(
-    key: RoomKeyName, known: Known, members: Mapping[UserId, Membership], accounts: Accounts
-) -> Iterator[Action]:
+def _ban_is_over(
+    key: RoomKeyName, user: UserId, here: Membership, rooms: Rooms, census: Census, accounts: Accounts
+) -> bool:
+    """Whether a ban that we placed because of a ban from the space stands though that one was lifted."""
+    if here.state != "ban" or here.sender not in accounts.both or key == SPACE or user in census.unnamed:
+        return False
+    in_space = ABSENT if SPACE not in rooms else rooms[SPACE].members.get(user, ABSENT)
+    return in_space.state in ("join", "invite", "leave", "knock")
+
+
+def _announcer(key: RoomKeyName, members: Mapping[UserId, Membership], accounts: Accounts) -> Iterator[Action]:
     here = members.get(accounts.announcer, ABSENT)
-    if here.state != "join":
+    if key not in (ANNOUNCEMENTS, CONTROL):
+        if here.state == "invite":  # clients encrypt to whom is invited, too: an invite would let it read
+            yield Kick(key, accounts.announcer, "the announcer is not for this room", Cause.DRIFT)
+    elif here.state != "join":
         cause = Cause.DRIFT if here.state in ("leave", "ban") else Cause.DECLARED
         yield BringAnnouncer(key, banned=here.state == "ban", invited=here.state == "invite", cause=cause)
 
 
 def _removal(
+    community: Community,
     key: RoomKeyName,
     user: UserId,
     standing: Standing,
@@ -211,7 +243,9 @@ def _removal(
         return Kick(key, user, "only members of the community can ask to join this group", Cause.CASCADE)
     if key == CONTROL and roles.get(user, Role.MEMBER) < Role.ADMIN:
         return Kick(key, user, "the control room is for owners and admins", Cause.CASCADE)
-    if f"{key}/members" in dropped.get(user, ()):
+    group = community.group(key)
+    left_out = dropped.get(user, frozenset()) & {f"{key}/members", f"{key}/moderators"}
+    if left_out and group is not None and user not in group.named:
         return Kick(key, user, "no longer a member of this group", Cause.DECLARED)
     return None
 
@@ -249,11 +283,11 @@ def _invitation(
     by_announcer = key == ANNOUNCEMENTS
     if here.state == "ban":
         return None, f"{user} is banned from {key} by {here.sender}, but belongs there: unban them, or leave it so"
-    if here.state == "knock" or (key, user) not in known.invited:
+    kicked = here.state == "leave" and here.sender != user
+    if _uninvited(key, user, here, known, accounts) or (key == ANNOUNCEMENTS and kicked):
         return Invite(key, user, by_announcer), None
-    kicked = here.state == "leave" and here.sender != user and here.sender not in accounts.both
-    if key == ANNOUNCEMENTS and kicked:
-        return Invite(key, user, by_announcer), None
-    if here.state == "leave" and here.sender == user:
+    if kicked:
+        return None, f"{here.sender} removed {user} from {key}, but they belong there: an admin may invite them again"
+    if here.state == "leave":
         return None, f"{user} left or declined {key}: an admin may invite them again"
-    return None, None
+    return None, None  # a knock after an invite was declined: for the moderators to decide

@@ -28,7 +28,7 @@ def as_lines(plan: dict[str, Any]) -> list[str]:
     lines += [f"  ! {item['room']} is blocked: {item['reason']}" for item in plan["blocked"]]
     lines += [f"  ⚠ unsafe: {reason}" for reason in plan["unsafe"]]
     lines += [f"  · {note}" for note in plan["notes"]]
-    return lines
+    return ["".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line) for line in lines]
 
 
 def _headline(plan: dict[str, Any]) -> str:

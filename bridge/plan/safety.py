@@ -37,10 +37,10 @@ def reasons_against(
 def _removes_many(
     plan: Plan, rooms: Mapping[RoomKeyName, RoomState], accounts: Accounts, thresholds: Thresholds
 ) -> list[str]:
-    space = rooms.get(SPACE)
-    if space is None:
-        return []
-    members = sum(1 for user, here in space.members.items() if here.state == "join" and user not in accounts.both)
+    """Counts people of the space, or where that cannot be read, of all rooms that can."""
+    counted = [rooms[SPACE]] if SPACE in rooms else list(rooms.values())
+    joined = {user for room in counted for user, here in room.members.items() if here.state == "join"}
+    members = len(joined - accounts.both)
     removed = {action.user for action in plan.actions if isinstance(action, Kick) and action.cause is Cause.DECLARED}
     allowed = thresholds.allowed(members)
     if len(removed) <= allowed:
@@ -57,10 +57,14 @@ def _removes_the_last_owner(
     space = rooms.get(SPACE)
     if space is None:
         return []
+    rightful = comparison.owners_before
     present = {
         user
         for user, here in space.members.items()
-        if here.state == "join" and user not in accounts.both and space.level(user) >= Role.OWNER
+        if here.state == "join"
+        and user not in accounts.both
+        and space.level(user) >= Role.OWNER
+        and (user in rightful or not rightful)
     }
     if not present:
         return []
@@ -81,6 +85,6 @@ def _touches_foreign_rooms(plan: Plan, rooms: Mapping[RoomKeyName, RoomState]) -
     touched = {action.room for action in plan.actions if not isinstance(action, AdoptRole | AdoptProfile)}
     return [
         f"it acts on {key} ({rooms[key].room_id}), a room that does not carry our mark"
-        for key in rooms
+        for key in sorted(rooms)
         if key in touched and rooms[key].marker != (plan.community, key)
     ]

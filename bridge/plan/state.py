@@ -10,7 +10,7 @@ from typing import Any
 
 from bridge.core.community import Role
 from bridge.core.ids import EventId, RoomId, RoomKeyName, UserId
-from bridge.core.power_levels import level_of
+from bridge.core.power_levels import creators_outrank, level_of, needed_for, threshold
 
 StateKey = tuple[str, str]
 """Event type and state key."""
@@ -29,6 +29,8 @@ class StateEvent:
     content: Mapping[str, Any]
     sender: str = ""
     event_id: EventId = EventId("")
+    redacted: bool = False
+    """Whether the event was redacted (`unsigned.redacted_because`): then its content is no wish of its sender."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,21 @@ class RoomState:
 
     def level(self, user: str) -> int:
         """The effective power level of `user`."""
-        return level_of(self.power_levels, user, creators=self.creators, room_version=self.version)
+        levels = self.content("m.room.power_levels")
+        return level_of(levels, user, creators=self.creators, room_version=self.version)
+
+    def needed(self, event_type: str) -> int:
+        """The level that writing state of this type asks for."""
+        return needed_for(self.content("m.room.power_levels"), event_type, state=True)
+
+    def threshold(self, key: str) -> int:
+        """The level that `invite`, `kick`, `ban`, … asks for."""
+        return threshold(self.content("m.room.power_levels"), key)
+
+    @property
+    def outranked_by_creators(self) -> bool:
+        """Whether creators stand above every level here."""
+        return creators_outrank(self.version)
 
     def with_state(self, event_type: str, state_key: str, event: StateEvent) -> RoomState:
         return replace(self, state={**self.state, (event_type, state_key): event})
@@ -108,7 +124,7 @@ class Known:
     """Whom the declaration has named, and where: `owners`, `admins`, `members`, `chess/members`, `chess/moderators`."""
     invited: frozenset[tuple[RoomKeyName, UserId]] = frozenset()
     settled: Mapping[tuple[RoomKeyName, str, str], str] = field(default_factory=dict)
-    """Digest of what was last wanted and in force: by room, event type (or `link`) and state key (or the other room)."""
+    """Digest of what was last wanted and in force: by room, event type (or `link`), state key (or the other room)."""
     frozen: frozenset[RoomKeyName] = frozenset()
     """Rooms whose levels are locked after a fight."""
     yielded: frozenset[tuple[RoomKeyName, str]] = frozenset()
@@ -116,6 +132,23 @@ class Known:
 
 
 def digest_of(value: Any) -> str:
-    """A short stable digest of a JSON value."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    """A short stable digest of a JSON value of ours. Contents of rooms may be nested too deeply for it."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def same(actual: Any, desired: Any) -> bool:
+    """Whether two contents are the same JSON; `1`, `1.0` and `True` are not. Goes no deeper than `desired` does."""
+    if isinstance(desired, Mapping):
+        return (
+            isinstance(actual, Mapping)
+            and actual.keys() == desired.keys()
+            and all(same(actual[key], value) for key, value in desired.items())
+        )
+    if isinstance(desired, list | tuple):
+        return (
+            isinstance(actual, list | tuple)
+            and len(actual) == len(desired)
+            and all(same(one, other) for one, other in zip(actual, desired, strict=True))
+        )
+    return type(actual) is type(desired) and bool(actual == desired)
