@@ -7,6 +7,7 @@ crash, and runs again with the same id, which the homeserver knows as a transact
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable
@@ -146,10 +147,9 @@ class Worker:
         while True:
             self._wanted.clear()
             seconds = await self._insist("read the jobs", self._begin_what_is_due)
-            try:
-                await asyncio.wait_for(self._wanted.wait(), seconds)
-            except TimeoutError:
-                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):  # wait_for of Python 3.11 can swallow a cancellation
+                    await self._wanted.wait()
 
     async def _begin_what_is_due(self) -> float:
         """Start lanes as far as there is room; give how many seconds to sleep at most."""

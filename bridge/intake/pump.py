@@ -175,7 +175,8 @@ class Pump:
     async def _feed(self) -> None:
         while True:
             try:
-                await asyncio.wait_for(self._wanted.wait(), LOOK_AGAIN_SECONDS)
+                async with asyncio.timeout(LOOK_AGAIN_SECONDS):  # wait_for of Python 3.11 can swallow a cancellation
+                    await self._wanted.wait()
             except TimeoutError:
                 self.rescan()
             self._wanted.clear()
