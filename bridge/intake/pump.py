@@ -226,7 +226,7 @@ class Pump:
     # --- one event -------------------------------------------------------------------------------------------------
 
     async def _handle(self, row: Held) -> bool:
-        """Have one event handled, or park it; False if it is to stay as it is, because we stop."""
+        """Have one event handled; False if its row has to stay: it was parked, or we stop."""
         tries = 0
         began = asyncio.get_running_loop().time()
         while True:
@@ -237,7 +237,7 @@ class Pump:
                 waited = asyncio.get_running_loop().time() - began
                 if self._is_hopeless(error, tries, waited):
                     await self._park(row, error, tries)
-                    return True
+                    return False
                 if self._stopping:
                     return False
                 log.info("event %s in %s: %s; again", row.event_id, row.room_id, _reason(error))
@@ -308,12 +308,15 @@ class Pump:
         reason = _reason(error)
         log.error("event %s in %s is given up: %s", row.event_id, row.room_id, reason, exc_info=error)
         await self._insist("park an event", partial(self._inbox.park, row.seq, reason, tries))
-        if self._on_parked is None:
-            return
         try:
-            await self._run(self._on_parked(row.event_id, row.room_id, reason))
+            if self._on_parked is not None:
+                await self._run(self._on_parked(row.event_id, row.room_id, reason))
         except Exception:
             log.exception("that event %s was given up could not be reported", row.event_id)
+        async with self._rows:
+            self._in_hand.discard(row.seq)
+        self._room_in_window.set()
+        self._note_idle()
 
     # --- afterwards ------------------------------------------------------------------------------------------------
 
