@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from bridge.config import Config
+from bridge.config.sections import Account
 from bridge.core.errors import CommunitiesError
 from bridge.core.ids import RoomId, UserId
 from bridge.core.messages import DeliverAnnouncement, Job, RedactEvent, SendMessage
@@ -141,23 +141,24 @@ class House:
             await self.index.load(tx)
         await self.client.start()
 
-    async def meet_homeserver(self, *, make_accounts: bool = True) -> None:
-        """Learn what the homeserver can, and see that both accounts exist and are called what the config says.
+    async def meet_homeserver(self) -> None:
+        """Learn what the homeserver can. Changes nothing.
 
         Raises:
             MatrixError: it refuses us, or cannot be reached.
         """
-        if make_accounts:
-            for account in (self.config.accounts.steward, self.config.accounts.announcer):
-                await self._register(account.localpart)
         answer = await self.client.request("GET", path("v3", "capabilities"))
         versions = (answer.get("capabilities") or {}).get("m.room_versions") or {}
         version = str(versions.get("default", FALLBACK_ROOM_VERSION))
         self.setting = Setting(self.accounts, version)
         self.reconciler.setting = self.setting
-        if make_accounts:
-            await self._set_profile(self.config.steward, self.config.accounts.steward)
-            await self._set_profile(self.config.announcer, self.config.accounts.announcer)
+
+    async def make_accounts(self) -> None:
+        """See that both accounts exist, and are called what the configuration says."""
+        accounts = self.config.accounts
+        for user, wanted in ((self.config.steward, accounts.steward), (self.config.announcer, accounts.announcer)):
+            await self._register(wanted.localpart)
+            await self._set_profile(user, wanted)
 
     async def _register(self, localpart: str) -> None:
         body = {"type": "m.login.application_service", "username": localpart, "inhibit_login": True}
@@ -167,7 +168,7 @@ class House:
             if getattr(error, "errcode", "") != "M_USER_IN_USE":
                 raise
 
-    async def _set_profile(self, user: UserId, wanted: Any) -> None:
+    async def _set_profile(self, user: UserId, wanted: Account) -> None:
         have = await self.client.request("GET", path("v3", "profile", user))
         for name, value in (("displayname", wanted.displayname), ("avatar_url", wanted.avatar)):
             if value is not None and have.get(name) != value:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bridge.app import checks
@@ -40,12 +40,12 @@ class Operations:
         config = load(self._house.config.path)
         looks = [await self._house.reconciler.look(one) for one in _chosen(config, communities)]
         return _together([as_json(look.plan, list(look.unsafe)) for look in looks]) | {
-            "not_declared": await self._not_declared(config)
+            "not_declared": self.not_declared(community.id for community in config.communities)
         }
 
-    async def _not_declared(self, config: Config) -> list[str]:
-        declared = {community.id for community in config.communities}
-        return sorted({place.community for place in self._house.index.places.values()} - declared)
+    def not_declared(self, declared: Iterable[CommunityId]) -> list[str]:
+        """Communities that have rooms and are declared no longer."""
+        return sorted({place.community for place in self._house.index.places.values()} - set(declared))
 
     async def apply(
         self, communities: Sequence[str], *, force: bool, digest: str | None, progress: Progress
@@ -59,6 +59,8 @@ class Operations:
                 "the plan is no longer the one that was shown", remedy="look at the plan again, and apply that"
             )
         self.take_over(config)
+        if any(not look.plan.empty for look in looks.values()):
+            await self._house.make_accounts()
         outcomes = [await self._apply_one(one, looks[one.id], force, progress) for one in chosen]
         return {"communities": [outcome.as_json() for outcome in outcomes], "ok": all(one.ok for one in outcomes)}
 

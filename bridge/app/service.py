@@ -56,13 +56,16 @@ class Service:
         )
         self._door = ChatDoor(self.operations, self.house.chats.say)
         self._stop = asyncio.Event()
+        self._refused = asyncio.Event()
         self._failure: BaseException | None = None
 
     def _wake_pump(self) -> None:
         self.pump.wake()
 
     def _rescan(self) -> None:
+        """A transaction could not be stored: the homeserver now waits longer and longer, until it is pinged."""
         self.pump.rescan()
+        self._refused.set()
 
     # --- start, run, stop ---------------------------------------------------------------------------------------
 
@@ -81,6 +84,7 @@ class Service:
             async with self._listening(), self._background() as start:
                 if await self._homeserver_is_met():
                     await self._everything_starts(start)
+                    self._warn_of_undeclared()
                     log.info("running: %d communities", len(self.house.reconciler.declared))
                 await self._stop.wait()
                 log.info("stopping")
@@ -95,7 +99,7 @@ class Service:
         start(self.house.keys.run(), "keys")
         start(self.house.watch.run(self.house.reconciler.rules.every_seconds), "watch")
         start(self._keep_ownership(), "ownership")
-        start(self._wake_homeserver(), "ping")
+        start(self._keep_homeserver_awake(), "ping")
         self.operations.ready = True
 
     async def _everything_stops(self) -> None:
@@ -142,6 +146,7 @@ class Service:
         wait = FIRST_RETRY_SECONDS
         while not self._stop.is_set():
             try:
+                await self.house.make_accounts()
                 await self.house.meet_homeserver()
                 await self.house.keys.start()
                 return True
@@ -155,6 +160,21 @@ class Service:
             except TimeoutError:
                 wait = min(LONGEST_RETRY_SECONDS, wait * 2)
         return False
+
+    async def _keep_homeserver_awake(self) -> None:
+        """Ping at start, and whenever the database is back after it had refused a transaction."""
+        await self._wake_homeserver()
+        while True:
+            await self._refused.wait()
+            self._refused.clear()
+            while True:
+                await asyncio.sleep(FIRST_RETRY_SECONDS)
+                try:
+                    await self.inbox.waiting()
+                    break
+                except StoreError:
+                    continue
+            await self._wake_homeserver()
 
     async def _wake_homeserver(self) -> None:
         """Ask for a ping: after an outage the homeserver then sends what it has kept at once, not after its backoff."""
@@ -187,9 +207,14 @@ class Service:
             return
         self.operations.take_over(config)
         self.house.reconciler.rules = rules_of(config)
+        self._warn_of_undeclared()
         for community in self.house.reconciler.declared:
             self.house.watch.all_of(community)
         log.info("the configuration was read again: %d communities", len(config.communities))
+
+    def _warn_of_undeclared(self) -> None:
+        for name in self.operations.not_declared(self.house.reconciler.declared):
+            log.warning("%s is declared no longer; its rooms are left as they are", name)
 
     # --- events -------------------------------------------------------------------------------------------------
 
@@ -237,7 +262,7 @@ class Service:
 
 
 @asynccontextmanager
-async def alone(config: Config, *, make_accounts: bool = True) -> AsyncIterator[House]:
+async def alone(config: Config) -> AsyncIterator[House]:
     """A house without anything running, for a command that works where no service does.
 
     Raises:
@@ -247,7 +272,7 @@ async def alone(config: Config, *, make_accounts: bool = True) -> AsyncIterator[
     house = House(config)
     await house.own()
     try:
-        await house.meet_homeserver(make_accounts=make_accounts)
+        await house.meet_homeserver()
         yield house
     finally:
         await house.close()

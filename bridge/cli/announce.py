@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bridge.cli.door import ask_or_do
+from bridge.cli.door import service_or_alone
 from bridge.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json, say
 from bridge.config import Config, load
 from bridge.core.errors import Refused
@@ -46,16 +46,9 @@ def _text(text: str | None, file: Path | None) -> str:
         raise Refused(f"cannot be read: {error}", where=str(file), remedy="name a UTF-8 text file") from error
 
 
-async def _announce(config: Config, communities: list[str], text: str) -> Any:
-    source = f"command-{secrets.token_hex(12)}"
-    body = {"communities": communities, "text": text, "source": source}
-    return await ask_or_do(
-        config,
-        "announce",
-        body,
-        lambda operations: operations.announce(communities, text, source=source),
-        with_keys=True,
-    )
+async def _announce(config: Config, communities: list[str], text: str) -> dict[str, Any]:
+    async with service_or_alone(config, with_keys=True) as asked:
+        return await asked.announce(communities, text, source=f"command-{secrets.token_hex(12)}")
 
 
 def _show(result: dict[str, Any]) -> None:

@@ -48,7 +48,7 @@ def _config_finding(config: Config) -> dict[str, Any]:
 
 async def _check(config: Config) -> list[dict[str, Any]]:
     try:
-        found: list[dict[str, Any]] = await Door(config).ask("check", {})
+        found = await Door(config).check()
     except ServiceUnreachable:
         return [finding.as_json() for finding in await _alone(config)]
     service = checks.ok("service", f"runs, and answers at {config.listen.local_url}")

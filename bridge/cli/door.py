@@ -1,9 +1,13 @@
-"""Asking the running service through its local door, or doing it alone where none runs."""
+"""Asking the running service through its local door, or doing it alone where none runs.
+
+One process owns the keys and the rooms, so it is never both: a command either asks, or takes the database for itself.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
 
 import aiohttp
 import orjson
@@ -13,54 +17,91 @@ from bridge.app.service import alone
 from bridge.config import Config
 from bridge.core.errors import CommunitiesError, Refused, ServiceUnreachable
 
-T = TypeVar("T")
 PREFIX = "/_communities/v1"
 ANSWER_SECONDS = 3600.0
-LINE_BYTES = 64 * 1024 * 1024
+CONNECT_SECONDS = 5.0
+LONGEST_LINE_BYTES = 64 * 1024 * 1024
 Told = Callable[[int, int, str], None]
 
 
-def silent(_done: int, _total: int, _text: str) -> None:
-    """Progress that nobody watches."""
+class Asked(Protocol):
+    """What the commands ask, of the service or of themselves."""
+
+    async def plan(self, communities: Sequence[str]) -> dict[str, Any]: ...
+
+    async def apply(
+        self, communities: Sequence[str], *, force: bool, digest: str | None, progress: Told
+    ) -> dict[str, Any]: ...
+
+    async def announce(self, communities: Sequence[str], text: str, *, source: str) -> dict[str, Any]: ...
+
+    async def status(self) -> dict[str, Any]: ...
 
 
 class Door:
-    """The running service, as the commands see it."""
+    """The running service, as the commands see it. Implements `Asked`."""
 
     def __init__(self, config: Config) -> None:
         self._url = config.listen.local_url + PREFIX
         self._secret = config.control.secret.reveal()
 
-    async def ask(self, what: str, body: Mapping[str, Any], told: Told = silent) -> Any:
+    async def plan(self, communities: Sequence[str]) -> dict[str, Any]:
+        return dict(await self.ask("plan", {"communities": list(communities)}))
+
+    async def apply(
+        self, communities: Sequence[str], *, force: bool, digest: str | None, progress: Told
+    ) -> dict[str, Any]:
+        body = {"communities": list(communities), "force": force, "digest": digest}
+        return dict(await self.ask("apply", body, progress))
+
+    async def announce(self, communities: Sequence[str], text: str, *, source: str) -> dict[str, Any]:
+        return dict(await self.ask("announce", {"communities": list(communities), "text": text, "source": source}))
+
+    async def status(self) -> dict[str, Any]:
+        return dict(await self.ask("status", {}))
+
+    async def check(self) -> list[dict[str, Any]]:
+        return list(await self.ask("check", {}))
+
+    async def is_there(self) -> bool:
+        """Whether a service answers."""
+        try:
+            await self.ask("ready", {})
+        except ServiceUnreachable:
+            return False
+        return True
+
+    async def ask(self, what: str, body: Mapping[str, Any], told: Told | None = None) -> Any:
         """Ask one thing, and give its result.
 
         Raises:
             ServiceUnreachable: no service runs.
-            Refused: the service says no, or something else listens at its address.
+            Refused: something else listens at its address.
             CommunitiesError: the service's own error.
         """
-        timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS, sock_connect=5)
+        timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS, sock_connect=CONNECT_SECONDS)
         headers = {"Authorization": f"Bearer {self._secret}"}
         try:
             async with (
-                aiohttp.ClientSession(timeout=timeout, read_bufsize=LINE_BYTES) as session,
+                aiohttp.ClientSession(timeout=timeout, read_bufsize=LONGEST_LINE_BYTES) as session,
                 session.post(f"{self._url}/{what}", data=orjson.dumps(body), headers=headers) as response,
             ):
                 return await self._read(response, told)
-        except (aiohttp.ClientConnectorError, ConnectionRefusedError) as error:
+        except aiohttp.ClientConnectorError as error:
             raise ServiceUnreachable("no service runs", where=self._url) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise CommunitiesError(
                 f"the service broke off ({type(error).__name__})", where=self._url, remedy="look into its log"
             ) from error
 
-    async def _read(self, response: aiohttp.ClientResponse, told: Told) -> Any:
+    async def _read(self, response: aiohttp.ClientResponse, told: Told | None) -> Any:
         if response.content_type not in ("application/x-ndjson", "application/json"):
             raise Refused("something else listens there", where=self._url, remedy="see `listen` in the configuration")
         async for line in response.content:
             answer = orjson.loads(line)
             if "progress" in answer:
-                told(*answer["progress"])
+                if told is not None:
+                    told(*answer["progress"])
             elif "error" in answer:
                 error = answer["error"]
                 raise CommunitiesError(
@@ -71,28 +112,26 @@ class Door:
         raise CommunitiesError("the service broke off", where=self._url, remedy="look into its log")
 
 
-async def ask_or_do(
-    config: Config,
-    what: str,
-    body: Mapping[str, Any],
-    by_ourselves: Callable[[Operations], Awaitable[Any]],
-    *,
-    told: Told = silent,
-    make_accounts: bool = True,
-    with_keys: bool = False,
-) -> Any:
-    """Let the running service do it, or do it here where none runs; never both at once, since one process owns the
-    keys and the rooms."""
-    try:
-        return await Door(config).ask(what, body, told)
-    except ServiceUnreachable:
-        pass
-    async with alone(config, make_accounts=make_accounts) as house:
+@asynccontextmanager
+async def service_or_alone(config: Config, *, with_keys: bool = False) -> AsyncIterator[Asked]:
+    """The running service where there is one; else the house itself, for as long as the context is open.
+
+    Args:
+        with_keys: whether messages are to be sent, for which a house that is alone needs the announcer's device.
+    """
+    door = Door(config)
+    if await door.is_there():
+        yield door
+        return
+    async with alone(config) as house:
+        operations = Operations(house)
         if not with_keys:
-            return await by_ourselves(Operations(house))
+            yield operations
+            return
+        await house.make_accounts()
         await house.keys.start()
         await house.worker.start()
         try:
-            return await by_ourselves(Operations(house))
+            yield operations
         finally:
             await house.worker.stop()

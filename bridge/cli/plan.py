@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bridge.cli.door import ask_or_do, silent
+from bridge.cli.door import Door, service_or_alone
 from bridge.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json, progress_bar, say
 from bridge.config import Config, load
 from bridge.core.errors import Refused
@@ -24,12 +24,17 @@ _SIGNS = {
 
 def plan(community: Community = None, config: ConfigFile = DEFAULT_CONFIG, json: AsJson = False) -> int:
     """Show what would change. Exit code 2 where there is something to do."""
-    found = asyncio.run(_plan(load(config), community))
+    found = asyncio.run(_plan(load(config), _names(community)))
     if json:
         print_json(found)
     else:
         show(found)
     return SOMETHING_TO_DO if found["actions"] else 0
+
+
+async def _plan(config: Config, names: list[str]) -> dict[str, Any]:
+    async with service_or_alone(config) as asked:
+        return await asked.plan(names)
 
 
 def apply(
@@ -41,21 +46,26 @@ def apply(
     ] = False,
 ) -> int:
     """Show what would change, ask, and do it."""
-    loaded = load(config)
-    found = asyncio.run(_plan(loaded, community))
-    show(found)
-    if found["unsafe"] and not force:
-        raise Refused(
-            "the plan is unsafe, for the reasons above",
-            remedy="see that the configuration says what you mean; then use --force",
-        )
-    if not found["actions"] and not force:
-        asyncio.run(_apply(loaded, community, force, found["digest"]))
-        return 0
-    if not yes:
-        _agree()
-    result = asyncio.run(_apply(loaded, community, force, None if force else found["digest"]))
-    return _summary(result)
+    return asyncio.run(_apply(load(config), _names(community), yes=yes, force=force))
+
+
+async def _apply(config: Config, names: list[str], *, yes: bool, force: bool) -> int:
+    async with service_or_alone(config) as asked:
+        found = await asked.plan(names)
+        show(found)
+        if found["unsafe"] and not force:
+            raise Refused(
+                "the plan is unsafe, for the reasons above",
+                remedy="see that the configuration says what you mean; then use --force",
+            )
+        nothing_to_do = not found["actions"] and not force
+        if nothing_to_do and not isinstance(asked, Door):
+            return 0
+        if not yes and not nothing_to_do:
+            _agree()
+        with progress_bar("working") as told:
+            result = await asked.apply(names, force=force, digest=None if force else found["digest"], progress=told)
+    return 0 if nothing_to_do else _summary(result)
 
 
 def _agree() -> None:
@@ -66,26 +76,6 @@ def _agree() -> None:
 
 def _names(community: str | None) -> list[str]:
     return [] if community is None else [community]
-
-
-async def _plan(config: Config, community: str | None) -> Any:
-    names = _names(community)
-    return await ask_or_do(
-        config, "plan", {"communities": names}, lambda operations: operations.plan(names), make_accounts=False
-    )
-
-
-async def _apply(config: Config, community: str | None, force: bool, digest: str | None) -> Any:
-    names = _names(community)
-    body = {"communities": names, "force": force, "digest": digest}
-    with progress_bar("working") as told:
-        return await ask_or_do(
-            config,
-            "apply",
-            body,
-            lambda operations: operations.apply(names, force=force, digest=digest, progress=told),
-            told=told or silent,
-        )
 
 
 def show(found: dict[str, Any]) -> None:

@@ -6,19 +6,23 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
-from bridge.cli.door import ask_or_do
+from bridge.cli.door import service_or_alone
 from bridge.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json, say
-from bridge.config import load
+from bridge.config import Config, load
 
 
 def status(config: ConfigFile = DEFAULT_CONFIG, json: AsJson = False) -> None:
     """Show communities, rooms, members by role, drift, and what is waiting."""
-    loaded = load(config)
-    found = asyncio.run(ask_or_do(loaded, "status", {}, lambda operations: operations.status(), make_accounts=False))
+    found = asyncio.run(_status(load(config)))
     if json:
         print_json(found)
     else:
         _show(found)
+
+
+async def _status(config: Config) -> dict[str, Any]:
+    async with service_or_alone(config) as asked:
+        return await asked.status()
 
 
 def _show(found: dict[str, Any]) -> None:

@@ -22,6 +22,7 @@ from yarl import URL
 
 from bridge.core.errors import StoreError
 from bridge.store.migrations import STEPS
+from bridge.store.outage import is_outage
 
 OWNER = "matrix-communities"
 CONNECT_SECONDS = 15.0
@@ -203,20 +204,25 @@ class Database:
 
         Raises:
             RuntimeError: nested use, which would silently join the outer transaction.
+            StoreError: the database is out of reach, busy or full; a later try may help.
         """
         if _inside.get():
             raise RuntimeError("a database transaction inside another")
         if self._inner is None:
             raise StoreError("the database is not open", where="database")
-        async with self._inner.acquire_direct() as connection:
-            wrapped = connection.wrapped
-            with _mark_inside():
-                if self.is_sqlite:
-                    async with _sqlite_transaction(wrapped):
+        try:
+            async with self._inner.acquire_direct() as connection:
+                wrapped = connection.wrapped
+                begin = _sqlite_transaction(wrapped) if self.is_sqlite else wrapped.transaction()
+                async with begin:
+                    with _mark_inside():
                         yield Transaction(wrapped)
-                else:
-                    async with wrapped.transaction():
-                        yield Transaction(wrapped)
+        except StoreError:
+            raise
+        except Exception as error:
+            if is_outage(error):
+                raise self._explain(error) from error
+            raise
 
     @property
     def dialect(self) -> Scheme:

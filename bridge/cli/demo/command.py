@@ -1,5 +1,166 @@
-"""placeholder"""
+"""`matrix-communities demo`: the main job, on a homeserver of its own, shown as it goes."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json as jsonlib
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.live import Live
+from rich.table import Table
+
+from bridge.cli.options import out, say
+from bridge.core.errors import Refused
+
+if TYPE_CHECKING:
+    from bridge.cli.demo.scene import Scene
+
+STEP_SECONDS = 120.0
+NEEDED = ("synapse", "nio")
 
 
-def demo() -> None:
-    """Show the main job on a private homeserver."""
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One step, and what was seen."""
+
+    name: str
+    ok: bool
+    seconds: float
+    evidence: str
+
+
+def demo(
+    stay: Annotated[
+        bool, typer.Option("--stay", help="Leave it running, and print how Element can look at it.")
+    ] = False,
+    json: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the steps as JSON; - means standard output.")
+    ] = None,
+) -> int:
+    """Show the main job on a private homeserver, with members whose clients encrypt."""
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise Refused(
+            f"the demo needs {' and '.join(missing)}",
+            where="demo",
+            remedy='install the extra: pip install "matrix-communities[demo]"',
+        )
+    steps = asyncio.run(_demo(stay, quiet=str(json) == "-"))
+    good = all(step.ok for step in steps)
+    _write(json, {"ok": good, "steps": [asdict(step) for step in steps]})
+    return 0 if good else 1
+
+
+def _write(file: Path | None, result: dict[str, Any]) -> None:
+    if file is None:
+        return
+    text = jsonlib.dumps(result, indent=2, ensure_ascii=False)
+    if str(file) == "-":
+        typer.echo(text)
+    else:
+        file.write_text(text + "\n", encoding="utf-8")
+
+
+async def _demo(stay: bool, *, quiet: bool) -> Sequence[Shown]:
+    from bridge.cli.demo.scene import Scene
+
+    scene = Scene.in_folder(Path(tempfile.mkdtemp(prefix="matrix-communities-demo-")))
+    begin = time.monotonic()
+    try:
+        steps = await _play(scene, quiet=quiet)
+        if not quiet:
+            _sum_up(steps, time.monotonic() - begin)
+        if stay and all(step.ok for step in steps):
+            await _stay(scene)
+        elif not all(step.ok for step in steps) and not quiet:
+            say(f"\nThe service's last words:\n{scene.operator.log_tail()}", "dim")
+        return steps
+    finally:
+        await scene.strike()
+
+
+async def _play(scene: Scene, *, quiet: bool) -> list[Shown]:
+    from bridge.cli.demo.story import STORY
+
+    steps: list[Shown] = []
+    live = sys.stdout.isatty() and not quiet
+    with Live(_table(steps, STORY[0][0]), console=out, refresh_per_second=4) if live else nullcontext() as view:
+        for number, (name, step) in enumerate(STORY):
+            steps.append(await _one(scene, name, step))
+            following = STORY[number + 1][0] if number + 1 < len(STORY) and steps[-1].ok else None
+            if view is not None:
+                view.update(_table(steps, following))
+            elif not quiet:
+                say(_line(steps[-1]))
+            if not steps[-1].ok:
+                break
+    return steps
+
+
+async def _one(scene: Scene, name: str, step: Any) -> Shown:
+    begin = time.monotonic()
+    try:
+        async with asyncio.timeout(STEP_SECONDS):
+            evidence, good = await step(scene), True
+    except TimeoutError:
+        evidence, good = f"not within {STEP_SECONDS:.0f} s", False
+    except Exception as error:  # noqa: BLE001 - whatever goes wrong is what this step shows
+        evidence, good = f"{type(error).__name__}: {error}", False
+    return Shown(name, good, round(time.monotonic() - begin, 2), evidence)
+
+
+def _line(step: Shown) -> str:
+    return f"{'✓' if step.ok else '✗'} {step.name:<36} {step.seconds:6.2f} s  {step.evidence}"
+
+
+def _table(steps: Sequence[Shown], current: str | None) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(width=2)
+    table.add_column(min_width=36, no_wrap=True)
+    table.add_column(justify="right", min_width=8)
+    table.add_column(overflow="fold")
+    for step in steps:
+        mark = "[green]✓[/]" if step.ok else "[bold red]✗[/]"
+        table.add_row(mark, step.name, f"{step.seconds:.2f} s", _plain(step.evidence))
+    if current is not None:
+        table.add_row("…", current, "", "")
+    return table
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+def _sum_up(steps: Sequence[Shown], seconds: float) -> None:
+    failed = [step.name for step in steps if not step.ok]
+    say()
+    if failed:
+        say(f"Failed after {seconds:.0f} s: {', '.join(failed)}", "bold red")
+    else:
+        say(f"All {len(steps)} steps shown in {seconds:.0f} s.", "bold green")
+
+
+async def _stay(scene: Scene) -> None:
+    """Leave everything running until Ctrl+C."""
+    await scene.leave()
+    say()
+    say(f"Homeserver for Element:  {scene.synapse.url}")
+    for name, account in scene.accounts.items():
+        say(f"  {account.user_id:<32} password {name}-password")
+    say(f"Config and log of the service: {scene.operator.folder}")
+    say("It runs until you press Ctrl+C.")
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    await stop.wait()

@@ -89,8 +89,11 @@ class Watch:
                 if outcome.failures:
                     raise CommunitiesError("; ".join(failure.why for failure in outcome.failures))
                 wait = FIRST_RETRY_SECONDS
-            except CommunitiesError as error:
-                log.warning("%s: will look again in %.0f s: %s", community, wait, error.what)
+            except Exception as error:
+                if isinstance(error, CommunitiesError):
+                    log.warning("%s: will look again in %.0f s: %s", community, wait, error.what)
+                else:  # a defect of ours: told with all that is known, and no reason to stop holding the rooms
+                    log.exception("%s: will look again in %.0f s", community, wait)
                 await asyncio.sleep(wait)
                 wait = min(LONGEST_RETRY_SECONDS, wait * 2)
                 self._mark(community).everything = True

@@ -1,7 +1,7 @@
 """Numbered steps of the schema. A step is frozen once released; it knows nothing of today's code.
 
-Each module is called `vNN_<what>`, and defines `DESCRIPTION` and `STATEMENTS`: SQL that SQLite and PostgreSQL both take.
-`{blob}` stands for the type of bytes (BLOB, BYTEA) and `{serial}` for an ever-growing primary key.
+Each module is called `vNN_<what>`, and defines `DESCRIPTION` and `STATEMENTS`: SQL that SQLite and PostgreSQL both
+take. `{blob}` stands for the type of bytes (BLOB, BYTEA) and `{serial}` for an ever-growing primary key.
 """
 
 from bridge.store.migrations import v01_foundation
