@@ -80,14 +80,13 @@ prepare_libolm_build() {
 }
 
 install_python_packages() {
+    local pip=("$VENV/bin/pip" --disable-pip-version-check)
     say "installing Python packages (the first time this takes a few minutes; progress is in $LOG)"
     prepare_libolm_build
-    if ! quietly "$VENV/bin/pip" install --disable-pip-version-check --editable ".[dev]"; then
-        if grep -qE "Failed to build.*python-olm|Failed building wheel for python-olm" "$LOG"; then
-            fail "the compiler could not build libolm (package python-olm); see $LOG"
-        fi
-        fail "pip could not install the Python packages; see $LOG"
-    fi
+    # By itself, for the clear word: where there is no wheel for this Python, this is what needs the compiler.
+    quietly "${pip[@]}" install "$(grep -oE 'python-olm[^"]*' pyproject.toml)" ||
+        fail "libolm could not be fetched or built (package python-olm); see the end of $LOG"
+    quietly "${pip[@]}" install --editable ".[dev]" || fail "pip could not install the Python packages; see $LOG"
 }
 
 # The packages of the JavaScript test client, with the system's Node where it is new enough, else with the wheel's.
