@@ -84,7 +84,7 @@ install_python_packages() {
     say "installing Python packages (the first time this takes a few minutes; progress is in $LOG)"
     prepare_libolm_build
     # By itself, for the clear word: where there is no wheel for this Python, this is what needs the compiler.
-    quietly "${pip[@]}" install "$(grep -oE 'python-olm[^"]*' pyproject.toml)" ||
+    quietly "${pip[@]}" install "$(grep -m 1 -oE 'python-olm[<>=][^"]*' pyproject.toml)" ||
         fail "libolm could not be fetched or built (package python-olm); see the end of $LOG"
     quietly "${pip[@]}" install --editable ".[dev]" || fail "pip could not install the Python packages; see $LOG"
 }
