@@ -14,7 +14,6 @@ from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, RoomId, UserId
 from bridge.features.announcements import Target
 from bridge.features.reconcile import Outcome, Progress
-from bridge.features.reconcile.reconciler import Look
 from bridge.plan.render import as_json
 from bridge.plan.state import digest_of
 from bridge.store.inbox import Inbox
@@ -35,10 +34,10 @@ class Operations:
 
     # --- commands of the operator -------------------------------------------------------------------------------
 
-    async def plan(self, communities: Sequence[str]) -> dict[str, Any]:
+    async def plan(self, communities: Sequence[str], *, recreate: bool = False) -> dict[str, Any]:
         """Desired against actual, with the configuration file as it is now. Changes nothing."""
         config = load(self._house.config.path)
-        looks = [await self._house.reconciler.look(one) for one in _chosen(config, communities)]
+        looks = [await self._house.reconciler.look(one, remake=recreate) for one in _chosen(config, communities)]
         return _together([as_json(look.plan, list(look.unsafe)) for look in looks]) | {
             "not_declared": self.not_declared(community.id for community in config.communities)
         }
@@ -48,12 +47,18 @@ class Operations:
         return sorted({place.community for place in self._house.index.places.values()} - set(declared))
 
     async def apply(
-        self, communities: Sequence[str], *, force: bool, digest: str | None, progress: Progress
+        self,
+        communities: Sequence[str],
+        *,
+        force: bool,
+        digest: str | None,
+        progress: Progress,
+        recreate: bool = False,
     ) -> dict[str, Any]:
         """Make the configuration file the loaded one, and carry the plan out."""
         config = load(self._house.config.path)
         chosen = _chosen(config, communities)
-        looks = {one.id: await self._house.reconciler.look(one) for one in chosen}
+        looks = {one.id: await self._house.reconciler.look(one, remake=recreate) for one in chosen}
         if digest is not None and _together_digest([look.plan.digest for look in looks.values()]) != digest:
             raise Refused(
                 "the plan is no longer the one that was shown", remedy="look at the plan again, and apply that"
@@ -61,14 +66,14 @@ class Operations:
         self.take_over(config)
         if any(not look.plan.empty for look in looks.values()):
             await self._house.make_accounts()
-        outcomes = [await self._apply_one(one, looks[one.id], force, progress) for one in chosen]
+        outcomes = [await self._apply_one(one, force, recreate, progress) for one in chosen]
         return {"communities": [outcome.as_json() for outcome in outcomes], "ok": all(one.ok for one in outcomes)}
 
-    async def _apply_one(self, community: Community, look: Look, force: bool, progress: Progress) -> Outcome:
+    async def _apply_one(self, community: Community, force: bool, recreate: bool, progress: Progress) -> Outcome:
         def told(done: int, total: int, text: str) -> None:
             progress(done, total, f"{community.id}/{text}")
 
-        return await self._house.reconciler.apply(community, force=force, progress=told)
+        return await self._house.reconciler.apply(community, force=force, progress=told, remake=recreate)
 
     def take_over(self, config: Config) -> None:
         """Make a configuration the loaded one, as far as it can be changed while the service runs."""

@@ -19,11 +19,12 @@ from bridge.config import Config, load
 from bridge.core.community import RoomKind
 from bridge.core.errors import ConfigError, MatrixError, StoreError
 from bridge.core.ids import EventId, RoomId
-from bridge.core.messages import MembershipChanged, Redacted, Said, StateChanged, Unreadable
+from bridge.core.messages import Invited, MembershipChanged, Redacted, Said, StateChanged, Unreadable
 from bridge.intake.pump import Pump
 from bridge.intake.router import Router
 from bridge.intake.transactions import MAX_BODY_BYTES
 from bridge.matrix.client import path
+from bridge.plan.state import Membership
 from bridge.store.inbox import Inbox
 from bridge.web.control import ControlDoor
 
@@ -220,7 +221,7 @@ class Service:
 
     def _router(self) -> Router:
         return Router(
-            invited=self.house.chats.invited,
+            invited=self._invited,
             membership_changed=self._membership_changed,
             state_changed=self._state_changed,
             redacted=self._redacted,
@@ -234,7 +235,16 @@ class Service:
         if place is None:
             await self.house.chats.member_changed(event)
         else:
-            self.house.watch.touched(place.community, event.room_id, "m.room.member", event.user, event.event_id)
+            here = Membership(event.membership, event.sender, event.event_id)
+            self.house.watch.moved(place.community, event.room_id, event.user, here)
+
+    async def _invited(self, event: Invited) -> None:
+        place = self.house.index.place_of(event.room_id)
+        if place is None:
+            await self.house.chats.invited(event)
+        else:
+            here = Membership("invite", event.sender, event.event_id)
+            self.house.watch.moved(place.community, event.room_id, event.user, here)
 
     async def _state_changed(self, event: StateChanged) -> None:
         place = self.house.index.place_of(event.room_id)

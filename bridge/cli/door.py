@@ -27,10 +27,16 @@ Told = Callable[[int, int, str], None]
 class Asked(Protocol):
     """What the commands ask, of the service or of themselves."""
 
-    async def plan(self, communities: Sequence[str]) -> dict[str, Any]: ...
+    async def plan(self, communities: Sequence[str], *, recreate: bool = False) -> dict[str, Any]: ...
 
     async def apply(
-        self, communities: Sequence[str], *, force: bool, digest: str | None, progress: Told
+        self,
+        communities: Sequence[str],
+        *,
+        force: bool,
+        digest: str | None,
+        progress: Told,
+        recreate: bool = False,
     ) -> dict[str, Any]: ...
 
     async def announce(self, communities: Sequence[str], text: str, *, source: str) -> dict[str, Any]: ...
@@ -45,13 +51,19 @@ class Door:
         self._url = config.listen.local_url + PREFIX
         self._secret = config.control.secret.reveal()
 
-    async def plan(self, communities: Sequence[str]) -> dict[str, Any]:
-        return dict(await self.ask("plan", {"communities": list(communities)}))
+    async def plan(self, communities: Sequence[str], *, recreate: bool = False) -> dict[str, Any]:
+        return dict(await self.ask("plan", {"communities": list(communities), "recreate": recreate}))
 
     async def apply(
-        self, communities: Sequence[str], *, force: bool, digest: str | None, progress: Told
+        self,
+        communities: Sequence[str],
+        *,
+        force: bool,
+        digest: str | None,
+        progress: Told,
+        recreate: bool = False,
     ) -> dict[str, Any]:
-        body = {"communities": list(communities), "force": force, "digest": digest}
+        body = {"communities": list(communities), "force": force, "digest": digest, "recreate": recreate}
         return dict(await self.ask("apply", body, progress))
 
     async def announce(self, communities: Sequence[str], text: str, *, source: str) -> dict[str, Any]:

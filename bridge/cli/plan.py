@@ -44,14 +44,17 @@ def apply(
     force: Annotated[
         bool, typer.Option("--force", help="Carry out an unsafe plan too, and lift locks after a fight.")
     ] = False,
+    recreate: Annotated[
+        bool, typer.Option("--recreate", help="Give up rooms that cannot be read any more, and make them anew.")
+    ] = False,
 ) -> int:
     """Show what would change, ask, and do it."""
-    return asyncio.run(_apply(load(config), _names(community), yes=yes, force=force))
+    return asyncio.run(_apply(load(config), _names(community), yes=yes, force=force, recreate=recreate))
 
 
-async def _apply(config: Config, names: list[str], *, yes: bool, force: bool) -> int:
+async def _apply(config: Config, names: list[str], *, yes: bool, force: bool, recreate: bool) -> int:
     async with service_or_alone(config) as asked:
-        found = await asked.plan(names)
+        found = await asked.plan(names, recreate=recreate)
         show(found)
         if found["unsafe"] and not force:
             raise Refused(
@@ -64,7 +67,8 @@ async def _apply(config: Config, names: list[str], *, yes: bool, force: bool) ->
         if not yes and not nothing_to_do:
             _agree()
         with progress_bar("working") as told:
-            result = await asked.apply(names, force=force, digest=None if force else found["digest"], progress=told)
+            digest = None if force else found["digest"]
+            result = await asked.apply(names, force=force, digest=digest, progress=told, recreate=recreate)
     return 0 if nothing_to_do else _summary(result)
 
 

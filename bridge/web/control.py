@@ -32,10 +32,16 @@ class Operations(Protocol):
         """Whether the homeserver was met and everything runs; before that only this can be asked."""
         ...
 
-    async def plan(self, communities: Sequence[str]) -> dict[str, Any]: ...
+    async def plan(self, communities: Sequence[str], *, recreate: bool = False) -> dict[str, Any]: ...
 
     async def apply(
-        self, communities: Sequence[str], *, force: bool, digest: str | None, progress: Progress
+        self,
+        communities: Sequence[str],
+        *,
+        force: bool,
+        digest: str | None,
+        progress: Progress,
+        recreate: bool = False,
     ) -> dict[str, Any]: ...
 
     async def announce(self, communities: Sequence[str], text: str, *, source: str) -> dict[str, Any]: ...
@@ -117,7 +123,7 @@ class ControlDoor:
             return {"error": {"what": f"an error of our own ({type(error).__name__})", "remedy": "see the log"}}
 
     async def _plan(self, body: Mapping[str, Any], _: Progress) -> Any:
-        return await self._operations.plan(_names(body))
+        return await self._operations.plan(_names(body), recreate=body.get("recreate") is True)
 
     async def _apply(self, body: Mapping[str, Any], progress: Progress) -> Any:
         digest = body.get("digest")
@@ -126,6 +132,7 @@ class ControlDoor:
             force=body.get("force") is True,
             digest=digest if isinstance(digest, str) else None,
             progress=progress,
+            recreate=body.get("recreate") is True,
         )
 
     async def _announce(self, body: Mapping[str, Any], _: Progress) -> Any:

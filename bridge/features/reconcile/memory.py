@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from bridge.core.community import ANNOUNCEMENTS, SPACE, Community, Role, RoomKind
+from bridge.core.community import ANNOUNCEMENTS, SPACE, Community, RoomKind
 from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
+from bridge.features.reconcile.look import Look
 from bridge.plan import people
-from bridge.plan.diff import Comparison
-from bridge.plan.state import Known, RoomState, digest_of
+from bridge.plan.actions import Action, Ban, Cause, Kick
+from bridge.plan.state import Known, digest_of
 from bridge.ports import Clock
 from bridge.store import communities as store
 from bridge.store.database import Database
@@ -49,9 +50,11 @@ class Memory:
                 self._known[community] = after
             return after
 
-    def forget_at_hand(self, community: CommunityId) -> None:
-        """Read it from the database next time."""
-        self._known.pop(community, None)
+    async def reload(self, community: CommunityId) -> None:
+        """Read it from the database anew, after something else was stored there."""
+        async with self._lock(community):
+            self._known.pop(community, None)
+            await self.known(community)
 
     async def about_to_create(self, community: CommunityId, key: RoomKeyName, kind: RoomKind, alias: str) -> str:
         """Record the alias of a room before it is made; give the one that an earlier try recorded, if there is one."""
@@ -83,58 +86,68 @@ class Memory:
                 self._index.places[room_id] = Place(community.id, group.key, group.kind)
 
 
-def settled(community: Community, comparison: Comparison, failed_rooms: frozenset[str]) -> Callable[[Known], Known]:
-    """What to remember after a plan was carried out, but for the rooms in which something failed."""
+def settled(look: Look, failed: Sequence[Action]) -> Callable[[Known], Known]:
+    """What to remember after a plan was carried out, but for the actions that failed."""
+    community, after = look.community, look.comparison.known
+    failed_rooms = {action.room for action in failed}
+    unfinished = {action.user for action in failed if isinstance(action, Kick | Ban)}
     digests = {
         (key, event_type, state_key): digest_of(content)
-        for key, room in comparison.desired.items()
+        for key, room in look.comparison.desired.items()
         if key not in failed_rooms
         for (event_type, state_key), content in room.state.items()
     }
-    roles = {user: role for user, role in comparison.roles.items() if role >= Role.ADMIN}
-    declared = {group.key: group.moderators for group in community.groups if group.moderators is not None}
+    forgotten = (look.known.invited - after.invited) | {
+        entry for entry in look.known.invited if entry[1] in _removed_by_declaration(look) - unfinished
+    }
+    present = _present(look)
 
     def change(known: Known) -> Known:
-        moderators = {**known.moderators, **declared}
-        return replace(known, settled={**known.settled, **digests}, roles=roles, moderators=moderators)
+        return replace(
+            known,
+            roles=after.roles,
+            profile=after.profile,
+            moderators=after.moderators,
+            settled={**known.settled, **digests},
+            invited=(known.invited | present) - forgotten,
+            named=_named(community, known, frozenset(unfinished)),
+        )
 
     return change
 
 
-def present_as_invited(community: Community, rooms: dict[RoomKeyName, RoomState]) -> Callable[[Known], Known]:
-    """Count those who are in a room already as invited to it: if they leave, they are not asked again."""
-    named = community.named
-    found = frozenset(
+def _removed_by_declaration(look: Look) -> frozenset[UserId]:
+    """Whom the declaration removed: they may be named, and so invited, again later."""
+    return frozenset(
+        action.user
+        for action in look.plan.actions
+        if isinstance(action, Kick) and action.cause is Cause.DECLARED and action.room == SPACE
+    )
+
+
+def _present(look: Look) -> frozenset[tuple[RoomKeyName, UserId]]:
+    """Who is in a room already counts as invited to it: if they leave, they are not asked again."""
+    named = look.community.named
+    return frozenset(
         (key, user)
-        for key, room in rooms.items()
+        for key, room in look.rooms.items()
         for user, here in room.members.items()
         if here.present and (user in named or key in (SPACE, ANNOUNCEMENTS))
     )
 
-    def change(known: Known) -> Known:
-        return replace(known, invited=known.invited | found)
 
-    return change
+def _named(community: Community, known: Known, unfinished: frozenset[UserId]) -> dict[UserId, frozenset[str]]:
+    """Whom the declaration names now; of those whose removal did not finish, what was remembered.
 
-
-def names_remembered(community: Community, unfinished: frozenset[UserId]) -> Callable[[Known], Known]:
-    """Remember whom the declaration names now; keep what was remembered of those whose removal did not finish."""
+    Places in groups that are declared no longer stay remembered: the group may come back.
+    """
     now = people.places(community)
-
-    def change(known: Known) -> Known:
-        kept = {user: where for user, where in known.named.items() if user in unfinished}
-        handed_over = _handed_over(community, known)
-        return replace(known, named={**now, **handed_over, **kept})
-
-    return change
-
-
-def _handed_over(community: Community, known: Known) -> dict[UserId, frozenset[str]]:
-    """Places of groups that are declared no longer stay remembered: the group may come back."""
     keys = {str(group.key) for group in community.groups}
-    kept: dict[UserId, frozenset[str]] = {}
-    for user, places in known.named.items():
-        orphaned = frozenset(place for place in places if "/" in place and place.partition("/")[0] not in keys)
-        if orphaned:
-            kept[user] = orphaned | people.places(community).get(user, frozenset())
-    return kept
+    remembered = dict(now)
+    for user, before in known.named.items():
+        orphaned = frozenset(place for place in before if "/" in place and place.partition("/")[0] not in keys)
+        if user in unfinished:
+            remembered[user] = before | now.get(user, frozenset())
+        elif orphaned:
+            remembered[user] = orphaned | now.get(user, frozenset())
+    return remembered

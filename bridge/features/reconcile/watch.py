@@ -5,24 +5,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from dataclasses import dataclass, field
 
 from bridge.core.errors import CommunitiesError
-from bridge.core.ids import CommunityId, EventId, RoomId
+from bridge.core.ids import CommunityId, EventId, RoomId, UserId
 from bridge.features.reconcile.reconciler import Reconciler
+from bridge.plan.state import Membership
 from bridge.ports import RoomReader
 
 log = logging.getLogger(__name__)
 
 FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 60.0
+PIECES_BEFORE_WHOLE = 3
+"""Reading a room as a whole costs one request, whatever its size."""
+MEMBER = "m.room.member"
 
 
 @dataclass(slots=True)
 class _Marks:
     """What was touched in a community since the last look."""
 
-    pieces: dict[tuple[RoomId, str, str], None] = field(default_factory=dict)
+    pieces: dict[tuple[RoomId, str, str], EventId] = field(default_factory=dict)
+    """Pieces of state, with the event that was pushed last."""
     rooms: set[RoomId] = field(default_factory=set)
     everything: bool = False
 
@@ -44,13 +50,32 @@ class Watch:
         self, community: CommunityId, room_id: RoomId, event_type: str, state_key: str, event_id: EventId
     ) -> None:
         """A piece of state was changed, by whomever; the echo of our own change is passed over."""
+        if not self._knows(room_id, event_type, state_key, event_id):
+            self._mark(community).pieces[room_id, event_type, state_key] = event_id
+            self._start(community)
+
+    def moved(self, community: CommunityId, room_id: RoomId, user: UserId, membership: Membership) -> None:
+        """Somebody's membership changed; the echo of our own invite, kick or ban is passed over."""
         have = self._reader.peek(room_id)
-        if have is not None:
-            piece = have.state.get((event_type, state_key))
-            if piece is not None and piece.event_id == event_id and event_id:
-                return
-        self._mark(community).pieces[room_id, event_type, state_key] = None
+        here = None if have is None else have.members.get(user)
+        ours = here is not None and not here.event_id and (here.state, here.sender) == (
+            membership.state, membership.sender,
+        )  # fmt: skip
+        if ours or (here is not None and here.event_id == membership.event_id):
+            return
+        self._mark(community).pieces[room_id, MEMBER, user] = membership.event_id
         self._start(community)
+
+    def _knows(self, room_id: RoomId, event_type: str, state_key: str, event_id: EventId) -> bool:
+        """Whether the own copy of a room has this very event already."""
+        have = self._reader.peek(room_id)
+        if have is None or not event_id:
+            return False
+        if event_type == MEMBER:
+            here = have.members.get(UserId(state_key))
+            return here is not None and here.event_id == event_id
+        piece = have.state.get((event_type, state_key))
+        return piece is not None and piece.event_id == event_id
 
     def redacted(self, community: CommunityId, room_id: RoomId, event_id: EventId) -> None:
         """An event was redacted. If it was live state, it has to be read again: no state event tells of it."""
@@ -60,7 +85,7 @@ class Watch:
         else:
             for (event_type, state_key), piece in have.state.items():
                 if piece.event_id == event_id:
-                    self._mark(community).pieces[room_id, event_type, state_key] = None
+                    self._mark(community).pieces[room_id, event_type, state_key] = EventId("")
             if any(not piece.event_id for piece in have.state.values()):
                 self._mark(community).rooms.add(room_id)
         self._start(community)
@@ -101,10 +126,13 @@ class Watch:
                     return
 
     async def _refresh(self, marks: _Marks) -> None:
-        for room_id in marks.rooms:
+        """Read again what was touched; a room in which much was touched is read as a whole."""
+        touched = Counter(room_id for room_id, _, _ in marks.pieces)
+        whole = marks.rooms | {room_id for room_id, count in touched.items() if count > PIECES_BEFORE_WHOLE}
+        for room_id in whole:
             self._reader.forget(room_id)
-        for room_id, event_type, state_key in marks.pieces:
-            if room_id not in marks.rooms:
+        for (room_id, event_type, state_key), event_id in marks.pieces.items():
+            if room_id not in whole and not self._knows(room_id, event_type, state_key, event_id):
                 await self._reader.refresh(room_id, event_type, state_key)
 
     async def run(self, every_seconds: float) -> None:

@@ -1,0 +1,76 @@
+"""Two writers fighting is worse than drift: after so many changes against us within a window, the fight is ended."""
+
+from __future__ import annotations
+
+from bridge.core import texts
+from bridge.core.community import Role
+from bridge.core.ids import CommunityId, RoomKeyName
+from bridge.features.reconcile.look import Look
+from bridge.features.reconcile.memory import Memory
+from bridge.features.reconcile.notices import Notices
+from bridge.features.reconcile.rules import Rules
+from bridge.plan.actions import PROFILE_TYPES, Action, Cause, Link, SetState
+from bridge.ports import Clock
+from bridge.store import communities as store
+from bridge.store.database import Database
+
+_WORDS = {"m.room.name": "the name", "m.room.topic": "the description", "m.room.avatar": "the picture"}
+
+
+class Fights:
+    """Counts what is put back, and ends what does not end by itself.
+
+    A fight over levels or thresholds locks the room, a fight over a name or a picture stops the healing of that alone.
+    """
+
+    def __init__(self, *, database: Database, memory: Memory, notices: Notices, clock: Clock) -> None:
+        self._database = database
+        self._memory = memory
+        self._notices = notices
+        self._clock = clock
+
+    async def count(self, look: Look, rules: Rules) -> bool:
+        """Count the healings of a pass; whether a fight was ended, so that the room is to be locked now."""
+        ended = False
+        for action in look.plan.actions:
+            aspect = _aspect(action)
+            if aspect is None:
+                continue
+            async with self._database.transaction() as tx:
+                now = self._clock.now_ms()
+                times = await store.note_heal(tx, look.community.id, action.room, aspect, now, rules.freeze_window_ms)
+                room_id = look.room_id(action.room)
+                await store.record(tx, now, look.community.id, room_id, "steward", "healed", action.summary)
+            if times > rules.freeze_after:
+                ended |= await self._end(look, action.room, aspect)
+        return ended
+
+    async def _end(self, look: Look, room: RoomKeyName, aspect: str) -> bool:
+        known = await self._memory.known(look.community.id)
+        if (aspect == store.LEVELS and room in known.frozen) or (room, aspect) in known.yielded:
+            return False
+        async with self._database.transaction() as tx:
+            await store.freeze(tx, look.community.id, room, aspect, self._clock.now_ms())
+        await self._memory.reload(look.community.id)
+        name = look.shown_name(room)
+        if aspect == store.LEVELS:
+            owners = [user for user, role in look.comparison.roles.items() if role is Role.OWNER]
+            await self._notices.tell(look.community.id, texts.frozen(name, look.community.id, owners))
+        else:
+            await self._notices.tell(look.community.id, texts.fight_over_profile(name, _WORDS[aspect]))
+        return True
+
+    async def thaw(self, community: CommunityId) -> None:
+        """End all freezes of a community."""
+        async with self._database.transaction() as tx:
+            await store.thaw(tx, community)
+        await self._memory.reload(community)
+
+
+def _aspect(action: Action) -> str | None:
+    """What a healing counts for; None for what is no healing."""
+    if not isinstance(action, SetState | Link) or action.cause is not Cause.DRIFT:
+        return None
+    if isinstance(action, SetState) and action.type in PROFILE_TYPES:
+        return action.type
+    return store.LEVELS

@@ -1,0 +1,52 @@
+"""How a community stands, as `status` shows it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bridge.core.community import SPACE, Role
+from bridge.features.reconcile.look import Look
+from bridge.plan.state import Accounts
+from bridge.store.communities import CommunityRecord
+
+
+def standing(look: Look, record: CommunityRecord, accounts: Accounts) -> dict[str, Any]:
+    """The documented JSON of one community in `status`."""
+    known = look.comparison.known
+    drift = [f"{action.room}: {action.summary}" for action in look.plan.actions]
+    drift += [f"{item.room}: blocked: {item.reason}" for item in look.plan.blocked]
+    drift += [f"{key}: locked after a fight" for key in sorted(known.frozen)]
+    return {
+        "id": look.community.id,
+        "name": look.shown_name(SPACE),
+        "space": known.rooms.get(SPACE),
+        "rooms": [
+            {
+                "key": key,
+                "kind": room.kind.value,
+                "room_id": known.rooms.get(key),
+                "encrypted": key in look.rooms and bool(look.rooms[key].content("m.room.encryption")),
+            }
+            for key, room in look.comparison.desired.items()
+            if key != SPACE
+        ],
+        "members": members_by_role(look, accounts),
+        "drift": drift,
+        "held": record.held_digest,
+        "last_reconcile": record.last_reconcile,
+    }
+
+
+def members_by_role(look: Look, accounts: Accounts) -> dict[str, int]:
+    """How many people are in the space in each role; a moderator of any group counts as one."""
+    counts = {role.word: 0 for role in sorted(Role, reverse=True)}
+    space = look.rooms.get(SPACE)
+    if space is None:
+        return counts
+    moderators = {user for users in look.comparison.known.moderators.values() for user in users}
+    for user, here in space.members.items():
+        if here.state != "join" or user in accounts.both:
+            continue
+        role = look.comparison.roles.get(user, Role.MODERATOR if user in moderators else Role.MEMBER)
+        counts[role.word] += 1
+    return counts
