@@ -255,6 +255,7 @@ _STATE_WORDS = {
     "m.room.server_acl": "the server list",
     "m.room.tombstone": "the pointer to another room",
     "m.room.canonical_alias": "the address",
+    "m.space.child": "the link to a room that is gone",
 }
 
 

@@ -119,7 +119,7 @@ def says_something(event_type: str, content: Mapping[str, Any]) -> bool:
 
 
 def stray_children(space: RoomState, known: Known) -> list[tuple[str, str]]:
-    """Rooms that somebody added to the space by hand: room id and who added it."""
+    """Rooms in the space that are not of the community: room id, and who added it."""
     ours = set(known.rooms.values())
     return sorted(
         (state_key, event.sender)

@@ -97,7 +97,7 @@ def compare(
     moves, told = people.membership_actions(community, known, desired, rooms, roles, census, accounts)
     actions += [move for move in moves if _reachable(move.room, known, rooms)]
     notes += told
-    notes += _strays(known, rooms, desired)
+    notes += _strays(known, rooms, desired, accounts)
     ordered, obstacles = authority.sift(sorted(actions, key=lambda action: action.phase), rooms, accounts)
     blocked += [*obstacles, *authority.beyond_limits(rooms, accounts)]
     plan = Plan(str(community.id), tuple(ordered), tuple(blocked), tuple(notes))
@@ -154,14 +154,14 @@ def _room(known: Known, room: DesiredRoom, actual: RoomState | None, setting: Se
         state = tuple((kind, key, content) for (kind, key), content in sorted(room.state.items()))
         parent = None if room.kind in (RoomKind.SPACE, RoomKind.CONTROL) else parent_link(setting)
         return [CreateRoom(room.key, room.kind, room.version, state, room.public, parent)]
-    actions: list[Action] = [*_state_changes(known, room, actual)]
+    actions: list[Action] = [*_state_changes(known, room, actual, setting.accounts)]
     listed = actual.content(LISTED)
     if listed is not None and (listed.get("listed") is True) != room.public:
         actions.append(SetListed(room.key, room.public))
     return actions
 
 
-def _state_changes(known: Known, room: DesiredRoom, actual: RoomState) -> list[SetState]:
+def _state_changes(known: Known, room: DesiredRoom, actual: RoomState, accounts: Accounts) -> list[SetState]:
     changes = []
     for (event_type, state_key), content in sorted(room.state.items(), key=_levels_first):
         if event_type == "m.room.join_rules" and "allow" in content and SPACE not in known.rooms:
@@ -175,6 +175,7 @@ def _state_changes(known: Known, room: DesiredRoom, actual: RoomState) -> list[S
         cause = _cause(known, room.key, event_type, state_key, content)
         changes.append(SetState(room.key, event_type, state_key, content, cause))
     changes += _unentitled_profile(known, room, actual)
+    changes += _dead_links(known, room, actual, accounts)
     servers = actual.state.get(("m.room.server_acl", ""))
     if servers is not None and not same(servers.content, OPEN_TO_ALL_SERVERS):
         changes.append(SetState(room.key, "m.room.server_acl", "", OPEN_TO_ALL_SERVERS, Cause.DRIFT))
@@ -187,6 +188,17 @@ def _state_changes(known: Known, room: DesiredRoom, actual: RoomState) -> list[S
 def _levels_first(item: tuple[tuple[str, str], Any]) -> tuple[bool, tuple[str, str]]:
     """What protects most is written first: while a threshold is open, every request counts."""
     return item[0][0] != "m.room.power_levels", item[0]
+
+
+def _dead_links(known: Known, room: DesiredRoom, actual: RoomState, accounts: Accounts) -> list[SetState]:
+    """Links of ours in the space to rooms that are ours no longer: a room that was lost and made anew."""
+    if room.key != SPACE:
+        return []
+    return [
+        SetState(SPACE, "m.space.child", room_id, {}, Cause.DECLARED)
+        for room_id, sender in adoption.stray_children(actual, known)
+        if sender in accounts.both
+    ]
 
 
 def _unentitled_profile(known: Known, room: DesiredRoom, actual: RoomState) -> list[SetState]:
@@ -224,11 +236,18 @@ def _links(
                 actions.append(Link(SPACE, key, "m.space.child", {}, _link_cause(known, SPACE, key, {})))
         actual = rooms.get(key)
         space_id = known.rooms.get(SPACE)
-        if actual is not None and room.kind is not RoomKind.CONTROL and space_id is not None:
+        if actual is not None and room.kind is not RoomKind.CONTROL:
             parent = parent_link(setting)
-            if not _linked(actual.state.get(("m.space.parent", space_id)), parent):
-                actions.append(Link(key, SPACE, "m.space.parent", parent, _link_cause(known, key, SPACE, parent)))
+            there = None if space_id is None else actual.state.get(("m.space.parent", space_id))
+            if not _linked(there, parent):
+                cause = Cause.DRIFT if _both_settled(known, key) else Cause.DECLARED
+                actions.append(Link(key, SPACE, "m.space.parent", parent, cause))
     return actions
+
+
+def _both_settled(known: Known, key: RoomKeyName) -> bool:
+    """Whether a room and the space were in force once. A room is made with its link to the space."""
+    return all((room, "m.room.power_levels", "") in known.settled for room in (SPACE, key))
 
 
 def _linked(have: StateEvent | None, link: Mapping[str, Any]) -> bool:
@@ -241,7 +260,10 @@ def _link_cause(known: Known, room: RoomKeyName, of: RoomKeyName, content: Mappi
 
 
 def _strays(
-    known: Known, rooms: Mapping[RoomKeyName, RoomState], desired: Mapping[RoomKeyName, DesiredRoom]
+    known: Known,
+    rooms: Mapping[RoomKeyName, RoomState],
+    desired: Mapping[RoomKeyName, DesiredRoom],
+    accounts: Accounts,
 ) -> list[str]:
     notes = []
     space = rooms.get(SPACE)
@@ -249,6 +271,7 @@ def _strays(
         notes = [
             f"{sender} added {room_id} to the space by hand. It is no room of this community, and is left alone"
             for room_id, sender in adoption.stray_children(space, known)
+            if sender not in accounts.both
         ]
     gone = sorted(set(known.rooms) - set(desired))
     notes += [f"{key} is in the configuration no longer. Its room is left as it is" for key in gone]

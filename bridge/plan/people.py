@@ -96,13 +96,20 @@ def take_census(community: Community, known: Known, rooms: Rooms, accounts: Acco
         return Census(dict.fromkeys(sorted(unnamed), Standing.REMOVED), unnamed, ())
     everybody: set[UserId] = set(community.named) | set(community.removed) | set(dropped) | set(members)
     inside: set[UserId] = set()
-    for room in rooms.values():
-        inside |= {user for user, here in room.members.items() if here.present}
+    shut_out: set[UserId] = set()
+    for key, room in rooms.items():
+        inside |= {user for user, here in room.members.items() if here.present and key != CONTROL}
+        shut_out |= {
+            user for user, here in room.members.items() if here.state == "ban" and here.sender in accounts.both
+        }
         everybody |= {user for user, here in room.members.items() if here.present or here.state == "knock"}
+    everybody |= shut_out
     standing: dict[UserId, Standing] = {}
     notes: list[str] = []
     for user in sorted(everybody - accounts.both):
         here = members.get(user, ABSENT)
+        if here.state == "" and user in shut_out:
+            here = Membership("ban", accounts.steward)  # the space was made anew, and the ban from the old one stands
         standing[user] = _standing(community, known, user, here, unnamed, inside, accounts)
         if standing[user] in (Standing.LEFT, Standing.BANNED) and user in community.named:
             notes.append(_contradiction(user, here))

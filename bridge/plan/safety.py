@@ -63,8 +63,7 @@ def _removes_the_last_owner(
         for user, here in space.members.items()
         if here.state == "join"
         and user not in accounts.both
-        and space.level(user) >= Role.OWNER
-        and (user in rightful or not rightful)
+        and (user in rightful if rightful else space.level(user) >= Role.OWNER)
     }
     if not present:
         return []
