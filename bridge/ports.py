@@ -44,10 +44,19 @@ class RoomReaderAsAnnouncer(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A room that is there now."""
+
+    room_id: RoomId
+    whole: bool
+    """Whether it was made in one go; else it is what an earlier try left, and may lack any of its state."""
+
+
 class RoomExecutor(Protocol):
     """Changes to rooms: each method does one thing, and is safe to repeat."""
 
-    async def create(self, alias: str, body: Mapping[str, Any]) -> RoomId: ...
+    async def create(self, alias: str, body: Mapping[str, Any]) -> Made: ...
 
     async def drop_alias(self, alias: str) -> None: ...
 

@@ -11,6 +11,7 @@ from bridge.core.ids import EventId, RoomId, UserId
 from bridge.matrix.client import Client, path
 from bridge.matrix.reader import Reader
 from bridge.plan.state import LISTED, Accounts, Membership, StateEvent
+from bridge.ports import Made
 
 log = logging.getLogger(__name__)
 
@@ -19,14 +20,14 @@ JOIN_DEADLINE_SECONDS = 90.0
 
 
 class Executor:
-    """Implements `ports.RoomExecutor` as the steward, and where a room's invites are the announcer's, as the announcer."""
+    """Implements `ports.RoomExecutor` as the steward, and as the announcer where the invites of a room are its."""
 
     def __init__(self, client: Client, reader: Reader, accounts: Accounts) -> None:
         self._client = client
         self._reader = reader
         self._accounts = accounts
 
-    async def create(self, alias: str, body: Mapping[str, Any]) -> RoomId:
+    async def create(self, alias: str, body: Mapping[str, Any]) -> Made:
         """Make a room under an alias that was recorded before (client-server API, `POST /createRoom`).
 
         `createRoom` is not atomic and the alias comes first. If the alias is taken, an earlier try was cut off: a room
@@ -42,13 +43,13 @@ class Executor:
                     body={**body, "room_alias_name": localpart},
                     deadline=CREATE_DEADLINE_SECONDS,
                 )
-                return RoomId(str(answer["room_id"]))
+                return Made(RoomId(str(answer["room_id"])), whole=True)
             except BadRequest as error:
                 if error.errcode != "M_ROOM_IN_USE":
                     raise
             found = await self._room_under(alias)
             if found is not None:
-                return found
+                return Made(found, whole=False)
             await self.drop_alias(alias)
         raise BadRequest("the alias stays taken after three tries", where=alias)
 

@@ -19,6 +19,8 @@ class Reader:
         self._client = client
         self._rooms: dict[RoomId, RoomState] = {}
         self._locks: dict[RoomId, asyncio.Lock] = {}
+        self._changes: dict[RoomId, int] = {}
+        """Counts what was entered or dropped, so that an answer that was under way meanwhile is not kept."""
 
     def _lock(self, room_id: RoomId) -> asyncio.Lock:
         return self._locks.setdefault(room_id, asyncio.Lock())
@@ -31,15 +33,18 @@ class Reader:
         """
         async with self._lock(room_id):
             have = self._rooms.get(room_id)
-            if have is not None and not fresh:
-                return have
-            self._rooms.pop(room_id, None)
-            answer = await self._client.request("GET", path("v3", "rooms", room_id, "state"))
-            room = parse_state(room_id, answer.get("value"))
-            if (room.content("m.room.create") or {}).get("type") == "m.space":
-                room = room.with_state(LISTED, "", StateEvent(await self._listed(room_id)))
+            return await self._read(room_id) if have is None or fresh else have
+
+    async def _read(self, room_id: RoomId) -> RoomState:
+        self._rooms.pop(room_id, None)
+        before = self._changes.get(room_id)
+        answer = await self._client.request("GET", path("v3", "rooms", room_id, "state"))
+        room = parse_state(room_id, answer.get("value"))
+        if (room.content("m.room.create") or {}).get("type") == "m.space":
+            room = room.with_state(LISTED, "", StateEvent(await self._listed(room_id)))
+        if self._changes.get(room_id) == before:
             self._rooms[room_id] = room
-            return room
+        return room
 
     async def _listed(self, room_id: RoomId) -> dict[str, Any]:
         answer = await self._client.request("GET", path("v3", "directory", "list", "room", room_id))
@@ -47,9 +52,10 @@ class Reader:
 
     async def refresh(self, room_id: RoomId, event_type: str, state_key: str) -> RoomState:
         """Read one piece of state again; the whole room where there is no copy of it yet."""
-        if room_id not in self._rooms:
-            return await self.read(room_id)
         async with self._lock(room_id):
+            if room_id not in self._rooms:
+                return await self._read(room_id)
+            before = self._changes.get(room_id)
             parts = path("v3", "rooms", room_id, "state", event_type, state_key)
             try:
                 event = await self._client.request("GET", parts, query={"format": "event"})
@@ -59,7 +65,10 @@ class Reader:
             if have is None:
                 return RoomState(room_id, "", frozenset())
             room = with_event(have, event) if event else _without(have, event_type, state_key)
-            self._rooms[room_id] = room
+            if self._changes.get(room_id) == before:
+                self._rooms[room_id] = room
+            else:
+                self._rooms.pop(room_id, None)
             return room
 
     def peek(self, room_id: RoomId) -> RoomState | None:
@@ -68,16 +77,22 @@ class Reader:
 
     def forget(self, room_id: RoomId) -> None:
         """Drop the own copy: the next `read` asks the homeserver."""
+        self._changed(room_id)
         self._rooms.pop(room_id, None)
+
+    def _changed(self, room_id: RoomId) -> None:
+        self._changes[room_id] = self._changes.get(room_id, 0) + 1
 
     def wrote(self, room_id: RoomId, event_type: str, state_key: str, event: StateEvent) -> None:
         """Enter a change of our own into the copy."""
+        self._changed(room_id)
         have = self._rooms.get(room_id)
         if have is not None:
             self._rooms[room_id] = have.with_state(event_type, state_key, event)
 
     def moved(self, room_id: RoomId, user: UserId, membership: Membership) -> None:
         """Enter a membership change of our own into the copy."""
+        self._changed(room_id)
         have = self._rooms.get(room_id)
         if have is not None:
             self._rooms[room_id] = have.with_member(user, membership)
@@ -145,6 +160,7 @@ def _parse(event: object) -> tuple[str, str, StateEvent] | None:
     if not isinstance(event_type, str) or not isinstance(state_key, str):
         return None
     sender = event.get("sender") or event.get("user_id")
+    unsigned = event.get("unsigned")
     return (
         event_type,
         state_key,
@@ -152,6 +168,7 @@ def _parse(event: object) -> tuple[str, str, StateEvent] | None:
             content if isinstance(content, Mapping) else {},
             sender if isinstance(sender, str) else "",
             EventId(str(event.get("event_id", ""))),
+            redacted=isinstance(unsigned, Mapping) and "redacted_because" in unsigned,
         ),
     )
 

@@ -76,6 +76,19 @@ async def record_room(tx: Transaction, community: CommunityId, key: RoomKeyName,
     )
 
 
+async def alias_dropped(tx: Transaction, community: CommunityId, key: RoomKeyName) -> None:
+    """Record that the alias under which a room was made is gone."""
+    await tx.execute("UPDATE room SET alias = '' WHERE community = $1 AND key = $2", community, key)
+
+
+async def leftover_aliases(tx: Transaction, community: CommunityId) -> dict[RoomKeyName, str]:
+    """The aliases of rooms that are recorded, as far as they were not dropped."""
+    rows = await tx.fetch(
+        "SELECT key, alias FROM room WHERE community = $1 AND room_id IS NOT NULL AND alias <> ''", community
+    )
+    return {RoomKeyName(row["key"]): row["alias"] for row in rows}
+
+
 async def set_kind(tx: Transaction, community: CommunityId, key: RoomKeyName, kind: RoomKind) -> None:
     await tx.execute("UPDATE room SET kind = $3 WHERE community = $1 AND key = $2", community, key, kind.value)
 
@@ -294,8 +307,10 @@ async def record(tx: Transaction, now: int, community: str, room_id: str, actor:
 
 async def open_chat(tx: Transaction, room_id: RoomId, user: UserId, now: int) -> None:
     await tx.execute(
-        "INSERT INTO chat (room_id, user_id, at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", room_id, user, now
-    )
+        """INSERT INTO chat (room_id, user_id, at) VALUES ($1, $2, $3)
+           ON CONFLICT (room_id) DO UPDATE SET user_id = excluded.user_id""",
+        room_id, user, now,
+    )  # fmt: skip
 
 
 async def close_chat(tx: Transaction, room_id: RoomId) -> None:

@@ -74,6 +74,16 @@ class Memory:
             self._index.places[room_id] = Place(community, key, kind)
             self._known[community] = replace(before, rooms={**before.rooms, key: room_id})
 
+    async def alias_dropped(self, community: CommunityId, key: RoomKeyName) -> None:
+        """Record that the alias under which a room was made is gone."""
+        async with self._database.transaction() as tx:
+            await store.alias_dropped(tx, community, key)
+
+    async def leftover_aliases(self, community: CommunityId) -> dict[RoomKeyName, str]:
+        """Aliases of rooms that were made and recorded, which nobody came to drop."""
+        async with self._database.transaction() as tx:
+            return await store.leftover_aliases(tx, community)
+
     async def kinds_follow(self, community: Community) -> None:
         """Follow a group whose declared kind changed: what we listen for in a room depends on it."""
         known = await self.known(community.id)

@@ -148,6 +148,7 @@ class Reconciler:
 
     async def _until_done(self, look: Look, *, force: bool, progress: Progress | None) -> Outcome:
         done, failures = 0, list[Failure]()
+        await self._drop_leftover_aliases(look.community.id)
         for round_number in range(ROUNDS):
             failures = await self._carry_out(look, progress)
             done += len(look.plan.actions) - len(failures)
@@ -157,6 +158,12 @@ class Reconciler:
             if look.unsafe and not force:
                 break
         return Outcome(str(look.community.id), done, tuple(failures), look.plan.blocked, notes=look.plan.notes)
+
+    async def _drop_leftover_aliases(self, community: CommunityId) -> None:
+        """What a kill between recording a room and dropping its alias left."""
+        work = Work(community, self.memory, self._executor, self.setting.accounts)
+        for key, alias in (await self.memory.leftover_aliases(community)).items():
+            await work.drop_alias(key, alias)
 
     async def _carry_out(self, look: Look, progress: Progress | None) -> list[Failure]:
         await self._adopt(look)

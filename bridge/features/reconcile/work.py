@@ -37,6 +37,8 @@ class Work:
         self._memory = memory
         self._executor = executor
         self._accounts = accounts
+        self._half_made: set[RoomKeyName] = set()
+        """Rooms that an earlier try left unfinished: nobody is let in before a second look has put them right."""
 
     async def do(self, action: Action) -> None:
         """Do one action.
@@ -45,6 +47,8 @@ class Work:
             MatrixError: the homeserver refuses, or cannot be reached.
             Refused: it waits for a room that could not be made.
         """
+        if action.room in self._half_made:
+            return
         match action:
             case CreateRoom():
                 await self._create(action)
@@ -85,9 +89,16 @@ class Work:
         alias = await self._memory.about_to_create(self._community, action.room, action.room_kind, fresh)
         space = None if action.room == SPACE else await self._room(SPACE)
         body = creation_body(self._community, action, space)
-        room_id = await self._executor.create(alias, body)
-        await self._memory.created(self._community, action.room, action.room_kind, room_id)
+        made = await self._executor.create(alias, body)
+        if not made.whole:
+            self._half_made.add(action.room)
+        await self._memory.created(self._community, action.room, action.room_kind, made.room_id)
+        await self.drop_alias(action.room, alias)
+
+    async def drop_alias(self, key: RoomKeyName, alias: str) -> None:
+        """Take the alias away under which a room was made, once the room is recorded."""
         await self._executor.drop_alias(alias)
+        await self._memory.alias_dropped(self._community, key)
 
     async def _link(self, action: Link) -> None:
         room_id, other = await self._room(action.room), await self._room(action.of)
