@@ -33,7 +33,7 @@ ROUNDS = 30
 WARM_UP = 3
 POLL_SECONDS = 0.002
 TO_REACH = 1.3
-TOKEN = "bare-script-token"  # noqa: S105 - of a private homeserver
+TOKEN = "bare-script-token"
 LEVELS = "m.room.power_levels"
 
 
@@ -119,7 +119,7 @@ async def _take_turns(operator: Operator, bare: BareScript, people: People, roun
 
     async def made() -> bool | None:
         status = (await operator.command("status", "--json")).json
-        return bool(status["communities"][0]["space"]) and not status["communities"][0]["drift"] or None
+        return (bool(status["communities"][0]["space"]) and not status["communities"][0]["drift"]) or None
 
     await eventually(made, what="the community")
     space = (await operator.command("status", "--json")).json["communities"][0]["space"]

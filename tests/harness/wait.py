@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
 
+@overload
 async def eventually(
-    check: Callable[[], T | Awaitable[T]],
+    check: Callable[[], Coroutine[Any, Any, T]], deadline: float = ..., what: str = ..., *, interval: float = ...
+) -> T: ...
+@overload
+async def eventually(check: Callable[[], T], deadline: float = ..., what: str = ..., *, interval: float = ...) -> T: ...
+async def eventually(
+    check: Callable[[], Any],
     deadline: float = 15.0,
     what: str = "",
     *,
     interval: float = 0.02,
-) -> T:
+) -> Any:
     """Call ``check`` until its result is truthy (or it no longer fails an assertion), and return that result.
 
     ``check`` may be a coroutine function. At the deadline the last failed assertion is raised, or a ``TimeoutError``
@@ -34,7 +40,7 @@ async def eventually(
                 except AssertionError as error:
                     last, failure = None, error
                 if last:
-                    return last  # type: ignore[no-any-return]
+                    return last
                 await asyncio.sleep(interval)
     except TimeoutError:
         if failure is not None:
