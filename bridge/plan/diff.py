@@ -51,6 +51,7 @@ class Comparison:
     """What is known after the plan's adoptions: roles, moderators, names, topics and pictures that will be in force.
 
     Of `invited`, entries of people who are out of the community are left out: whoever comes back is invited anew.
+    `named` has whom the declaration names now, and whom it named before and whose removal this plan does not finish.
     """
     owners_before: frozenset[UserId] = frozenset()
     """Who was an owner by memory, before this plan."""
@@ -101,7 +102,9 @@ def compare(
     ordered, obstacles = authority.sift(sorted(actions, key=lambda action: action.phase), rooms, accounts)
     blocked += [*obstacles, *authority.beyond_limits(rooms, accounts)]
     plan = Plan(str(community.id), tuple(ordered), tuple(blocked), tuple(notes))
-    return Comparison(plan, desired, roles, _remembered(community, known, desired, census), before)
+    remembered = _remembered(community, known, desired, census)
+    named = people.names_to_remember(community, known, rooms, census, plan.actions)
+    return Comparison(plan, desired, roles, replace(remembered, named=named), before)
 
 
 def _remembered(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from bridge.core.community import ANNOUNCEMENTS, CONTROL, GENERAL, SPACE, Community, Role
+from bridge.core.community import ANNOUNCEMENTS, CONTROL, SPACE, Community, Role
 from bridge.core.ids import RoomKeyName, UserId
 from bridge.plan.actions import Action, Ban, BringAnnouncer, Cause, Invite, Kick, Unban
 from bridge.plan.desired import DesiredRoom
@@ -29,6 +29,7 @@ class Standing(Enum):
 
 
 OUT = frozenset({Standing.LEFT, Standing.BANNED, Standing.REMOVED})
+WELCOME = frozenset({Standing.MEMBER, Standing.NEWCOMER})
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,29 @@ def named_no_longer(community: Community, known: Known) -> dict[UserId, frozense
     return gone
 
 
+def names_to_remember(
+    community: Community, known: Known, rooms: Rooms, census: Census, actions: Sequence[Action]
+) -> dict[UserId, frozenset[str]]:
+    """Whom to remember as named once these actions are done.
+
+    Whoever the declaration names no longer is forgotten when they are out of every room that is concerned: from then
+    on it is the people's affair whether they come back. While a removal is blocked, or a room cannot be read, they are
+    remembered.
+    """
+    done = {(action.room, action.user) for action in actions if isinstance(action, Kick | Ban)}
+    unread = known.rooms.keys() - rooms.keys()
+    names = places(community)
+    for user, dropped in named_no_longer(community, known).items():
+        concerned = set(known.rooms)
+        if user not in census.unnamed:
+            groups = {RoomKeyName(place.partition("/")[0]) for place in dropped}
+            concerned &= {group.key for group in community.groups if group.key in groups and user not in group.named}
+        left = {key for key in concerned & rooms.keys() if rooms[key].members.get(user, ABSENT).present}
+        if concerned & unread or any((key, user) not in done for key in left):
+            names[user] = names.get(user, frozenset()) | dropped
+    return names
+
+
 def take_census(community: Community, known: Known, rooms: Rooms, accounts: Accounts) -> Census:
     """Find everybody's standing from the space's memberships, the declaration and what is remembered.
 
@@ -94,7 +118,8 @@ def take_census(community: Community, known: Known, rooms: Rooms, accounts: Acco
     unnamed = frozenset((community.removed | set(dropped)) - community.named - accounts.both)
     if space is None and SPACE in known.rooms:
         return Census(dict.fromkeys(sorted(unnamed), Standing.REMOVED), unnamed, ())
-    everybody: set[UserId] = set(community.named) | set(community.removed) | set(dropped) | set(members)
+    named = community.named
+    everybody: set[UserId] = set(named) | set(community.removed) | set(dropped) | set(members)
     inside: set[UserId] = set()
     shut_out: set[UserId] = set()
     for key, room in rooms.items():
@@ -110,14 +135,14 @@ def take_census(community: Community, known: Known, rooms: Rooms, accounts: Acco
         here = members.get(user, ABSENT)
         if here.state == "" and user in shut_out:
             here = Membership("ban", accounts.steward)  # the space was made anew, and the ban from the old one stands
-        standing[user] = _standing(community, known, user, here, unnamed, inside, accounts)
-        if standing[user] in (Standing.LEFT, Standing.BANNED) and user in community.named:
+        standing[user] = _standing(named, known, user, here, unnamed, inside, accounts)
+        if standing[user] in (Standing.LEFT, Standing.BANNED) and user in named:
             notes.append(_contradiction(user, here))
     return Census(standing, unnamed, tuple(notes))
 
 
 def _standing(
-    community: Community,
+    named: frozenset[UserId],
     known: Known,
     user: UserId,
     in_space: Membership,
@@ -131,7 +156,7 @@ def _standing(
         return Standing.REMOVED
     if in_space.present:
         return Standing.MEMBER
-    if user in community.named and _uninvited(SPACE, user, in_space, known, accounts):
+    if user in named and _uninvited(SPACE, user, in_space, known, accounts):
         return Standing.NEWCOMER
     if in_space.state == "leave":
         return Standing.LEFT
@@ -189,6 +214,7 @@ def membership_actions(
         if room is None and key not in desired:
             continue
         members = {} if room is None else room.members
+        belong = _belong(community, key, roles, rooms)
         actions += _announcer(key, members, accounts)
         for user, standing in census.standing.items():
             here = members.get(user, ABSENT)
@@ -200,7 +226,8 @@ def membership_actions(
             if _ban_is_over(key, user, here, rooms, census, accounts):
                 actions.append(Unban(key, user))
                 here = Membership("leave", accounts.steward)
-            if key in desired and _wanted(community, key, user, standing, here, roles, rooms):
+            belongs = user in belong if standing in WELCOME else key == SPACE and standing is Standing.OUTSIDER
+            if belongs and not here.present and key in desired:
                 invite, note = _invitation(key, user, here, known, accounts)
                 actions += [invite] if invite else []
                 notes += [note] if note else []
@@ -245,7 +272,7 @@ def _removal(
     if standing is Standing.LEFT:
         return Kick(key, user, "no longer a member of the community", Cause.CASCADE)
     if here.state == "knock":
-        if standing in (Standing.MEMBER, Standing.NEWCOMER) or key == SPACE:
+        if standing in WELCOME or key == SPACE:
             return None
         return Kick(key, user, "only members of the community can ask to join this group", Cause.CASCADE)
     if key == CONTROL and roles.get(user, Role.MEMBER) < Role.ADMIN:
@@ -257,31 +284,17 @@ def _removal(
     return None
 
 
-def _wanted(
-    community: Community,
-    key: RoomKeyName,
-    user: UserId,
-    standing: Standing,
-    here: Membership,
-    roles: Mapping[UserId, Role],
-    rooms: Rooms,
-) -> bool:
-    if standing in OUT or standing is Standing.STRANGER or here.present:
-        return False
-    if key == SPACE:
-        return True
-    if standing is Standing.OUTSIDER:
-        return False
+def _belong(community: Community, key: RoomKeyName, roles: Mapping[UserId, Role], rooms: Rooms) -> frozenset[UserId]:
+    """Who should be in a room, if they are in the community."""
     if key == CONTROL:
-        return roles.get(user, Role.MEMBER) >= Role.ADMIN
-    named = user in community.named
-    if key == ANNOUNCEMENTS:
-        space = rooms.get(SPACE)
-        return named or (space is not None and space.members.get(user, ABSENT).state == "join")
-    if key == GENERAL:
-        return named
+        return frozenset(user for user, role in roles.items() if role >= Role.ADMIN)
     group = community.group(key)
-    return group is not None and user in group.named
+    if group is not None:
+        return group.named
+    if key == ANNOUNCEMENTS and SPACE in rooms:
+        joined = frozenset(user for user, here in rooms[SPACE].members.items() if here.state == "join")
+        return community.named | joined
+    return community.named
 
 
 def _invitation(

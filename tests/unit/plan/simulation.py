@@ -12,7 +12,6 @@ from typing import Any
 
 from bridge.core.community import SPACE, Community, RoomKind
 from bridge.core.ids import EventId, RoomId, RoomKeyName, UserId
-from bridge.plan import people
 from bridge.plan.actions import (
     Action,
     AdoptProfile,
@@ -98,7 +97,6 @@ class World:
             comparison.known,
             rooms={key: room.room_id for key, room in self.rooms.items()},
             invited=comparison.known.invited | invited,
-            named=people.places(community),
             settled={**comparison.known.settled, **settled, **links},
         )
 
