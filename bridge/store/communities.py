@@ -95,7 +95,7 @@ async def set_kind(tx: Transaction, community: CommunityId, key: RoomKeyName, ki
 
 async def forget_room(tx: Transaction, community: CommunityId, key: RoomKeyName) -> None:
     """Forget a room that is gone, and everything remembered of it, so that it can be made anew."""
-    for table in ("room", "moderator", "profile", "invited", "settled", "heal", "freeze"):
+    for table in ("room", "moderator", "profile", "invited", "settled", "heal", "frozen"):
         await tx.execute(f"DELETE FROM {table} WHERE community = $1 AND key = $2", community, key)  # noqa: S608 - names from the line above
 
 
@@ -108,7 +108,7 @@ async def load_known(tx: Transaction, community: CommunityId) -> Known:
     profile = await tx.fetch("SELECT key, type, content FROM profile WHERE community = $1", community)
     invited = await tx.fetch("SELECT key, user_id FROM invited WHERE community = $1", community)
     settled = await tx.fetch("SELECT key, type, state_key, digest FROM settled WHERE community = $1", community)
-    freezes = await tx.fetch("SELECT key, aspect FROM freeze WHERE community = $1", community)
+    freezes = await tx.fetch("SELECT key, aspect FROM frozen WHERE community = $1", community)
     moderators: dict[RoomKeyName, set[UserId]] = {}
     for row in await tx.fetch("SELECT key, user_id FROM moderator WHERE community = $1", community):
         moderators.setdefault(RoomKeyName(row["key"]), set()).add(UserId(row["user_id"]))
@@ -267,14 +267,14 @@ async def note_heal(
 
 async def freeze(tx: Transaction, community: CommunityId, key: RoomKeyName, aspect: str, now: int) -> None:
     await tx.execute(
-        "INSERT INTO freeze (community, key, aspect, at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+        "INSERT INTO frozen (community, key, aspect, at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
         community, key, aspect, now,
     )  # fmt: skip
 
 
 async def thaw(tx: Transaction, community: CommunityId) -> None:
     """End all fights of a community."""
-    await tx.execute("DELETE FROM freeze WHERE community = $1", community)
+    await tx.execute("DELETE FROM frozen WHERE community = $1", community)
     await tx.execute("DELETE FROM heal WHERE community = $1", community)
 
 
