@@ -223,7 +223,7 @@ def membership_actions(
                 if key in desired or standing in OUT:
                     actions.append(out)
                 continue
-            if _ban_is_over(key, user, here, rooms, census, accounts):
+            if _ban_is_over(key, user, here, rooms, accounts):
                 actions.append(Unban(key, user))
                 here = Membership("leave", accounts.steward)
             belongs = user in belong if standing in WELCOME else key == SPACE and standing is Standing.OUTSIDER
@@ -234,11 +234,9 @@ def membership_actions(
     return actions, notes
 
 
-def _ban_is_over(
-    key: RoomKeyName, user: UserId, here: Membership, rooms: Rooms, census: Census, accounts: Accounts
-) -> bool:
+def _ban_is_over(key: RoomKeyName, user: UserId, here: Membership, rooms: Rooms, accounts: Accounts) -> bool:
     """Whether a ban that we placed because of a ban from the space stands though that one was lifted."""
-    if here.state != "ban" or here.sender not in accounts.both or key == SPACE or user in census.unnamed:
+    if here.state != "ban" or here.sender not in accounts.both or key == SPACE:
         return False
     in_space = ABSENT if SPACE not in rooms else rooms[SPACE].members.get(user, ABSENT)
     return in_space.state in ("join", "invite", "leave", "knock")
