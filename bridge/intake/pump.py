@@ -33,6 +33,10 @@ T = TypeVar("T")
 BATCH = 500
 WINDOW = 5000
 """How many events are held in memory at most."""
+FORGET_AFTER_SECONDS = 0.05
+"""For how long rows that are done are gathered, to be deleted in one database transaction."""
+LAST_WORDS_SECONDS = 5.0
+"""For recording at the end what was done."""
 LOOK_AGAIN_SECONDS = 60.0
 PRUNE_EVERY_SECONDS = 3600.0
 REMEMBER_MS = 30 * 24 * 3600 * 1000
@@ -144,7 +148,7 @@ class Pump:
         self._services.clear()
         if self._finished:
             try:
-                async with asyncio.timeout(grace_seconds):
+                async with asyncio.timeout(LAST_WORDS_SECONDS):
                     await self._inbox.forget(self._finished)
             except Exception as error:  # noqa: BLE001 - they are worked again, which does no harm
                 log.warning("what was done last is not recorded and will be done again: %s", error)
@@ -180,11 +184,11 @@ class Pump:
             except TimeoutError:
                 self.rescan()
             self._wanted.clear()
-            while await self._read_batch():
+            while await self._read_batch() == BATCH:
                 await self._until_room_in_window()
             self._note_idle()
 
-    async def _read_batch(self) -> bool:
+    async def _read_batch(self) -> int:
         async with self._rows:
             if self._from_the_start:
                 self._from_the_start = False
@@ -193,7 +197,7 @@ class Pump:
             for row in rows:
                 self._cursor = row.seq
                 self._queue(row)
-        return bool(rows)
+        return len(rows)
 
     async def _until_room_in_window(self) -> None:
         while len(self._in_hand) >= WINDOW:
@@ -324,6 +328,7 @@ class Pump:
         """Delete what is done: many rows in one database transaction, as they come."""
         while True:
             await self._flush.wait()
+            await asyncio.sleep(FORGET_AFTER_SECONDS)
             self._flush.clear()
             async with self._rows:
                 done = self._finished[:]

@@ -119,7 +119,7 @@ class Transactions:
         if wanted:
             arrivals = [Arrival(EventId(one["event_id"]), RoomId(one["room_id"]), dumps(one)) for one in wanted]
             try:
-                new = await self._inbox.store(txn_id, arrivals, self._clock.now_ms())
+                new = await self._inbox.store(arrivals, self._clock.now_ms())
             except Exception:  # whatever it is, the homeserver keeps the events as long as we do not say 200
                 log.exception("transaction %s cannot be stored; the homeserver will repeat it", txn_id)
                 counts.failures += 1

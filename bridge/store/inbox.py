@@ -1,15 +1,16 @@
 """Events that came from the homeserver and are not worked off yet.
 
 A row lives from the transaction that brought it until its handler is done; then it is deleted, for it is what people
-wrote. `inbox_seen` remembers the ids of all that were taken in, `inbox_transaction` the transactions, for as long as
-the homeserver might repeat them.
+wrote. `inbox_seen` remembers the ids of all that were taken in, for as long as the homeserver might repeat them.
+
+A transaction that comes again is known by the events in it, not by its number: a homeserver that was restored from a
+backup counts its transactions anew, and must not lose what they bring.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import logging
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -18,10 +19,10 @@ import orjson
 from bridge.core.ids import EventId, RoomId
 from bridge.store.database import Database, Transaction
 
-log = logging.getLogger(__name__)
-
 PRUNE_ROWS = 5000
 """How many rows one database transaction of the pruning deletes, so that it holds up nobody."""
+KEPT_AT_HAND = 2000
+"""How many stored events are kept in memory as well, so that they need not be read from the disk again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +57,18 @@ class ParkedEvent:
 
 
 class Inbox:
-    """The durable inbox. One process writes to it; `store` is serialised so that order of arrival is order of `seq`."""
+    """The durable inbox. One process writes to it, and numbers its rows.
+
+    What was stored last is kept at hand as well: as long as the reader keeps up, it is never read back from the disk.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._one_at_a_time = asyncio.Lock()
+        self._last_seq: int | None = None
+        self._at_hand: deque[Held] = deque()
+        self._complete_after: int | None = None
+        """All rows with a higher number are at hand; None if some are on the disk alone."""
         value = "value FROM json_each($1)" if database.is_sqlite else "value FROM json_array_elements_text($1::json)"
         # "WHERE true" tells SQLite's parser that ON belongs to the upsert and not to a join.
         self._note_new = (
@@ -68,43 +76,62 @@ class Inbox:
             f"FROM (SELECT {value}) AS arrived WHERE true ON CONFLICT (event_id) DO NOTHING RETURNING event_id"
         )
 
-    async def store(self, txn_id: str, arrivals: Sequence[Arrival], now_ms: int) -> int:
-        """Take in one transaction of the homeserver, whole or not at all; give how many events were new.
+    async def store(self, arrivals: Sequence[Arrival], now_ms: int) -> int:
+        """Take in what one transaction of the homeserver brought, or nothing of it; give how many events were new."""
+        async with self._one_at_a_time:
+            complete_after, self._complete_after = self._complete_after, None
+            async with self._database.transaction() as tx:
+                held = await self._insert(tx, arrivals, now_ms)
+            if complete_after is not None and len(self._at_hand) + len(held) <= KEPT_AT_HAND:
+                self._at_hand.extend(held)
+                self._complete_after = complete_after
+            else:
+                self._at_hand.clear()
+            return len(held)
 
-        A repeated transaction is known by its id together with the events in it: a homeserver that was restored from a
-        backup counts its transactions anew, and must not lose what they bring.
-        """
-        digest = _digest(arrivals)
+    async def _insert(self, tx: Transaction, arrivals: Sequence[Arrival], now_ms: int) -> list[Held]:
         ids = orjson.dumps([arrival.event_id for arrival in arrivals]).decode()
-        async with self._one_at_a_time, self._database.transaction() as tx:
-            if not await self._first_time(tx, txn_id, digest, now_ms):
-                return 0
-            fresh = {row[0] for row in await tx.fetch(self._note_new, ids, now_ms)}
-            rows = []
-            for arrival in arrivals:
-                if arrival.event_id in fresh:
-                    fresh.discard(arrival.event_id)
-                    rows.append((arrival.event_id, arrival.room_id, arrival.body, now_ms))
-            await tx.execute_many("INSERT INTO inbox (event_id, room_id, body, at) VALUES ($1, $2, $3, $4)", rows)
-            return len(rows)
-
-    async def _first_time(self, tx: Transaction, txn_id: str, digest: str, now_ms: int) -> bool:
-        known = await tx.fetch_value("SELECT digest FROM inbox_transaction WHERE txn_id = $1", txn_id)
-        if known == digest:
-            return False
-        if known is not None:
-            log.warning("transaction %s came again with other events: is the homeserver counting anew?", txn_id)
-        await tx.execute(
-            "INSERT INTO inbox_transaction (txn_id, digest, at) VALUES ($1, $2, $3) "
-            "ON CONFLICT (txn_id) DO UPDATE SET digest = excluded.digest, at = excluded.at",
-            txn_id,
-            digest,
-            now_ms,
+        fresh = {row[0] for row in await tx.fetch(self._note_new, ids, now_ms)}
+        if not fresh:
+            return []
+        seq = self._last_seq
+        if seq is None:
+            seq = int(await tx.fetch_value("SELECT COALESCE(MAX(seq), 0) FROM inbox"))
+        # Used up even if the transaction fails: whether it was committed can stay unknown.
+        self._last_seq = seq + len(fresh)
+        held = []
+        for arrival in arrivals:
+            if arrival.event_id in fresh:
+                fresh.discard(arrival.event_id)
+                seq += 1
+                held.append(Held(seq, arrival.event_id, arrival.room_id, arrival.body, now_ms))
+        await tx.execute_many(
+            "INSERT INTO inbox (seq, event_id, room_id, body, at) VALUES ($1, $2, $3, $4, $5)",
+            [(one.seq, one.event_id, one.room_id, one.body, now_ms) for one in held],
         )
-        return True
+        return held
 
     async def after(self, seq: int, limit: int) -> list[Held]:
         """The next events behind `seq` that are not parked, in order of arrival."""
+        async with self._one_at_a_time:
+            if self._complete_after is not None and seq >= self._complete_after:
+                return self._take_at_hand(seq, limit)
+            self._at_hand.clear()
+            rows = await self._read(seq, limit)
+            if len(rows) < limit:
+                self._complete_after = rows[-1].seq if rows else seq
+            return rows
+
+    def _take_at_hand(self, seq: int, limit: int) -> list[Held]:
+        taken: list[Held] = []
+        while self._at_hand and len(taken) < limit:
+            one = self._at_hand.popleft()
+            self._complete_after = one.seq
+            if one.seq > seq:
+                taken.append(one)
+        return taken
+
+    async def _read(self, seq: int, limit: int) -> list[Held]:
         async with self._database.transaction() as tx:
             rows = await tx.fetch(
                 "SELECT seq, event_id, room_id, body, at FROM inbox "
@@ -135,6 +162,7 @@ class Inbox:
 
     async def release(self, event_id: EventId) -> bool:
         """Let a parked event be tried again; whether there was one. The pump has to be told (`Pump.rescan`)."""
+        self._complete_after = None
         async with self._database.transaction() as tx:
             query = "UPDATE inbox SET parked = NULL WHERE event_id = $1 AND parked IS NOT NULL RETURNING seq"
             return await tx.fetch_row(query, event_id) is not None
@@ -145,21 +173,14 @@ class Inbox:
             return int(await tx.fetch_value("SELECT COUNT(*) FROM inbox WHERE parked IS NULL"))
 
     async def prune(self, before_ms: int) -> int:
-        """Forget ids of events and transactions, and parked events, that came before `before_ms`; give how many."""
-        total = 0
-        for table, key, only in (
-            ("inbox_seen", "event_id", ""),
-            ("inbox_transaction", "txn_id", ""),
-            ("inbox", "seq", "AND parked IS NOT NULL"),
-        ):
-            total += await self._prune_table(table, key, only, before_ms)
-        return total
+        """Forget ids of events, and parked events, that came before `before_ms`; give how many."""
+        total = await self._prune_table("parked IS NOT NULL AND at < $1", "inbox", before_ms)
+        # Ids are numbered as they come, so the oldest stand first and no index on their age is needed.
+        return total + await self._prune_table("at < $1", "inbox_seen", before_ms)
 
-    async def _prune_table(self, table: str, key: str, only: str, before_ms: int) -> int:
-        query = (
-            f"DELETE FROM {table} WHERE {key} IN "  # noqa: S608 - all three are constants of this module
-            f"(SELECT {key} FROM {table} WHERE at < $1 {only} LIMIT {PRUNE_ROWS}) RETURNING 1"
-        )
+    async def _prune_table(self, which: str, table: str, before_ms: int) -> int:
+        oldest = f"SELECT * FROM {table} ORDER BY seq LIMIT {PRUNE_ROWS}"  # noqa: S608 - constants of this module
+        query = f"DELETE FROM {table} WHERE seq IN (SELECT seq FROM ({oldest}) AS oldest WHERE {which}) RETURNING 1"  # noqa: S608
         total = 0
         while True:
             async with self._database.transaction() as tx:
@@ -167,7 +188,3 @@ class Inbox:
             total += gone
             if gone < PRUNE_ROWS:
                 return total
-
-
-def _digest(arrivals: Iterable[Arrival]) -> str:
-    return hashlib.blake2b("\n".join(arrival.event_id for arrival in arrivals).encode(), digest_size=16).hexdigest()

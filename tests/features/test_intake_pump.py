@@ -104,7 +104,7 @@ class Works:
 
     async def store(self, *events: dict[str, Any]) -> None:
         arrivals = [Arrival(EventId(one["event_id"]), RoomId(one["room_id"]), orjson.dumps(one)) for one in events]
-        await self.inbox.store(events[0]["event_id"], arrivals, SystemClock().now_ms())
+        await self.inbox.store(arrivals, SystemClock().now_ms())
 
     def ids(self) -> list[str]:
         return [event.event_id for event in self.routed]

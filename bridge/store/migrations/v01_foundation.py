@@ -69,7 +69,7 @@ STATEMENTS = (
         at BIGINT NOT NULL
     )""",
     "CREATE INDEX heal_by_room ON heal (community, key, aspect, at)",
-    """CREATE TABLE freeze (
+    """CREATE TABLE frozen (
         community TEXT NOT NULL,
         key TEXT NOT NULL,
         aspect TEXT NOT NULL,
@@ -98,12 +98,6 @@ STATEMENTS = (
         at BIGINT NOT NULL
     )""",
     # --- inbox and jobs --------------------------------------------------------------------------------------------
-    """CREATE TABLE inbox_transaction (
-        txn_id TEXT PRIMARY KEY,
-        digest TEXT NOT NULL,
-        at BIGINT NOT NULL
-    )""",
-    "CREATE INDEX inbox_transaction_by_age ON inbox_transaction (at)",
     """CREATE TABLE inbox (
         seq {serial},
         event_id TEXT NOT NULL,
@@ -114,10 +108,11 @@ STATEMENTS = (
         parked TEXT
     )""",
     """CREATE TABLE inbox_seen (
-        event_id TEXT PRIMARY KEY,
+        seq {serial},
+        event_id TEXT NOT NULL,
         at BIGINT NOT NULL
     )""",
-    "CREATE INDEX inbox_seen_by_age ON inbox_seen (at)",
+    "CREATE UNIQUE INDEX inbox_seen_by_event ON inbox_seen (event_id)",
     """CREATE TABLE job (
         seq {serial},
         id TEXT NOT NULL,
