@@ -24,7 +24,7 @@ from bridge.intake.pump import Pump
 from bridge.intake.router import Router
 from bridge.intake.transactions import MAX_BODY_BYTES
 from bridge.matrix.client import path
-from bridge.plan.state import Membership
+from bridge.plan.state import Membership, StateEvent
 from bridge.store.inbox import Inbox
 from bridge.web.control import ControlDoor
 
@@ -209,8 +209,9 @@ class Service:
         self.operations.take_over(config)
         self.house.reconciler.rules = rules_of(config)
         self._warn_of_undeclared()
-        for community in self.house.reconciler.declared:
-            self.house.watch.all_of(community)
+        if self.operations.ready:  # before that the homeserver was not met, and everything is looked at then anyway
+            for community in self.house.reconciler.declared:
+                self.house.watch.all_of(community)
         log.info("the configuration was read again: %d communities", len(config.communities))
 
     def _warn_of_undeclared(self) -> None:
@@ -249,7 +250,8 @@ class Service:
     async def _state_changed(self, event: StateChanged) -> None:
         place = self.house.index.place_of(event.room_id)
         if place is not None:
-            self.house.watch.touched(place.community, event.room_id, event.type, event.state_key, event.event_id)
+            pushed = StateEvent(event.content, event.sender, event.event_id)
+            self.house.watch.touched(place.community, event.room_id, event.type, event.state_key, pushed)
             await self.house.enforcement.state_changed(event)
 
     async def _redacted(self, event: Redacted) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json as jsonlib
 import logging
+import signal
 
 from bridge.app import Service
 from bridge.cli.options import DEFAULT_CONFIG, ConfigFile
@@ -15,6 +16,7 @@ log = logging.getLogger("bridge")
 
 def run(config: ConfigFile = DEFAULT_CONFIG) -> None:
     """Run the service: hold every community as declared, carry announcements, answer people."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the config is about to be read anyway; the service listens later
     loaded = load(config)
     set_up_logging(loaded)
     for line in loaded.warnings:
