@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from bridge.core.ids import DeviceId, EventId, RoomId, UserId
-from bridge.plan.state import RoomState
+from bridge.plan.state import RoomState, StateEvent
 
 
 class Clock(Protocol):
@@ -33,6 +33,10 @@ class RoomReader(Protocol):
 
     def forget(self, room_id: RoomId) -> None:
         """Drop the own copy: the next `read` asks the homeserver."""
+        ...
+
+    def wrote(self, room_id: RoomId, event_type: str, state_key: str, event: StateEvent) -> None:
+        """Enter a piece of state into the own copy."""
         ...
 
 

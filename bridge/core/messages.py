@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bridge.core.ids import CommunityId, EventId, RoomId, UserId
@@ -44,6 +44,7 @@ class StateChanged:
     sent_at: int
     type: str
     state_key: str
+    content: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ def _state(
         return _membership(head, raw, content, interest, accounts)
     if interest is None:
         return Ignored("not our room")
-    return StateChanged(*head, type=kind, state_key=state_key)
+    return StateChanged(*head, type=kind, state_key=state_key, content=content)
 
 
 def _membership(

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 
 from bridge.core.errors import CommunitiesError
 from bridge.core.ids import CommunityId, EventId, RoomId, UserId
+from bridge.core.power_levels import users_of
 from bridge.features.reconcile.reconciler import Reconciler
-from bridge.plan.state import Membership
+from bridge.plan.state import Membership, StateEvent
 from bridge.ports import RoomReader
 
 log = logging.getLogger(__name__)
@@ -21,14 +22,22 @@ LONGEST_RETRY_SECONDS = 60.0
 PIECES_BEFORE_WHOLE = 3
 """Reading a room as a whole costs one request, whatever its size."""
 MEMBER = "m.room.member"
+LEVELS = "m.room.power_levels"
+HELD_TYPES = frozenset(
+    {
+        LEVELS, "m.room.join_rules", "m.room.history_visibility", "m.room.guest_access", "m.room.encryption",
+        "m.room.server_acl", "m.space.parent",
+    }
+)  # fmt: skip
+"""What people never decide: the policy alone says what it is."""
 
 
 @dataclass(slots=True)
 class _Marks:
     """What was touched in a community since the last look."""
 
-    pieces: dict[tuple[RoomId, str, str], EventId] = field(default_factory=dict)
-    """Pieces of state, with the event that was pushed last."""
+    pieces: dict[tuple[RoomId, str, str], StateEvent] = field(default_factory=dict)
+    """Pieces of state, with what was pushed last of each."""
     rooms: set[RoomId] = field(default_factory=set)
     everything: bool = False
 
@@ -47,11 +56,11 @@ class Watch:
         self._stopping = False
 
     def touched(
-        self, community: CommunityId, room_id: RoomId, event_type: str, state_key: str, event_id: EventId
+        self, community: CommunityId, room_id: RoomId, event_type: str, state_key: str, pushed: StateEvent
     ) -> None:
         """A piece of state was changed, by whomever; the echo of our own change is passed over."""
-        if not self._knows(room_id, event_type, state_key, event_id):
-            self._mark(community).pieces[room_id, event_type, state_key] = event_id
+        if not self._knows(room_id, event_type, state_key, pushed.event_id):
+            self._mark(community).pieces[room_id, event_type, state_key] = pushed
             self._start(community)
 
     def moved(self, community: CommunityId, room_id: RoomId, user: UserId, membership: Membership) -> None:
@@ -63,7 +72,7 @@ class Watch:
         )  # fmt: skip
         if ours or (here is not None and here.event_id == membership.event_id):
             return
-        self._mark(community).pieces[room_id, MEMBER, user] = membership.event_id
+        self._mark(community).pieces[room_id, MEMBER, user] = StateEvent({}, membership.sender, membership.event_id)
         self._start(community)
 
     def _knows(self, room_id: RoomId, event_type: str, state_key: str, event_id: EventId) -> bool:
@@ -85,7 +94,7 @@ class Watch:
         else:
             for (event_type, state_key), piece in have.state.items():
                 if piece.event_id == event_id:
-                    self._mark(community).pieces[room_id, event_type, state_key] = EventId("")
+                    self._mark(community).pieces[room_id, event_type, state_key] = StateEvent({})
             if any(not piece.event_id for piece in have.state.values()):
                 self._mark(community).rooms.add(room_id)
         self._start(community)
@@ -131,9 +140,24 @@ class Watch:
         whole = marks.rooms | {room_id for room_id, count in touched.items() if count > PIECES_BEFORE_WHOLE}
         for room_id in whole:
             self._reader.forget(room_id)
-        for (room_id, event_type, state_key), event_id in marks.pieces.items():
-            if room_id not in whole and not self._knows(room_id, event_type, state_key, event_id):
+        for (room_id, event_type, state_key), pushed in marks.pieces.items():
+            if room_id in whole or self._knows(room_id, event_type, state_key, pushed.event_id):
+                continue
+            if self._may_be_believed(room_id, event_type, pushed):
+                self._reader.wrote(room_id, event_type, state_key, pushed)
+            else:
                 await self._reader.refresh(room_id, event_type, state_key)
+
+    def _may_be_believed(self, room_id: RoomId, event_type: str, pushed: StateEvent) -> bool:
+        """Whether a pushed event may be taken for the state of now, which saves a request before a healing.
+
+        An event may be long out of date. That does no harm where nothing but our own content is ever written in
+        answer: written over itself it makes no new event. What may be taken over from people is read first.
+        """
+        have = self._reader.peek(room_id)
+        if have is None or not pushed.event_id or event_type not in HELD_TYPES:
+            return False
+        return event_type != LEVELS or users_of(pushed.content) == users_of(have.power_levels)
 
     async def run(self, every_seconds: float) -> None:
         """Look at everything now and every `every_seconds`, until cancelled."""
