@@ -1,0 +1,39 @@
+"""The door for messages, without a network: the same transaction id is the same event."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+from bridge.core.ids import EventId, RoomId
+from bridge.ports import Sent
+from bridge.store.database import inside_transaction
+from tests.fakes.faults import Faults
+
+
+class FakeMessenger:
+    """Implements `ports.Messenger`. Dies and fails like the homeserver: its requests are named `SEND room txn`."""
+
+    def __init__(self, faults: Faults | None = None, *, devices: int = 3) -> None:
+        self._faults = faults or Faults()
+        self._devices = devices
+        self._numbers = itertools.count(1)
+        self._events: dict[str, EventId] = {}
+        self.sent: list[tuple[RoomId, Mapping[str, Any]]] = []
+
+    async def send(self, room_id: RoomId, content: Mapping[str, Any], *, txn_id: str) -> Sent:
+        name = f"SEND {room_id} {txn_id}"
+        if inside_transaction():
+            raise RuntimeError(f"a network call inside a database transaction: {name}")
+        self._faults.point(of_homeserver=True)
+        self._faults.check(name)
+        if txn_id not in self._events:
+            self._events[txn_id] = EventId(f"$sent-{next(self._numbers)}")
+            self.sent.append((room_id, content))
+        self._faults.point(of_homeserver=True)
+        return Sent(self._events[txn_id], self._devices)
+
+    def said(self, room_id: RoomId | None = None) -> list[str]:
+        """What was said, in order."""
+        return [str(content["body"]) for room, content in self.sent if room_id in (None, room)]

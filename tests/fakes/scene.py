@@ -1,0 +1,293 @@
+"""The features upon a real database and the fake homeserver, in a process that can die and start again."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bridge.core.community import ANNOUNCEMENTS, CONTROL, SPACE, Community
+from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
+from bridge.core.messages import (
+    DeliverAnnouncement,
+    Invited,
+    MembershipChanged,
+    Posted,
+    RedactEvent,
+    SendMessage,
+    StateChanged,
+)
+from bridge.features.announcements import Announcements
+from bridge.features.chats import Chats
+from bridge.features.enforcement import Enforcement
+from bridge.features.reconcile import Outcome, Reconciler, Rules
+from bridge.features.reconcile.watch import Watch
+from bridge.matrix.client import path
+from bridge.matrix.executor import Executor
+from bridge.matrix.reader import AnnouncerEyes, Reader
+from bridge.plan.desired import Setting
+from bridge.plan.state import Accounts, Known, Membership
+from bridge.store.jobs import Jobs, decode
+from bridge.store.rooms import RoomIndex
+from tests.fakes.faults import Faults, MortalDatabase
+from tests.fakes.homeserver import ANNOUNCER, STEWARD, FakeHomeserver, FakeRoom
+from tests.fakes.messenger import FakeMessenger
+
+ACCOUNTS = Accounts(STEWARD, ANNOUNCER)
+
+
+class FakeClock:
+    """Stands still until it is pushed on."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000
+
+    def now_ms(self) -> int:
+        return self.now
+
+
+class Scene:
+    """One process at a time upon one database and one homeserver."""
+
+    def __init__(
+        self,
+        database_url: str,
+        *,
+        version: str = "12",
+        rules: Rules | None = None,
+        homeserver: FakeHomeserver | None = None,
+    ) -> None:
+        self.faults = Faults()
+        self.homeserver = homeserver or FakeHomeserver(default_version=version)
+        self.homeserver.faults = self.faults
+        self.messenger = FakeMessenger(self.faults)
+        self.clock = FakeClock()
+        self.rules = rules or Rules()
+        self.version = version
+        self._url = database_url
+        self._read = 0
+        self._txns = itertools.count(1)
+
+    async def start(self) -> None:
+        """Start a process: nothing is at hand but what is stored."""
+        self.database = MortalDatabase(self._url, self.faults)
+        await self.database.start()
+        self.index = RoomIndex()
+        async with self.database.transaction() as tx:
+            await self.index.load(tx)
+        self.jobs = Jobs(self.database)
+        client = self.homeserver.client()
+        self.reader = Reader(client)
+        self.executor = Executor(client, self.reader, ACCOUNTS)
+        self.woken = 0
+        self.reconciler = Reconciler(
+            database=self.database,
+            index=self.index,
+            reader=self.reader,
+            executor=self.executor,
+            jobs=self.jobs,
+            wake=self._wake,
+            setting=Setting(ACCOUNTS, self.version),
+            rules=self.rules,
+            clock=self.clock,
+        )
+        self.watch = Watch(self.reconciler, self.reader)
+        self.announcements = Announcements(
+            database=self.database, jobs=self.jobs, wake=self._wake, messenger=self.messenger, clock=self.clock
+        )
+        self.enforcement = Enforcement(
+            database=self.database,
+            index=self.index,
+            jobs=self.jobs,
+            wake=self._wake,
+            accounts=ACCOUNTS,
+            clock=self.clock,
+        )
+        self.chats = Chats(
+            database=self.database,
+            index=self.index,
+            rooms=self.executor,
+            look=AnnouncerEyes(client, ANNOUNCER),
+            jobs=self.jobs,
+            wake=self._wake,
+            accounts=ACCOUNTS,
+            clock=self.clock,
+        )
+
+    def _wake(self) -> None:
+        self.woken += 1
+
+    async def stop(self) -> None:
+        """End the process, whatever still runs in it."""
+        await self.watch.stop()
+        await self.database.stop()
+
+    async def die(self) -> None:
+        """What is left of a killed process does nothing more."""
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        mine = [task for task in others if task.get_name() == "scene"]
+        for task in mine:
+            task.cancel()
+        await asyncio.gather(*mine, return_exceptions=True)
+        self.faults.arm(None)
+        await self.stop()
+
+    async def restart(self) -> None:
+        await self.stop()
+        await self.start()
+
+    # --- rooms ------------------------------------------------------------------------------------------------------
+
+    async def apply(self, community: Community, **how: Any) -> Outcome:
+        self.reconciler.declare([community])
+        return await self.reconciler.apply(community, **how)
+
+    async def reconcile(self, community: Community, **how: Any) -> Outcome:
+        """A pass by itself."""
+        self.reconciler.declare([community])
+        return await self.reconciler.reconcile(community.id, **how)
+
+    async def settle(self, community: Community) -> None:
+        """Make everything, and let everybody who is invited come in."""
+        for _ in range(3):
+            outcome = await self.apply(community)
+            assert outcome.ok, outcome
+            await self.accept_all()
+            await self.hear()
+        assert (await self.reconciler.look(community)).plan.empty
+
+    async def known(self, community: CommunityId = CommunityId("school")) -> Known:
+        return await self.reconciler.memory.known(community)
+
+    def room(self, key: RoomKeyName | str) -> FakeRoom:
+        """The room of that key, by its mark."""
+        [room] = self.rooms_of(key)
+        return room
+
+    def rooms_of(self, key: RoomKeyName | str) -> list[FakeRoom]:
+        mark = "org.matrix-communities.room"
+        return [
+            room
+            for room in self.homeserver.rooms.values()
+            if ((room.content("m.room.create") or {}).get(mark) or {}).get("key") == key
+        ]
+
+    @property
+    def space(self) -> FakeRoom:
+        return self.room(SPACE)
+
+    @property
+    def announcement_room(self) -> FakeRoom:
+        return self.room(ANNOUNCEMENTS)
+
+    @property
+    def control_room(self) -> FakeRoom:
+        return self.room(CONTROL)
+
+    # --- people -----------------------------------------------------------------------------------------------------
+
+    async def do(self, user: UserId, method: str, *parts: str, **body: Any) -> dict[str, Any]:
+        """A request of somebody's own client."""
+        return await self.homeserver.client(user).request(method, path("v3", *parts), body=body)
+
+    async def move(self, by: UserId, room: FakeRoom, what: str, user: UserId) -> None:
+        await self.do(by, "POST", "rooms", room.room_id, what, user_id=user)
+
+    async def leave(self, user: UserId, room: FakeRoom) -> None:
+        await self.do(user, "POST", "rooms", room.room_id, "leave")
+
+    async def join(self, user: UserId, room: FakeRoom) -> None:
+        await self.do(user, "POST", "join", room.room_id)
+
+    async def write(self, by: UserId, room: FakeRoom, kind: str, content: Mapping[str, Any], key: str = "") -> EventId:
+        parts = path("v3", "rooms", room.room_id, "state", kind, key)
+        answer = await self.homeserver.client(by).request("PUT", parts, body=content)
+        return EventId(answer["event_id"])
+
+    async def post(self, by: UserId, room: FakeRoom, kind: str = "m.room.encrypted", **content: Any) -> EventId:
+        parts = path("v3", "rooms", room.room_id, "send", kind, str(next(self._txns)))
+        answer = await self.homeserver.client(by).request("PUT", parts, body=content)
+        return EventId(answer["event_id"])
+
+    async def accept_all(self) -> None:
+        """Everybody who is invited joins."""
+        for room in self.homeserver.rooms.values():
+            for user in sorted(room.members("invite") - ACCOUNTS.both):
+                await self.join(UserId(user), room)
+
+    def levels(self, room: FakeRoom, **change: Any) -> dict[str, Any]:
+        """The room's levels with a change."""
+        return {**(room.content("m.room.power_levels") or {}), **change}
+
+    def with_users(self, room: FakeRoom, **users: int) -> dict[str, Any]:
+        levels = room.content("m.room.power_levels") or {}
+        more = {f"@{name}:example.org": level for name, level in users.items()}
+        return {**levels, "users": {**levels["users"], **more}}
+
+    # --- doors ------------------------------------------------------------------------------------------------------
+
+    async def hear(self, *, and_wait: bool = True) -> None:
+        """Hand over what the homeserver pushes, as intake does, and let the passes that follow come to an end."""
+        while self._read < len(self.homeserver.feed):
+            event = self.homeserver.feed[self._read]
+            self._read += 1
+            await self._hear(event)
+            if and_wait and self._read == len(self.homeserver.feed):
+                await self.watch.idle()
+
+    async def _hear(self, event: Mapping[str, Any]) -> None:
+        room_id, event_id, sender = RoomId(event["room_id"]), EventId(event["event_id"]), UserId(event["sender"])
+        sent_at, kind, key = event["origin_server_ts"], event["type"], event.get("state_key")
+        place = self.index.place_of(room_id)
+        if kind == "m.room.member":
+            user, membership = UserId(event["state_key"]), str(event["content"]["membership"])
+            if place is not None:
+                self.watch.moved(place.community, room_id, user, Membership(membership, sender, event_id))
+            elif user == ANNOUNCER and membership == "invite":
+                encrypted = self.homeserver.room(room_id).content("m.room.encryption") is not None
+                await self.chats.invited(Invited(event_id, room_id, sender, sent_at, user, encrypted))
+            else:
+                await self.chats.member_changed(MembershipChanged(event_id, room_id, sender, sent_at, user, membership))
+        elif place is None:
+            return
+        elif key is not None:
+            self.watch.touched(place.community, room_id, kind, key, event_id)
+            await self.enforcement.state_changed(StateChanged(event_id, room_id, sender, sent_at, kind, key))
+        elif kind == "m.room.redaction":
+            self.watch.redacted(place.community, room_id, EventId(event["content"]["redacts"]))
+        elif sender not in ACCOUNTS.both:
+            reaction = event["content"].get("m.relates_to", {}).get("key") if kind == "m.reaction" else None
+            await self.enforcement.posted(Posted(event_id, room_id, sender, sent_at, kind, reaction))
+
+    async def do_jobs(self) -> None:
+        """Work the jobs off, each once."""
+        while heads := await self.jobs.heads(self.clock.now_ms(), 100):
+            for stored in heads:
+                job = decode(stored.kind, stored.body)
+                match job:
+                    case SendMessage():
+                        await self.messenger.send(job.room_id, job.content, txn_id=stored.id)
+                    case DeliverAnnouncement():
+                        await self.announcements.deliver(stored.id, job)
+                    case RedactEvent():
+                        await self.executor.redact(job.room_id, job.event_id, job.reason, txn_id=stored.id)
+                await self.jobs.finish(stored.id)
+
+    async def told(self) -> list[str]:
+        """What the owners and admins were told in the control room."""
+        await self.do_jobs()
+        return self.messenger.said(self.control_room.room_id)
+
+    def forget_requests(self) -> None:
+        self.homeserver.requests.clear()
+
+
+def url_in(folder: Path) -> str:
+    return f"sqlite:///{folder}/scene.db"
+
+
+def with_rules(rules: Rules, **change: Any) -> Rules:
+    return replace(rules, **change)
