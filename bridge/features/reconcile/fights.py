@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bridge.core import texts
 from bridge.core.community import Role
 from bridge.core.ids import CommunityId, RoomKeyName
@@ -9,7 +11,7 @@ from bridge.features.reconcile.look import Look
 from bridge.features.reconcile.memory import Memory
 from bridge.features.reconcile.notices import Notices
 from bridge.features.reconcile.rules import Rules
-from bridge.plan.actions import PROFILE_TYPES, Action, Cause, Link, SetState
+from bridge.plan.actions import PROFILE_TYPES, Action, Cause, SetState
 from bridge.ports import Clock
 from bridge.store import communities as store
 from bridge.store.database import Database
@@ -29,12 +31,12 @@ class Fights:
         self._notices = notices
         self._clock = clock
 
-    async def count(self, look: Look, rules: Rules) -> bool:
+    async def count(self, look: Look, rules: Rules, failed: Sequence[Action] = ()) -> bool:
         """Count the healings of a pass; whether a fight was ended, so that the room is to be locked now."""
         ended = False
         for action in look.plan.actions:
             aspect = _aspect(action)
-            if aspect is None:
+            if aspect is None or action in failed:
                 continue
             async with self._database.transaction() as tx:
                 now = self._clock.now_ms()
@@ -49,28 +51,33 @@ class Fights:
         known = await self._memory.known(look.community.id)
         if (aspect == store.LEVELS and room in known.frozen) or (room, aspect) in known.yielded:
             return False
-        async with self._database.transaction() as tx:
-            await store.freeze(tx, look.community.id, room, aspect, self._clock.now_ms())
-        await self._memory.reload(look.community.id)
         name = look.shown_name(room)
         if aspect == store.LEVELS:
             owners = [user for user, role in look.comparison.roles.items() if role is Role.OWNER]
-            await self._notices.tell(look.community.id, texts.frozen(name, look.community.id, owners))
+            text = texts.frozen(name, look.community.id, owners)
         else:
-            await self._notices.tell(look.community.id, texts.fight_over_profile(name, _WORDS[aspect]))
+            text = texts.fight_over_profile(name, _WORDS[aspect])
+        control_room = await self._notices.room_of(look.community.id)
+        async with self._database.transaction() as tx:
+            await store.freeze(tx, look.community.id, room, aspect, self._clock.now_ms())
+            await self._notices.add(tx, look.community.id, control_room, text)
+        await self._memory.reload(look.community.id)
+        self._notices.wake()
         return True
 
-    async def thaw(self, community: CommunityId) -> None:
-        """End all freezes of a community."""
+    async def thaw(self, community: CommunityId) -> bool:
+        """End all freezes of a community; whether there were any."""
+        known = await self._memory.known(community)
         async with self._database.transaction() as tx:
             await store.thaw(tx, community)
         await self._memory.reload(community)
+        return bool(known.frozen or known.yielded)
 
 
 def _aspect(action: Action) -> str | None:
-    """What a healing counts for; None for what is no healing."""
-    if not isinstance(action, SetState | Link) or action.cause is not Cause.DRIFT:
+    """What a healing counts for; None for what is no healing, and for links: a lock would not keep them."""
+    if not isinstance(action, SetState) or action.cause is not Cause.DRIFT:
         return None
-    if isinstance(action, SetState) and action.type in PROFILE_TYPES:
+    if action.type in PROFILE_TYPES:
         return action.type
     return store.LEVELS

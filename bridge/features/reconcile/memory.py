@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from bridge.core.community import ANNOUNCEMENTS, SPACE, Community, RoomKind
+from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
 from bridge.features.reconcile.look import Look
 from bridge.plan import people
 from bridge.plan.actions import Action, Ban, Cause, Kick
-from bridge.plan.state import Known, digest_of
+from bridge.plan.state import Known, RoomState, digest_of
 from bridge.ports import Clock
 from bridge.store import communities as store
 from bridge.store.database import Database
@@ -34,19 +36,37 @@ class Memory:
 
     async def known(self, community: CommunityId) -> Known:
         """Everything remembered of a community."""
+        if community in self._known:
+            return self._known[community]
+        async with self._lock(community):
+            return await self._load(community)
+
+    async def _load(self, community: CommunityId) -> Known:
+        """With the lock held, so that what was read is not older than what is at hand."""
         if community not in self._known:
             async with self._database.transaction() as tx:
-                self._known[community] = await store.load_known(tx, community)
+                found = await store.load_known(tx, community)
+            self._known[community] = found
         return self._known[community]
+
+    @contextmanager
+    def _storing(self, community: CommunityId) -> Iterator[None]:
+        """Read it anew where it is not certain what was stored: a commit may succeed and its answer be lost."""
+        try:
+            yield
+        except BaseException:
+            self._known.pop(community, None)
+            raise
 
     async def update(self, community: CommunityId, change: Callable[[Known], Known]) -> Known:
         """Change what is remembered: stored first, then at hand."""
         async with self._lock(community):
-            before = await self.known(community)
+            before = await self._load(community)
             after = change(before)
             if after != before:
-                async with self._database.transaction() as tx:
-                    await store.save_known(tx, community, before, after, self._clock.now_ms())
+                with self._storing(community):
+                    async with self._database.transaction() as tx:
+                        await store.save_known(tx, community, before, after, self._clock.now_ms())
                 self._known[community] = after
             return after
 
@@ -54,25 +74,42 @@ class Memory:
         """Read it from the database anew, after something else was stored there."""
         async with self._lock(community):
             self._known.pop(community, None)
-            await self.known(community)
+            await self._load(community)
 
     async def about_to_create(self, community: CommunityId, key: RoomKeyName, kind: RoomKind, alias: str) -> str:
-        """Record the alias of a room before it is made; give the one that an earlier try recorded, if there is one."""
+        """Record the alias of a room before it is made; give the one that an earlier try recorded, if there is one.
+
+        Raises:
+            Refused: there is such a room already.
+        """
         async with self._database.transaction() as tx:
             record = await store.room_record(tx, community, key)
-            if record is not None and record.room_id is None:
-                return record.alias
-            await store.plan_room(tx, community, key, kind, alias)
-        return alias
+            if record is None:
+                await store.plan_room(tx, community, key, kind, alias)
+                return alias
+        if record.room_id is not None:
+            await self.reload(community)
+            raise Refused(f"{key} was made already", where=record.room_id, remedy="look again")
+        return record.alias
 
     async def created(self, community: CommunityId, key: RoomKeyName, kind: RoomKind, room_id: RoomId) -> None:
         """Record a room that was made."""
         async with self._lock(community):
-            before = await self.known(community)
-            async with self._database.transaction() as tx:
-                await store.record_room(tx, community, key, room_id, self._clock.now_ms())
+            before = await self._load(community)
             self._index.places[room_id] = Place(community, key, kind)
+            with self._storing(community):
+                async with self._database.transaction() as tx:
+                    await store.record_room(tx, community, key, room_id, self._clock.now_ms())
             self._known[community] = replace(before, rooms={**before.rooms, key: room_id})
+
+    async def forget_rooms(self, community: CommunityId, lost: Mapping[RoomKeyName, RoomId]) -> None:
+        """Forget rooms that are gone, and everything remembered of them, so that they can be made anew."""
+        async with self._database.transaction() as tx:
+            for key in lost:
+                await store.forget_room(tx, community, key)
+        for room_id in lost.values():
+            self._index.places.pop(room_id, None)
+        await self.reload(community)
 
     async def alias_dropped(self, community: CommunityId, key: RoomKeyName) -> None:
         """Record that the alias under which a room was made is gone."""
@@ -100,7 +137,8 @@ def settled(look: Look, failed: Sequence[Action]) -> Callable[[Known], Known]:
     """What to remember after a plan was carried out, but for the actions that failed."""
     community, after = look.community, look.comparison.known
     failed_rooms = {action.room for action in failed}
-    unfinished = {action.user for action in failed if isinstance(action, Kick | Ban)}
+    failed_removals = {action.user for action in failed if isinstance(action, Kick | Ban)}
+    unfinished = _still_there(look)
     digests = {
         (key, event_type, state_key): digest_of(content)
         for key, room in look.comparison.desired.items()
@@ -108,7 +146,7 @@ def settled(look: Look, failed: Sequence[Action]) -> Callable[[Known], Known]:
         for (event_type, state_key), content in room.state.items()
     }
     forgotten = (look.known.invited - after.invited) | {
-        entry for entry in look.known.invited if entry[1] in _removed_by_declaration(look) - unfinished
+        entry for entry in look.known.invited if entry[1] in _removed_by_declaration(look) - failed_removals
     }
     present = _present(look)
 
@@ -120,10 +158,29 @@ def settled(look: Look, failed: Sequence[Action]) -> Callable[[Known], Known]:
             moderators=after.moderators,
             settled={**known.settled, **digests},
             invited=(known.invited | present) - forgotten,
-            named=_named(community, known, frozenset(unfinished)),
+            named=_named(community, known, unfinished),
         )
 
     return change
+
+
+def _still_there(look: Look) -> frozenset[UserId]:
+    """Who is named no longer, and was still in a room when we looked, or perhaps in one that could not be read.
+
+    Their removal may fail, be blocked or be cut off: they are remembered until a look finds them nowhere.
+    """
+    community, rooms = look.community, look.rooms
+    found = set()
+    for user, left in people.named_no_longer(community, look.known).items():
+        elsewhere = user in community.named
+        keys = {RoomKeyName(place.partition("/")[0]) for place in left} if elsewhere else set(look.known.rooms)
+        if any(key not in rooms or _is_here(rooms[key], user) for key in keys & look.known.rooms.keys()):
+            found.add(user)
+    return frozenset(found)
+
+
+def _is_here(room: RoomState, user: UserId) -> bool:
+    return room.members.get(user, people.ABSENT).state in ("join", "invite", "knock")
 
 
 def _removed_by_declaration(look: Look) -> frozenset[UserId]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from bridge.core.community import CONTROL
-from bridge.core.ids import CommunityId
+from bridge.core.ids import CommunityId, RoomId
 from bridge.core.messages import SendMessage
 from bridge.features.reconcile.memory import Memory
 from bridge.plan.state import digest_of
 from bridge.ports import Clock
 from bridge.store import communities as store
-from bridge.store.database import Database
+from bridge.store.database import Database, Transaction
 from bridge.store.jobs import Jobs
 
 
@@ -24,7 +24,7 @@ class Notices:
         self._database = database
         self._memory = memory
         self._jobs = jobs
-        self._wake = wake
+        self.wake = wake
         self._clock = clock
 
     async def tell(self, community: CommunityId, text: str, *, key: str | None = None) -> None:
@@ -33,20 +33,43 @@ class Notices:
         Args:
             key: what makes it the same notice; a notice without a key is a new one each time.
         """
-        room_id = (await self._memory.known(community)).rooms.get(CONTROL)
+        room_id = await self.room_of(community)
+        async with self._database.transaction() as tx:
+            await self.add(tx, community, room_id, text, key=key)
+        self.wake()
+
+    async def room_of(self, community: CommunityId) -> RoomId | None:
+        """The control room, None before it was made."""
+        return (await self._memory.known(community)).rooms.get(CONTROL)
+
+    async def add(
+        self, tx: Transaction, community: CommunityId, room_id: RoomId | None, text: str, *, key: str | None = None
+    ) -> None:
+        """`tell` in the database transaction of what it tells of, so that both happen or neither.
+
+        Args:
+            room_id: the control room, from `room_of`.
+        """
         if room_id is None:
             return
         now = self._clock.now_ms()
         job = SendMessage(room_id, {"msgtype": "m.notice", "body": text, "m.mentions": {}})
-        async with self._database.transaction() as tx:
-            job_id = f"tell-{community}-{key or digest_of([text, now])}"
-            await self._jobs.add(tx, job_id, room_id, job, now)
-        self._wake()
+        await self._jobs.add(tx, f"tell-{community}-{key or digest_of([text, now])}", room_id, job, now)
 
     async def report(self, community: CommunityId, lines: Iterable[str]) -> None:
-        """Tell what stands in `lines`, each once for as long as it stands there."""
-        reports = {digest_of(line): line for line in lines}
+        """Tell what stands in `lines`, each once for as long as it stands there; not before there is a control room."""
+        room_id = await self.room_of(community)
+        if room_id is None:
+            return
+        reports = {digest_of(line): line for line in map(printable, lines)}
         async with self._database.transaction() as tx:
             fresh = await store.new_reports(tx, community, reports, self._clock.now_ms())
+            if fresh:
+                await self.add(tx, community, room_id, "\n".join(f"- {line}" for line in fresh))
         if fresh:
-            await self.tell(community, "\n".join(f"- {line}" for line in fresh))
+            self.wake()
+
+
+def printable(line: str) -> str:
+    """A line as it can be shown and stored: people write what they like into names and state keys."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)

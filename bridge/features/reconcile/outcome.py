@@ -19,6 +19,12 @@ class Failure:
     room: str
     summary: str
     why: str
+    passes: bool = False
+    """Whether the same may work soon: the homeserver was away, or busy."""
+
+    @property
+    def line(self) -> str:
+        return f"{self.room}: {self.summary}: {self.why}"
 
 
 @dataclass(frozen=True, slots=True)

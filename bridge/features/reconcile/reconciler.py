@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from bridge.core import texts
 from bridge.core.community import ANNOUNCEMENTS, SPACE, Community, Role
@@ -33,6 +33,8 @@ from bridge.store.jobs import Jobs
 from bridge.store.rooms import RoomIndex
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 ROUNDS = 4
 """Applying looks again after it has worked, until nothing is left; a room that is new needs two looks."""
@@ -105,7 +107,7 @@ class Reconciler:
             except (Forbidden, NotFound):
                 return key, None
 
-        found = await asyncio.gather(*(one(key, room_id) for key, room_id in sorted(known.rooms.items())))
+        found = await side_by_side(one(key, room_id) for key, room_id in sorted(known.rooms.items()))
         return {key: room for key, room in found if room is not None}
 
     # --- doing --------------------------------------------------------------------------------------------------
@@ -131,11 +133,7 @@ class Reconciler:
             Refused: the plan changed since it was shown.
         """
         async with self._lock(community.id):
-            if force:
-                await self._fights.thaw(community.id)
-            if remake:
-                await self._forget_lost_rooms(community)
-            look = await self.look(community, fresh=fresh)
+            look = await self.look(community, fresh=fresh, remake=remake)
             if digest is not None and look.plan.digest != digest:
                 raise Refused(
                     "the plan is no longer the one that was shown",
@@ -144,33 +142,47 @@ class Reconciler:
                 )
             if look.unsafe and not force:
                 return Outcome(str(community.id), blocked=look.plan.blocked, unsafe=look.unsafe, notes=look.plan.notes)
+            if remake:
+                await self._forget_lost_rooms(community)
+            if force and await self._fights.thaw(community.id):
+                look = await self.look(community)
             return await self._until_done(look, force=force, progress=progress)
 
     async def _until_done(self, look: Look, *, force: bool, progress: Progress | None) -> Outcome:
-        done, failures = 0, list[Failure]()
+        done, failures, unsafe = 0, list[tuple[Action, Failure]](), tuple[str, ...]()
         await self._drop_leftover_aliases(look.community.id)
         for round_number in range(ROUNDS):
-            failures = await self._carry_out(look, progress)
-            done += len(look.plan.actions) - len(failures)
-            if failures or look.plan.empty or round_number + 1 == ROUNDS:
+            tried = _without(look, [action for action, _ in failures])
+            failed = await self._carry_out(look, tried, failures, progress)
+            done += len(tried.plan.actions) - len(failed)
+            failures += failed
+            if tried.plan.empty or round_number + 1 == ROUNDS:
                 break
             look = await self.look(look.community)
             if look.unsafe and not force:
+                unsafe = look.unsafe
                 break
-        return Outcome(str(look.community.id), done, tuple(failures), look.plan.blocked, notes=look.plan.notes)
+        why = tuple(failure for _, failure in failures)
+        return Outcome(str(look.community.id), done, why, look.plan.blocked, unsafe, look.plan.notes)
 
     async def _drop_leftover_aliases(self, community: CommunityId) -> None:
         """What a kill between recording a room and dropping its alias left."""
         work = Work(community, self.memory, self._executor, self.setting.accounts)
         for key, alias in (await self.memory.leftover_aliases(community)).items():
-            await work.drop_alias(key, alias)
+            try:
+                await work.drop_alias(key, alias)
+            except MatrixError as error:  # the room works all the same, and the next pass tries again
+                log.warning("%s: the alias %s stays for now: %s", community, alias, error.what)
 
-    async def _carry_out(self, look: Look, progress: Progress | None) -> list[Failure]:
+    async def _carry_out(
+        self, look: Look, tried: Look, before: list[tuple[Action, Failure]], progress: Progress | None
+    ) -> list[tuple[Action, Failure]]:
+        """Do one round, without what failed in the rounds before; gives what failed in this one."""
         await self._adopt(look)
-        failures = await self._work(look, progress)
-        await self._settle(look, [action for action, _ in failures])
-        await self._fights.count(look, self.rules)
-        return [failure for _, failure in failures]
+        failures = await self._work(tried, progress)
+        await self._settle(look, [action for action, _ in (*before, *failures)])
+        await self._fights.count(tried, self.rules, [action for action, _ in failures])
+        return failures
 
     async def _work(self, look: Look, progress: Progress | None = None) -> list[tuple[Action, Failure]]:
         """Do the actions: phase after phase, rooms in parallel, one after the other within a room."""
@@ -192,7 +204,7 @@ class Reconciler:
             lanes: dict[RoomKeyName, list[Action]] = {}
             for action in look.plan.in_phase(phase):
                 lanes.setdefault(action.room, []).append(action)
-            await asyncio.gather(*(lane(actions) for actions in lanes.values()))
+            await side_by_side(lane(actions) for actions in lanes.values())
         return failures
 
     async def _attempt(self, work: Work, action: Action) -> Failure | None:
@@ -201,7 +213,7 @@ class Reconciler:
                 await work.do(action)
         except (MatrixError, Refused) as error:
             log.warning("%s: %s: %s", action.room, action.summary, error.what)
-            return Failure(str(action.room), action.summary, error.what)
+            return Failure(str(action.room), action.summary, error.what, getattr(error, "retry_helps", False))
         return None
 
     async def _adopt(self, look: Look) -> None:
@@ -228,11 +240,8 @@ class Reconciler:
     async def _forget_lost_rooms(self, community: Community) -> None:
         known = await self.memory.known(community.id)
         rooms = await self._read(known, fresh=True)
-        lost = [key for key in known.rooms if key not in rooms]
-        async with self._database.transaction() as tx:
-            for key in lost:
-                await store.forget_room(tx, community.id, key)
-        await self.memory.reload(community.id)
+        lost = {key: room_id for key, room_id in known.rooms.items() if key not in rooms}
+        await self.memory.forget_rooms(community.id, lost)
 
     async def thaw(self, community: CommunityId) -> None:
         """End the freezes of a community, by an owner's word."""
@@ -246,22 +255,29 @@ class Reconciler:
         community = self.declared[community_id]
         outcome = await self.apply(community, fresh=fresh)
         if outcome.unsafe:
-            await self._hold(community)
             failures = await self._enforce_what_is_in_force(community)
-            outcome = replace(outcome, failures=tuple(failures))
+            await self._hold(community)
+            outcome = replace(outcome, failures=(*outcome.failures, *failures))
         blocked = (f"{item.room}: {item.reason}" for item in outcome.blocked)
-        await self.notices.report(community_id, [*outcome.notes, *blocked])
+        refused = (failure.line for failure in outcome.failures if not failure.passes)
+        await self.notices.report(community_id, [*outcome.notes, *blocked, *refused])
         return outcome
 
     async def _hold(self, community: Community) -> None:
+        """Keep the plan for an owner's word, without the drift that was healed meanwhile: its digest stays the same."""
         look = await self.look(community)
+        if not look.unsafe:
+            return
+        room_id = await self.notices.room_of(community.id)
         async with self._database.transaction() as tx:
             before = (await store.community_record(tx, community.id)).held_digest
-            await store.set_held(tx, community.id, look.plan.digest)
+            if before != look.plan.digest:
+                await store.set_held(tx, community.id, look.plan.digest)
+                text = texts.plan_held(look.plan.digest, look.unsafe, community.id)
+                await self.notices.add(tx, community.id, room_id, text)
         if before != look.plan.digest:
             log.warning("%s: plan %s is held: %s", community.id, look.plan.digest, "; ".join(look.unsafe))
-            text = texts.plan_held(look.plan.digest, look.unsafe, community.id)
-            await self.notices.tell(community.id, text)
+            self.notices.wake()
 
     async def _enforce_what_is_in_force(self, community: Community) -> list[Failure]:
         """Heal by the declaration that was last applied; of a plan that would be unsafe even so, only what protects."""
@@ -271,8 +287,10 @@ class Reconciler:
             look = await self.look(community if text is None else declarations.from_json(text))
             if look.unsafe:
                 look = _only_what_protects(look)
+            else:
+                await self._adopt(look)
             failures = await self._work(look)
-            if await self._fights.count(look, self.rules):
+            if await self._fights.count(look, self.rules, [action for action, _ in failures]):
                 locked = await self.look(look.community)
                 await self._work(_only_what_protects(locked) if locked.unsafe else locked)
             return [failure for _, failure in failures]
@@ -311,6 +329,24 @@ class Reconciler:
         async with self._database.transaction() as tx:
             record = await store.community_record(tx, community.id)
         return standing(look, record, self.setting.accounts)
+
+
+async def side_by_side(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Do things at once, and come back only when all of them have ended; then the first error is raised."""
+    results = await asyncio.gather(*work, return_exceptions=True)
+    found: list[T] = []
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+        found.append(result)
+    return found
+
+
+def _without(look: Look, failed: list[Action]) -> Look:
+    """The look without what was tried before, and failed."""
+    seen = {(action.kind, action.room, action.summary) for action in failed}
+    actions = tuple(action for action in look.plan.actions if (action.kind, action.room, action.summary) not in seen)
+    return replace(look, comparison=replace(look.comparison, plan=replace(look.plan, actions=actions)))
 
 
 def _only_what_protects(look: Look) -> Look:
