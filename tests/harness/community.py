@@ -51,6 +51,12 @@ class Estate:
 
     async def start(self, **sections: Any) -> None:
         """Set everything up with the commands, and start it; ``sections`` are those of the config."""
+        await self.set_up(**sections)
+        await self.synapse.start()
+        await self.operator.start()
+
+    async def set_up(self, **sections: Any) -> None:
+        """Write config and registration with the commands, and make them known to the homeserver (not yet started)."""
         self.operator.folder.mkdir(parents=True)
         await asyncio.gather(self.asked.start(), self.pushed.start())
         await self.operator.command("init", "--homeserver", self.asked.url, "--domain", self.synapse.server_name)
@@ -62,8 +68,6 @@ class Estate:
         self.as_token = str(self.operator.settings()["registration"]["as_token"])
         self.service_client = ServiceClient(self.synapse.url, self.as_token, retries=0)
         await self.service_client.start()
-        await self.synapse.start()
-        await self.operator.start()
 
     async def stop(self) -> None:
         """End everything."""

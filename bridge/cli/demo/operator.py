@@ -147,21 +147,26 @@ class Operator:
 
     def reload(self) -> None:
         """Tell the service to read its config again."""
-        self._signal(signal.SIGHUP)
+        self.send_signal(signal.SIGHUP)
 
-    def _signal(self, number: signal.Signals) -> None:
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send the service a signal; nothing where it does not run."""
         if self._process is not None and self._process.returncode is None:
             self._process.send_signal(number)
 
+    async def ended(self) -> int:
+        """Wait for the service's end, and give its exit code (the negative number of a signal that killed it)."""
+        return 0 if self._process is None else await self._process.wait()
+
     async def kill(self) -> None:
         """End the service as a power cut would."""
-        self._signal(signal.SIGKILL)
+        self.send_signal(signal.SIGKILL)
         if self._process is not None:
             await self._process.wait()
 
     async def stop(self) -> None:
         """End the service as an operator would."""
-        self._signal(signal.SIGTERM)
+        self.send_signal(signal.SIGTERM)
         if self._process is None:
             return
         try:
