@@ -6,6 +6,7 @@ It stands behind `bridge.matrix.client.Client`, so that reader and executor are 
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import itertools
 from collections.abc import Callable, Iterator, Mapping
@@ -113,6 +114,8 @@ class FakeHomeserver:
         self.feed: list[Event] = []
         """Every event, in order, as the homeserver would push it."""
         self.on_request: Callable[[str], None] = lambda _: None
+        self.slow = False
+        """Whether answers take their time, so that other things happen before they arrive."""
         self._numbers = itertools.count(1)
         self._now = itertools.count(1_000)
         self._sent: dict[tuple[str, str, str, str], str] = {}
@@ -150,9 +153,11 @@ class FakeHomeserver:
         self.faults.check(name)
         self.on_request(name)
         parts = [unquote(part) for part in path.removeprefix("/_matrix/client/v3/").split("/")]
-        answer = self._dispatch(user, method, parts, copy.deepcopy(dict(body)), query)
+        answer = copy.deepcopy(self._dispatch(user, method, parts, copy.deepcopy(dict(body)), query))
         self.faults.point(of_homeserver=True)
-        return copy.deepcopy(answer)
+        if self.slow:
+            await asyncio.sleep(0.01)
+        return answer
 
     def _dispatch(
         self, user: UserId, method: str, parts: list[str], body: dict[str, Any], query: Mapping[str, str]

@@ -29,7 +29,7 @@ from bridge.matrix.client import path
 from bridge.matrix.executor import Executor
 from bridge.matrix.reader import AnnouncerEyes, Reader
 from bridge.plan.desired import Setting
-from bridge.plan.state import Accounts, Known, Membership
+from bridge.plan.state import Accounts, Known, Membership, StateEvent
 from bridge.store.jobs import Jobs, decode
 from bridge.store.rooms import RoomIndex
 from tests.fakes.faults import Faults, MortalDatabase
@@ -254,7 +254,8 @@ class Scene:
         elif place is None:
             return
         elif key is not None:
-            self.watch.touched(place.community, room_id, kind, key, event_id)
+            pushed = StateEvent(dict(event["content"]), sender, event_id)
+            self.watch.touched(place.community, room_id, kind, key, pushed)
             await self.enforcement.state_changed(StateChanged(event_id, room_id, sender, sent_at, kind, key))
         elif kind == "m.room.redaction":
             self.watch.redacted(place.community, room_id, EventId(event["content"]["redacts"]))

@@ -12,7 +12,7 @@ from bridge.core.errors import CommunitiesError
 from bridge.core.ids import CommunityId, EventId, RoomId, UserId
 from bridge.core.power_levels import users_of
 from bridge.features.reconcile.reconciler import Reconciler
-from bridge.plan.state import Membership, StateEvent
+from bridge.plan.state import LISTED, Membership, StateEvent
 from bridge.ports import RoomReader
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,10 @@ class _Marks:
     rooms: set[RoomId] = field(default_factory=set)
     everything: bool = False
 
+    @property
+    def touched(self) -> set[RoomId]:
+        return self.rooms | {room_id for room_id, _, _ in self.pieces}
+
     def __bool__(self) -> bool:
         return bool(self.pieces or self.rooms or self.everything)
 
@@ -53,6 +57,7 @@ class Watch:
         self._reader = reader
         self._marks: dict[CommunityId, _Marks] = {}
         self._tasks: dict[CommunityId, asyncio.Task[None]] = {}
+        self._marked: dict[CommunityId, asyncio.Event] = {}
         self._stopping = False
 
     def touched(
@@ -95,7 +100,7 @@ class Watch:
             for (event_type, state_key), piece in have.state.items():
                 if piece.event_id == event_id:
                     self._mark(community).pieces[room_id, event_type, state_key] = StateEvent({})
-            if any(not piece.event_id for piece in have.state.values()):
+            if any(not piece.event_id for (kind, _), piece in have.state.items() if kind != LISTED):
                 self._mark(community).rooms.add(room_id)
         self._start(community)
 
@@ -108,31 +113,57 @@ class Watch:
         return self._marks.setdefault(community, _Marks())
 
     def _start(self, community: CommunityId) -> None:
-        if self._stopping or community not in self._reconciler.declared or not self._marks.get(community):
+        if self._stopping or not self._marks.get(community):
             return
+        if community not in self._reconciler.declared:
+            for room_id in self._marks.pop(community).touched:  # nobody looks; whoever does later looks anew
+                self._reader.forget(room_id)
+            return
+        self._bell(community).set()
         task = self._tasks.get(community)
         if task is None or task.done():
             self._tasks[community] = asyncio.create_task(self._work_off(community), name=f"reconcile {community}")
 
+    def _bell(self, community: CommunityId) -> asyncio.Event:
+        return self._marked.setdefault(community, asyncio.Event())
+
     async def _work_off(self, community: CommunityId) -> None:
-        wait = FIRST_RETRY_SECONDS
-        while (marks := self._marks.pop(community, None)) and not self._stopping:
-            try:
-                await self._refresh(marks)
-                outcome = await self._reconciler.reconcile(community, fresh=marks.everything)
-                if outcome.failures:
-                    raise CommunitiesError("; ".join(failure.why for failure in outcome.failures))
-                wait = FIRST_RETRY_SECONDS
-            except Exception as error:
-                if isinstance(error, CommunitiesError):
-                    log.warning("%s: will look again in %.0f s: %s", community, wait, error.what)
-                else:  # a defect of ours: told with all that is known, and no reason to stop holding the rooms
-                    log.exception("%s: will look again in %.0f s", community, wait)
-                await asyncio.sleep(wait)
+        """Pass after pass until nothing is marked. After a failure everything is looked at again in a while; what is
+        touched meanwhile does not wait for that."""
+        wait, well = FIRST_RETRY_SECONDS, True
+        while not self._stopping and community in self._reconciler.declared:
+            self._bell(community).clear()
+            marks = self._marks.pop(community, None)
+            if marks:
+                well = await self._pass(community, marks)
+                wait = FIRST_RETRY_SECONDS if well else wait
+            elif well:
+                return
+            elif not await self._rings(community, wait):
                 wait = min(LONGEST_RETRY_SECONDS, wait * 2)
                 self._mark(community).everything = True
-                if community not in self._reconciler.declared:
-                    return
+
+    async def _pass(self, community: CommunityId, marks: _Marks) -> bool:
+        """Look, and carry out what follows; whether nothing is left that a later try may do."""
+        try:
+            await self._refresh(marks)
+            outcome = await self._reconciler.reconcile(community, fresh=marks.everything)
+        except CommunitiesError as error:
+            log.warning("%s: will look again: %s", community, error.what)
+            return False
+        except Exception:  # a defect of ours: told with all that is known, and no reason to stop holding the rooms
+            log.exception("%s: will look again", community)
+            return False
+        return not any(failure.passes for failure in outcome.failures)
+
+    async def _rings(self, community: CommunityId, seconds: float) -> bool:
+        """Wait so long; whether something was marked before that."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._bell(community).wait()
+        except TimeoutError:
+            return False
+        return True
 
     async def _refresh(self, marks: _Marks) -> None:
         """Read again what was touched; a room in which much was touched is read as a whole."""
