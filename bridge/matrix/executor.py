@@ -73,12 +73,30 @@ class Executor:
             return
 
     async def set_state(self, room_id: RoomId, event_type: str, state_key: str, content: Mapping[str, Any]) -> EventId:
-        """Write one piece of state (client-server API, `PUT /rooms/{roomId}/state/{eventType}/{stateKey}`)."""
+        """Write one piece of state (client-server API, `PUT /rooms/{roomId}/state/{eventType}/{stateKey}`).
+
+        Empty content takes a piece of state away. Homeservers refuse an empty topic, and a tombstone without its room:
+        the one becomes an empty text, the other is redacted.
+        """
+        if not content and event_type == "m.room.tombstone":
+            return await self._redact_state(room_id, event_type, state_key)
+        if not content and event_type == "m.room.topic":
+            content = {"topic": ""}
         parts = path("v3", "rooms", room_id, "state", event_type, state_key)
         answer = await self._client.request("PUT", parts, body=content)
         event_id = EventId(str(answer.get("event_id", "")))
         self._reader.wrote(room_id, event_type, state_key, StateEvent(content, self._accounts.steward, event_id))
         return event_id
+
+    async def _redact_state(self, room_id: RoomId, event_type: str, state_key: str) -> EventId:
+        room = await self._reader.refresh(room_id, event_type, state_key)
+        event = room.state.get((event_type, state_key))
+        if event is None or not event.content:
+            return EventId("")
+        await self.redact(room_id, event.event_id, "", txn_id=f"take-away-{event.event_id}")
+        emptied = StateEvent({}, event.sender, event.event_id, redacted=True)
+        self._reader.wrote(room_id, event_type, state_key, emptied)
+        return event.event_id
 
     async def set_listed(self, room_id: RoomId, *, listed: bool) -> None:
         """Show a room in the public directory, or hide it."""
