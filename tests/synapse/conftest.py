@@ -46,7 +46,8 @@ async def estate(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Esta
     """The homeserver and the service."""
     estate = Estate(tmp_path_factory.mktemp("estate"))
     try:
-        await estate.start()
+        # a fight is what its own tests call one
+        await estate.start(reconcile={"freeze_after_changes": 1000})
         yield estate
     finally:
         await estate.stop()
