@@ -49,7 +49,6 @@ class NotUnderstood:
 Command = Help | Status | Announce | ApplyHeld | Thaw | NotUnderstood
 
 _HELP_WORDS = frozenset({"help", "hello", "hi", "start", "?"})
-_FIRST_WORD = re.compile(r"\s*!?\s*(\S+)\s*", re.UNICODE)
 
 
 def parse(text: str, *, to_everybody: bool) -> Command | None:
@@ -61,10 +60,9 @@ def parse(text: str, *, to_everybody: bool) -> Command | None:
     """
     if to_everybody and not text.lstrip().startswith("!"):
         return None
-    found = _FIRST_WORD.match(text)
-    if found is None:
-        return NotUnderstood(text)
-    word, rest = found.group(1).lower().rstrip(":"), text[found.end() :]
+    said = text.strip()
+    first, _, rest = _split(said.removeprefix("!").lstrip() or said)
+    word = first.rstrip(":")
     if word in _HELP_WORDS:
         return Help()
     if word == "status":

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 from markdown_it import MarkdownIt
 
 from bridge.core import texts
@@ -18,7 +19,7 @@ from bridge.store.database import Database
 from bridge.store.jobs import Jobs
 
 LONGEST_TEXT_BYTES = 40_000
-"""A body and its formatted twin have to fit an encrypted event of 64 KiB, in base64."""
+"""A body and its formatted twin, as JSON, have to fit an encrypted event of 64 KiB, in base64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,25 +33,30 @@ class Target:
 def render(text: str) -> dict[str, Any]:
     """The message content of a Markdown text: plain body, and where it has any markup its HTML.
 
-    Raw HTML in the text stays text, so nothing but what Markdown makes reaches `formatted_body`.
+    Raw HTML in the text stays text, so nothing but what Markdown makes reaches `formatted_body`. What no database and
+    no homeserver takes (NUL, half characters) is left out or replaced.
 
     Raises:
         Refused: empty, or too long for one encrypted event.
     """
-    body = text.strip()
+    body = text.replace("\0", "").encode(errors="replace").decode().strip()
     if not body:
         raise Refused("there is no text to announce", remedy="write the text behind the name of the community")
+    _must_fit(len(body.encode()))
     html = MarkdownIt("commonmark", {"html": False, "breaks": True}).render(body).strip()
-    size = len(body.encode()) + len(html.encode())
     content: dict[str, Any] = {"msgtype": "m.text", "body": body, "m.mentions": {}}
     if html != f"<p>{_escaped(body)}</p>":
         content |= {"format": "org.matrix.custom.html", "formatted_body": html}
+    _must_fit(len(orjson.dumps(content)))
+    return content
+
+
+def _must_fit(size: int) -> None:
     if size > LONGEST_TEXT_BYTES:
         raise Refused(
-            f"the text is too long: {size} bytes with its formatting, and {LONGEST_TEXT_BYTES} fit one message",
+            f"the text is too long: {size:,} bytes with its formatting, and {LONGEST_TEXT_BYTES:,} fit one message",
             remedy="shorten it, or send it in parts",
         )
-    return content
 
 
 def _escaped(text: str) -> str:
@@ -85,10 +91,10 @@ class Announcements:
         Raises:
             Refused: empty, or too long.
         """
-        render(text)
+        body: str = render(text)["body"]
         now = self._clock.now_ms()
         async with self._database.transaction() as tx:
-            announcement = await store.add(tx, source, author, text, reply_room, now)
+            announcement = await store.add(tx, source, author, body, reply_room, now)
             ids = []
             for target in targets:
                 await store.add_target(tx, announcement, target.community, target.room_id)
@@ -129,7 +135,8 @@ class Announcements:
             if reply_room is not None:
                 content = _notice(texts.announcement_failed(job.community, why))
                 now = self._clock.now_ms()
-                await self._jobs.add(tx, f"told-{job_id}", reply_room, SendMessage(reply_room, content), now)
+                # its id differs from that of the good news, which may follow when the job is released
+                await self._jobs.add(tx, f"failed-{job_id}", reply_room, SendMessage(reply_room, content), now)
         self._wake()
 
     async def outcomes(self, job_ids: Sequence[str]) -> list[dict[str, Any]]:
