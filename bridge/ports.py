@@ -40,6 +40,16 @@ class RoomReader(Protocol):
         ...
 
 
+class RoomFinder(Protocol):
+    """Which rooms the steward is in, whether they are remembered or not."""
+
+    async def joined(self) -> list[RoomId]: ...
+
+    async def mark(self, room_id: RoomId) -> tuple[str, str] | None:
+        """Community and key of our mark in a room's creation content, None where it has none."""
+        ...
+
+
 class RoomReaderAsAnnouncer(Protocol):
     """What the announcer sees of a direct chat, in which the steward is not."""
 

@@ -64,8 +64,9 @@ async def homeserver(house: House) -> list[Finding]:
         answer = await house.client.request("GET", "/_matrix/client/versions", retries=1, deadline=10)
     except MatrixError as error:
         return [failed("homeserver", error)]
-    versions = [str(version) for version in answer.get("versions", [])]
-    findings.append(ok("homeserver", f"answers at {house.config.homeserver.url}, up to {versions[-1:] or ['?']}"))
+    listed = answer.get("versions")
+    newest = str(listed[-1]) if isinstance(listed, list) and listed else "an unknown version"
+    findings.append(ok("homeserver", f"answers at {house.config.homeserver.url}, speaks Matrix up to {newest}"))
     findings.append(await _registration(house))
     return findings
 

@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Callable
 
 from bridge.config import Config
 from bridge.config.sections import Account
-from bridge.core.errors import CommunitiesError
+from bridge.core.errors import BadRequest, CommunitiesError, Forbidden
 from bridge.core.ids import RoomId, UserId
 from bridge.core.messages import DeliverAnnouncement, Job, RedactEvent, SendMessage
 from bridge.e2ee.keys import Keys
 from bridge.features.announcements import Announcements
 from bridge.features.chats import Chats
 from bridge.features.enforcement import Enforcement
-from bridge.features.reconcile import Reconciler, Rules
+from bridge.features.reconcile import Reconciler, Recovery, Rules
 from bridge.features.reconcile.watch import Watch
 from bridge.intake.interest import Interest
 from bridge.matrix.client import Client, path
@@ -86,6 +86,13 @@ class House:
             rules=rules_of(config),
             clock=self.clock,
         )
+        self.recovery = Recovery(
+            memory=self.reconciler.memory,
+            index=self.index,
+            finder=self.reader,
+            reader=self.reader,
+            accounts=self.accounts,
+        )
         self.watch = Watch(self.reconciler, self.reader)
         self.key_server = HomeserverKeys(self.client, config.announcer)
         facts = HomeserverRooms(self.client, config.announcer)
@@ -142,7 +149,7 @@ class House:
         await self.client.start()
 
     async def meet_homeserver(self) -> None:
-        """Learn what the homeserver can. Changes nothing.
+        """Learn what the homeserver can, and find rooms of ours again that the database does not know. Changes nothing.
 
         Raises:
             MatrixError: it refuses us, or cannot be reached.
@@ -152,6 +159,13 @@ class House:
         version = str(versions.get("default", FALLBACK_ROOM_VERSION))
         self.setting = Setting(self.accounts, version)
         self.reconciler.setting = self.setting
+        await self._find_rooms_again()
+
+    async def _find_rooms_again(self) -> None:
+        try:
+            await self.recovery.run(self.config.communities)
+        except (Forbidden, BadRequest) as error:
+            log.info("no rooms to find again: %s", error.what)  # before the first run there is no steward to ask
 
     async def make_accounts(self) -> None:
         """See that both accounts exist, and are called what the configuration says."""

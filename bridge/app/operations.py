@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bridge.app import checks
-from bridge.app.house import House
+from bridge.app.house import House, rules_of
 from bridge.config import Config, load
 from bridge.core.community import Community, Role
 from bridge.core.errors import Refused
@@ -78,10 +78,11 @@ class Operations:
     def take_over(self, config: Config) -> None:
         """Make a configuration the loaded one, as far as it can be changed while the service runs."""
         old = self._house.config
-        fixed = ("homeserver", "listen", "registration", "accounts", "database", "encryption", "control")
+        fixed = ("homeserver", "listen", "registration", "accounts", "database", "encryption", "control", "logging")
         for section in fixed:
             if getattr(old, section) != getattr(config, section):
                 log.warning("%s: `%s` changed; restart the service for it", config.path, section)
+        self._house.reconciler.use(rules_of(config))
         self._house.reconciler.declare(config.communities)
 
     async def announce(self, communities: Sequence[str], text: str, *, source: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from bridge.app.house import House, InterestIndex, rules_of
+from bridge.app.house import House, InterestIndex
 from bridge.app.listening import SHUTDOWN_SECONDS, listening, transactions_of
 from bridge.app.operations import Operations
 from bridge.commands.table import ChatDoor
@@ -98,7 +98,7 @@ class Service:
         await self.house.worker.start()
         await self.pump.start()
         start(self.house.keys.run(), "keys")
-        start(self.house.watch.run(self.house.reconciler.rules.every_seconds), "watch")
+        start(self.house.watch.run(), "watch")
         start(self._keep_ownership(), "ownership")
         start(self._keep_homeserver_awake(), "ping")
         self.operations.ready = True
@@ -207,7 +207,6 @@ class Service:
             log.error("the configuration was not taken over, the old one stays:\n%s", error)
             return
         self.operations.take_over(config)
-        self.house.reconciler.rules = rules_of(config)
         self._warn_of_undeclared()
         if self.operations.ready:  # before that the homeserver was not met, and everything is looked at then anyway
             for community in self.house.reconciler.declared:

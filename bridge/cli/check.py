@@ -27,9 +27,14 @@ def check(
     ] = None,
 ) -> int:
     """Look whether everything is set up, and say what helps where it is not. Changes nothing in any room."""
-    loaded = load(config)
-    findings = [_config_finding(loaded), *asyncio.run(_check(loaded))]
-    findings += [finding.as_json() for finding in checks.rate_limits(homeserver_config)]
+    try:
+        loaded = load(config)
+        findings = [_config_finding(loaded), *asyncio.run(_check(loaded))]
+        findings += [finding.as_json() for finding in checks.rate_limits(homeserver_config)]
+    except CommunitiesError as error:
+        if not json:
+            raise
+        findings = [checks.failed("config", error).as_json()]
     good = all(finding["verdict"] != "failed" for finding in findings)
     if json:
         print_json({"ok": good, "checks": findings})

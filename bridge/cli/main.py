@@ -6,7 +6,6 @@ import logging
 import os
 import sys
 
-import click
 import typer
 
 from bridge import __version__
@@ -47,6 +46,17 @@ def options(
     """Communities of encrypted Matrix rooms, declared in a file and held there."""
 
 
+def _explain_usage(error: typer.TyperException) -> None:
+    """Say how a command was called wrongly, or show the help where no command was given."""
+    context = getattr(error, "ctx", None)
+    message = error.format_message()
+    if context is not None and message == context.get_help():
+        typer.echo(message)
+        return
+    help_of = "matrix-communities" if context is None else context.command_path
+    typer.echo(f"Error: {message}\n  Remedy: see `{help_of} --help`", err=True)
+
+
 def main() -> None:
     """Run the command line, and turn every error into a sentence and an exit code."""
     try:
@@ -54,10 +64,10 @@ def main() -> None:
     except CommunitiesError as error:
         typer.echo(f"Error: {error}", err=True)
         sys.exit(ERROR)
-    except click.ClickException as error:
-        error.show()
+    except typer.TyperException as error:
+        _explain_usage(error)
         sys.exit(ERROR)
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         typer.echo("Stopped.", err=True)
         sys.exit(ERROR)
     except BrokenPipeError:

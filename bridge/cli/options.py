@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,15 +28,20 @@ def print_json(value: Any) -> None:
 
 
 def say(text: str = "", style: str | None = None) -> None:
-    """Print a line for people. Markup in the text is text."""
-    out.print(text, style=style, markup=False)
+    """Print a line for people. Markup in the text is text, and what would steer the terminal is left out."""
+    out.print(plain(text), style=style, markup=False)
+
+
+def plain(text: str) -> str:
+    """A text of others, such as a room's name, without control characters (line breaks of our own stay)."""
+    return "".join(sign if sign == "\n" or not unicodedata.category(sign).startswith("C") else "�" for sign in text)
 
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Any]:
     """Progress on standard error: a bar on a terminal, plain lines elsewhere. Gives `told(done, total, text)`."""
     if not sys.stderr.isatty():
-        yield lambda done, total, text: err.print(f"[{done}/{total}] {text}", markup=False)
+        yield lambda done, total, text: err.print(f"[{done}/{total}] {plain(text)}", markup=False)
         return
     bar = Progress(
         TextColumn("{task.description}", markup=False),
@@ -49,6 +55,6 @@ def progress_bar(what: str) -> Iterator[Any]:
         task = bar.add_task(what, total=None)
 
         def told(done: int, total: int, text: str) -> None:
-            bar.update(task, completed=done, total=total, description=text[:60])
+            bar.update(task, completed=done, total=total, description=plain(text)[:60])
 
         yield told

@@ -63,10 +63,6 @@ def announcement_failed(community: str, why: str) -> str:
     return f"Your announcement did not reach {community}: {why}"
 
 
-def not_ready(community: str) -> str:
-    return f"{community} has no announcement room yet. Please try again in a few minutes."
-
-
 def plan_held(digest: str, reasons: Iterable[str], community: str) -> str:
     lines = "\n".join(f"- {reason}" for reason in reasons)
     return (
@@ -88,8 +84,8 @@ def fight_over_profile(room: str, what: str) -> str:
     return f"Somebody keeps changing {what} of “{room}”, which the configuration holds. I no longer put it back."
 
 
-def redacted_post(sender: str, room: str) -> str:
-    return f"I removed a post by {sender} in “{room}”: only admins post there."
+def redacted_post(sender: str, room: str, why: str) -> str:
+    return f"I take back what {sender} wrote in “{room}”: {why}."
 
 
 def role_taken_over(user: str, role: str, by: str) -> str:
@@ -126,5 +122,6 @@ def applied(failures: Iterable[str]) -> str:
 THAWED = "The lock is lifted."
 NOTHING_HELD = "No change is waiting for you."
 ONLY_OWNERS = "Only an owner of that community can do that."
-REMOVED_FOR_RULES = "only admins post in this room"
+ONLY_ADMINS_POST = "only admins post in this room"
+NOT_ENTITLED = "they may not change that in this room"
 LONG_REACTION = "reactions in this room are short"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from bridge.core import texts
 from bridge.core.community import CONTROL, Role, RoomKind
-from bridge.core.ids import CommunityId, EventId, RoomId, UserId
+from bridge.core.ids import EventId, RoomId, UserId
 from bridge.core.messages import Posted, RedactEvent, SendMessage, StateChanged
 from bridge.core.power_levels import needed_for
 from bridge.plan.desired import power_levels
@@ -62,7 +62,7 @@ class Enforcement:
                     return
                 await self._redact(tx, place, event.room_id, event.event_id, event.sender, texts.LONG_REACTION)
             else:
-                await self._redact(tx, place, event.room_id, event.event_id, event.sender, texts.REMOVED_FOR_RULES)
+                await self._redact(tx, place, event.room_id, event.event_id, event.sender, texts.ONLY_ADMINS_POST)
         self._wake()
 
     async def state_changed(self, event: StateChanged) -> None:
@@ -76,7 +76,7 @@ class Enforcement:
             level = await self._level(tx, place, event.sender, role)
             if level >= needed_for(thresholds, event.type, state=True):
                 return
-            await self._redact(tx, place, event.room_id, event.event_id, event.sender, texts.REMOVED_FOR_RULES)
+            await self._redact(tx, place, event.room_id, event.event_id, event.sender, texts.NOT_ENTITLED)
         self._wake()
 
     async def _level(self, tx: Transaction, place: Place, user: UserId, role: Role) -> int:
@@ -96,12 +96,10 @@ class Enforcement:
         if not await self._jobs.add(tx, job_id, f"redact {room_id}", RedactEvent(room_id, event_id, reason), now):
             return
         await store.record(tx, now, place.community, room_id, sender, "redacted", f"{event_id}: {reason}")
-        await self._tell(tx, place.community, sender, job_id, str(place.key), now)
+        await self._tell(tx, place, texts.redacted_post(sender, place.key, reason), job_id, now)
 
-    async def _tell(
-        self, tx: Transaction, community: CommunityId, sender: UserId, job_id: str, room: str, now: int
-    ) -> None:
-        control = self._index.room_of(community, CONTROL)
+    async def _tell(self, tx: Transaction, place: Place, text: str, job_id: str, now: int) -> None:
+        control = self._index.room_of(place.community, CONTROL)
         if control is not None:
-            content = {"msgtype": "m.notice", "body": texts.redacted_post(sender, room), "m.mentions": {}}
+            content = {"msgtype": "m.notice", "body": text, "m.mentions": {}}
             await self._jobs.add(tx, f"tell-{job_id}", control, SendMessage(control, content), now)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from bridge.core.errors import NotFound
+from bridge.core.errors import Forbidden, NotFound
 from bridge.core.ids import EventId, RoomId, UserId
 from bridge.matrix.client import Client, path
 from bridge.plan.state import LISTED, Membership, RoomState, StateEvent
@@ -70,6 +70,20 @@ class Reader:
             else:
                 self._rooms.pop(room_id, None)
             return room
+
+    async def joined(self) -> list[RoomId]:
+        """The rooms that the steward is in (client-server API, `GET /joined_rooms`)."""
+        answer = await self._client.request("GET", path("v3", "joined_rooms"))
+        return [RoomId(str(room_id)) for room_id in answer.get("joined_rooms", ())]
+
+    async def mark(self, room_id: RoomId) -> tuple[str, str] | None:
+        """Community and key of our mark in a room's creation content, None where it has none."""
+        try:
+            create = await self._client.request("GET", path("v3", "rooms", room_id, "state", "m.room.create", ""))
+        except (Forbidden, NotFound):
+            return None
+        state = {("m.room.create", ""): StateEvent(create)}
+        return RoomState(room_id, "", frozenset(), state).marker
 
     def peek(self, room_id: RoomId) -> RoomState | None:
         """The own copy, without asking."""

@@ -276,7 +276,7 @@ def power_levels(
     content = _THRESHOLDS[kind](members_may_invite, moderators_only)
     if frozen and kind is RoomKind.SPACE:
         content["events"]["m.room.power_levels"] = LOCKED
-    elif frozen:
+    elif frozen and kind is not RoomKind.CONTROL:  # there only owners and admins can talk, and are called to
         content["events_default"] = LOCKED
     return {"users": dict(sorted(users.items())), **content}
 

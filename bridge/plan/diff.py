@@ -35,7 +35,7 @@ from bridge.plan.state import LISTED, Accounts, Known, RoomState, StateEvent, di
 
 GONE = (
     "the steward cannot read this room: it was deleted, or the steward was removed from it. "
-    "Let a server admin make the steward join again, or forget the room with `matrix-communities apply --force`"
+    "Let a server admin make the steward join again, or give the room up with `matrix-communities apply --recreate`"
 )
 
 

@@ -8,6 +8,7 @@ from enum import Enum
 
 from bridge.core.community import ANNOUNCEMENTS, CONTROL, SPACE, Community, Role
 from bridge.core.ids import RoomKeyName, UserId
+from bridge.core.power_levels import threshold
 from bridge.plan.actions import Action, Ban, BringAnnouncer, Cause, Invite, Kick, Unban
 from bridge.plan.desired import DesiredRoom
 from bridge.plan.state import Accounts, Known, Membership, RoomState
@@ -22,6 +23,7 @@ class Standing(Enum):
     MEMBER = "joined or invited to the space"
     NEWCOMER = "named, and never invited: will be"
     OUTSIDER = "in one of the rooms without ever having been invited to the space"
+    INTRUDER = "let into a group by somebody who may not bring people into the community"
     STRANGER = "nowhere in the community"
     LEFT = "left, declined or was removed by people"
     BANNED = "banned from the space"
@@ -121,9 +123,12 @@ def take_census(community: Community, known: Known, rooms: Rooms, accounts: Acco
     named = community.named
     everybody: set[UserId] = set(named) | set(community.removed) | set(dropped) | set(members)
     inside: set[UserId] = set()
+    admitted: set[UserId] = set()
     shut_out: set[UserId] = set()
     for key, room in rooms.items():
-        inside |= {user for user, here in room.members.items() if here.present and key != CONTROL}
+        present = {user for user, here in room.members.items() if here.present and key != CONTROL}
+        inside |= present
+        admitted |= present if community.members_may_invite else {user for user in present if _admitted(user, room)}
         shut_out |= {
             user for user, here in room.members.items() if here.state == "ban" and here.sender in accounts.both
         }
@@ -135,7 +140,9 @@ def take_census(community: Community, known: Known, rooms: Rooms, accounts: Acco
         here = members.get(user, ABSENT)
         if here.state == "" and user in shut_out:
             here = Membership("ban", accounts.steward)  # the space was made anew, and the ban from the old one stands
-        standing[user] = _standing(named, known, user, here, unnamed, inside, accounts)
+        standing[user] = _standing(named, known, user, here, unnamed, accounts)
+        if standing[user] is Standing.STRANGER and here.state == "" and user in inside:
+            standing[user] = Standing.OUTSIDER if user in admitted else Standing.INTRUDER
         if standing[user] in (Standing.LEFT, Standing.BANNED) and user in named:
             notes.append(_contradiction(user, here))
     return Census(standing, unnamed, tuple(notes))
@@ -147,7 +154,6 @@ def _standing(
     user: UserId,
     in_space: Membership,
     unnamed: frozenset[UserId],
-    inside: set[UserId],
     accounts: Accounts,
 ) -> Standing:
     if in_space.state == "ban":
@@ -158,9 +164,19 @@ def _standing(
         return Standing.MEMBER
     if user in named and _uninvited(SPACE, user, in_space, known, accounts):
         return Standing.NEWCOMER
-    if in_space.state == "leave":
-        return Standing.LEFT
-    return Standing.OUTSIDER if in_space.state == "" and user in inside else Standing.STRANGER
+    return Standing.LEFT if in_space.state == "leave" else Standing.STRANGER
+
+
+def _admitted(user: UserId, room: RoomState) -> bool:
+    """Whether a moderator let somebody into a room: their invite says so, or nobody else could have.
+
+    In a group whose members may invite, who invited somebody that has joined already is not known any more: such a
+    person is not taken for one whom a moderator wanted in the community.
+    """
+    here = room.members[user]
+    if here.state == "invite":
+        return room.level(here.sender) >= Role.MODERATOR
+    return threshold(room.power_levels, "invite") >= Role.MODERATOR
 
 
 def _uninvited(key: RoomKeyName, user: UserId, here: Membership, known: Known, accounts: Accounts) -> bool:
@@ -269,6 +285,8 @@ def _removal(
         return Kick(key, user, "no longer a member of the community", Cause.DECLARED)
     if standing is Standing.LEFT:
         return Kick(key, user, "no longer a member of the community", Cause.CASCADE)
+    if standing is Standing.INTRUDER:
+        return Kick(key, user, "only members of the community can be in this group", Cause.CASCADE)
     if here.state == "knock":
         if standing in WELCOME or key == SPACE:
             return None

@@ -256,7 +256,7 @@ async def test_what_got_in_while_the_room_was_open_is_redacted(estate: Estate, s
 
     await eventually(redacted, 20)
     await school.owner.wait_text(
-        school.community.control, lambda message: homer.user_id in message.text and "removed a post" in message.text
+        school.community.control, lambda message: homer.user_id in message.text and "I take back" in message.text
     )
     assert (await refusal(homer.send(room, "again"))).status == 403
     await school.homer.wait_text(room, f"an admin meanwhile, {what}")

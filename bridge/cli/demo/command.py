@@ -53,7 +53,7 @@ def demo(
         raise Refused(
             f"the demo needs {' and '.join(missing)}",
             where="demo",
-            remedy='install the extra: pip install "matrix-communities[demo]"',
+            remedy="run `make demo` in a checkout, or install its extra there: pip install -e '.[demo]'",
         )
     steps = asyncio.run(_demo(stay, quiet=str(json) == "-"))
     good = all(step.ok for step in steps)

@@ -2,6 +2,7 @@
 
 from bridge.features.reconcile.outcome import Failure, Outcome, Progress
 from bridge.features.reconcile.reconciler import Reconciler
+from bridge.features.reconcile.recovery import Recovery
 from bridge.features.reconcile.rules import Rules
 
-__all__ = ["Failure", "Outcome", "Progress", "Reconciler", "Rules"]
+__all__ = ["Failure", "Outcome", "Progress", "Reconciler", "Recovery", "Rules"]

@@ -35,7 +35,7 @@ class Fights:
         """Count the healings of a pass; whether a fight was ended, so that the room is to be locked now."""
         ended = False
         for action in look.plan.actions:
-            aspect = _aspect(action)
+            aspect = _aspect(action, look)
             if aspect is None or action in failed:
                 continue
             async with self._database.transaction() as tx:
@@ -74,10 +74,18 @@ class Fights:
         return bool(known.frozen or known.yielded)
 
 
-def _aspect(action: Action) -> str | None:
-    """What a healing counts for; None for what is no healing, and for links: a lock would not keep them."""
+def _aspect(action: Action, look: Look) -> str | None:
+    """What a healing counts for; None for what is no fight.
+
+    A fight over levels is one over `m.room.power_levels` alone: a lock would keep nothing else. A redaction of it,
+    which a moderator may do, takes nobody's power and gives nobody any; so it is healed, and locks no room.
+    """
     if not isinstance(action, SetState) or action.cause is not Cause.DRIFT:
         return None
     if action.type in PROFILE_TYPES:
         return action.type
+    room = look.rooms.get(action.room)
+    event = None if room is None else room.state.get((action.type, ""))
+    if action.type != "m.room.power_levels" or event is None or event.redacted:
+        return None
     return store.LEVELS

@@ -72,6 +72,11 @@ class Reconciler:
         self._locks: dict[CommunityId, asyncio.Lock] = {}
         self._gate = asyncio.Semaphore(rules.parallel_rooms)
 
+    def use(self, rules: Rules) -> None:
+        """Follow other settings from now on."""
+        self.rules = rules
+        self._gate = asyncio.Semaphore(rules.parallel_rooms)
+
     def declare(self, communities: Iterable[Community]) -> None:
         """Take these declarations as the loaded ones."""
         self.declared = {community.id: community for community in communities}
@@ -325,10 +330,11 @@ class Reconciler:
 
     async def status(self, community: Community) -> dict[str, Any]:
         """The documented JSON of one community in `status`."""
-        look = await self.look(community)
         async with self._database.transaction() as tx:
             record = await store.community_record(tx, community.id)
-        return standing(look, record, self.setting.accounts)
+        if record.held_digest is not None and record.in_force is not None:
+            community = declarations.from_json(record.in_force)
+        return standing(await self.look(community), record, self.setting.accounts)
 
 
 async def side_by_side(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
@@ -353,8 +359,15 @@ def _only_what_protects(look: Look) -> Look:
     """The part of an unsafe plan that may be done without a word: thresholds of our own rooms, and nobody's level."""
     foreign = {key for key, room in look.rooms.items() if room.marker != (str(look.community.id), key)}
     protective = tuple(
-        action
+        _with_levels_as_they_are(action, look)
         for action in look.plan.actions
-        if isinstance(action, SetState) and action.room not in foreign and action.type != "m.room.power_levels"
+        if isinstance(action, SetState) and action.room not in foreign
     )
     return replace(look, comparison=replace(look.comparison, plan=replace(look.plan, actions=protective)))
+
+
+def _with_levels_as_they_are(action: SetState, look: Look) -> SetState:
+    if action.type != "m.room.power_levels":
+        return action
+    users = look.rooms[action.room].power_levels.get("users", {})
+    return replace(action, content={**action.content, "users": users})

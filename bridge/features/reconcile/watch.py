@@ -190,13 +190,13 @@ class Watch:
             return False
         return event_type != LEVELS or users_of(pushed.content) == users_of(have.power_levels)
 
-    async def run(self, every_seconds: float) -> None:
-        """Look at everything now and every `every_seconds`, until cancelled."""
+    async def run(self) -> None:
+        """Look at everything now and every so often, as the rules say, until cancelled."""
         try:
             while True:
                 for community in list(self._reconciler.declared):
                     self.all_of(community)
-                await asyncio.sleep(every_seconds)
+                await asyncio.sleep(self._reconciler.rules.every_seconds)
         finally:
             await self.stop()
 

@@ -54,7 +54,8 @@ class Work:
                 await self._create(action)
             case SetState():
                 room_id = await self._room(action.room)
-                content = _with_space(action.content, await self._room(SPACE))
+                space = await self._room(SPACE) if _names_no_space(action.content) else None
+                content = _with_space(action.content, space)
                 await self._executor.set_state(room_id, action.type, action.state_key, content)
             case Link():
                 await self._link(action)
@@ -153,6 +154,12 @@ def creation_body(community: CommunityId, action: CreateRoom, space: RoomId | No
         "power_level_content_override": dict(levels),
         **({"room_version": action.version} if action.version else {}),
     }
+
+
+def _names_no_space(content: Mapping[str, Any]) -> bool:
+    """Whether join rules were planned before the space existed."""
+    allow = content.get("allow")
+    return isinstance(allow, list) and any(isinstance(rule, Mapping) and rule.get("room_id") == "" for rule in allow)
 
 
 def _with_space(content: Mapping[str, Any], space: RoomId | None) -> dict[str, Any]:
