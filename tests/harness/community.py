@@ -111,6 +111,17 @@ class Estate:
             await community.look()
         return result
 
+    async def reload(self) -> str:
+        """SIGHUP: the service reads its config again; returns what it then logged, from there on."""
+        begin = len(self.operator.log.read_text())
+        self.operator.reload()
+
+        def answered() -> str:
+            said = self.operator.log.read_text()[begin:]
+            return said if "read again" in said or "not taken over" in said else ""
+
+        return await eventually(answered, 20, "the service to read its config again")
+
     async def command(self, *args: str, expect: Sequence[int] = (0,)) -> Ran:
         """A command in a process of its own."""
         return await self.operator.command(*args, expect=expect)
@@ -230,6 +241,16 @@ class Community:
     async def inside(self, *people: Client, keys: Sequence[str] = ("space", "announcements")) -> None:
         """Wait until people are in rooms."""
         await asyncio.gather(*(person.wait_joined(self.rooms[key]) for key in keys for person in people))
+
+    async def told(self, admin: Client, *parts: str, deadline: float = DEADLINE) -> str:
+        """Wait until an admin reads a notice with all those parts in the control room, and return its text."""
+        message = await admin.wait_text(
+            self.control,
+            lambda message: message.sender == ANNOUNCER and all(part in message.text for part in parts),
+            deadline,
+        )
+        assert message.decrypted
+        return message.text
 
     async def announce(self, text: str) -> str:
         """Announce through the local door, and return the event's id."""

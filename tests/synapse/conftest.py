@@ -28,7 +28,7 @@ class School:
     marge: JsPerson
     """A member, cross-signed."""
     edna: Person
-    """The moderator of `class-1a`."""
+    """The moderator of `class-1a` and of `chess`."""
 
     @property
     def everybody(self) -> tuple[Client, ...]:
@@ -80,7 +80,7 @@ async def found_school(estate: Estate, version: str) -> School:
         members=[homer.user_id, marge.user_id],
         groups={
             "class-1a": {"name": "Class 1A", "kind": "open", "moderators": [edna.user_id]},
-            "chess": {"name": "Chess club", "kind": "request"},
+            "chess": {"name": "Chess club", "kind": "request", "moderators": [edna.user_id]},
             "board": {"name": "Board", "kind": "hidden", "members": [owner.user_id]},
         },
     )
@@ -98,7 +98,7 @@ async def schools(estate: Estate) -> dict[str, School]:
     for school in schools.values():
         await school.community.inside(*school.everybody, keys=("space", "announcements", "general"))
         await school.community.inside(school.owner, school.admin, keys=("control",))
-        await school.community.inside(school.edna, keys=("class-1a",))
+        await school.community.inside(school.edna, keys=("class-1a", "chess"))
     return schools
 
 

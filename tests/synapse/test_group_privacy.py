@@ -16,15 +16,15 @@ async def test_no_key_and_no_message_of_a_group_reaches_the_service(estate: Esta
     chatting: dict[str, tuple[Client, ...]] = {
         "general": everybody,
         "class-1a": (school.homer, school.marge, school.edna),
-        "chess": school.members,
+        "chess": (*school.members, school.edna),
         "board": (school.owner, school.admin),
     }
     for member in school.members:
         await member.join(community["class-1a"])
         await member.knock(community["chess"])
-    # nobody moderates the chess club yet, so its steward lets them in; the board takes in whom its member invites
     for member in school.members:
-        await estate.as_service("POST", "rooms", community["chess"], "invite", body={"user_id": member.user_id})
+        await school.edna.wait_membership(community["chess"], member.user_id, "knock")
+        await school.edna.invite(community["chess"], member.user_id)
     await school.owner.wait_joined(community["board"])
     await school.owner.invite(community["board"], school.admin.user_id)
     for key, members in chatting.items():
@@ -94,3 +94,11 @@ async def test_the_announcer_is_in_no_group(estate: Estate, school: School) -> N
     for key in GROUPS:
         members = await estate.as_service("GET", "rooms", school.community[key], "members")
         assert ANNOUNCER not in {event["state_key"] for event in members["chunk"]}
+
+
+async def test_a_moderator_cannot_let_the_announcer_listen_unseen(estate: Estate, school: School) -> None:
+    room = school.community["class-1a"]
+    await school.edna.invite(room, ANNOUNCER)
+    left = await school.edna.wait_membership(room, ANNOUNCER, "leave")
+    assert left["sender"] == STEWARD
+    assert left["unsigned"]["prev_content"]["membership"] == "invite"
