@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from bridge.core.errors import BadRequest, CannotDecrypt, MatrixError
+from bridge.core.errors import BadRequest, CannotDecrypt, ConfigError, MatrixError
 from bridge.core.ids import DeviceId, RoomId, UserId
 from bridge.e2ee.delivery import Delivery
 from bridge.e2ee.device import OwnDevice
@@ -95,10 +95,20 @@ class Keys:
         identity_seed: bytes,
         pickle_key: str,
         trust: Trust = Trust.ALL,
+        replace_identity: bool = False,
     ) -> None:
+        """
+        Args:
+            user_id: the announcer, in the registration's namespace and not its sender.
+            identity_seed: the secret from which the cross-signing identity is made; at least 16 bytes.
+            pickle_key: the secret under which the keys are stored.
+            replace_identity: whether an identity made from another seed may be replaced. Synapse never takes an
+                identity back that was replaced.
+        """
         self._database = database
         self._server = server
         self._clock = clock
+        self._replace_identity = replace_identity
         self._identity = Identity(user_id, identity_seed)
         self._own = OwnDevice(user_id, pickle_key)
         self._devices = DeviceLists(database, server, clock, me=user_id)
@@ -125,6 +135,7 @@ class Keys:
         Raises:
             MatrixError: the homeserver refuses or cannot be asked.
             StoreError: the stored keys cannot be opened with this pickle key.
+            ConfigError: the announcer has an identity that was made from another seed.
         """
         await self._server.register()
         async with self._database.transaction() as tx:
@@ -209,8 +220,15 @@ class Keys:
 
     async def _cross_sign(self, account: Account) -> None:
         answer = await self._server.query_keys([self._own.user_id])
-        if not self._identity.is_published(answer):
-            await self._server.upload_cross_signing(self._identity.upload())
+        if self._identity.belongs_to_another(answer) and not self._replace_identity:
+            raise ConfigError(
+                ["the announcer is already published with another cross-signing identity than this seed makes"],
+                where="keys",
+                remedy="put back the identity seed that was in the configuration before. If it is lost, allow a new "
+                "identity once: everybody's client will say that the announcer's identity changed",
+            )
+        if body := self._identity.to_publish(answer):
+            await self._server.upload_cross_signing(body)
         device = _own_device(answer, account)
         if device is None or not self._identity.has_signed(device) or not self._identity.is_signed_by(answer, account):
             failures = (await self._server.upload_signatures(self._identity.signatures(account))).get("failures")
@@ -468,7 +486,8 @@ class Keys:
         _, account = await self._load()
         answer = await self._server.query_keys([self._own.user_id])
         device = _own_device(answer, account)
-        cross_signed = device is not None and self._identity.is_published(answer) and self._identity.has_signed(device)
+        published = not self._identity.to_publish(answer)
+        cross_signed = published and device is not None and self._identity.has_signed(device)
         return Health(account.device_id, cross_signed, await self._probe(account.device_id, deadline_seconds))
 
     async def _probe(self, device_id: str, deadline_seconds: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 from collections.abc import Mapping
@@ -69,13 +70,21 @@ class Stage:
     homeserver: PrivateSynapse
     as_token: str
     database_url: str
+    pickle_key: str = "a pickle key"
+    replace_identity: bool = False
     seed: bytes = field(default_factory=lambda: secrets.token_bytes(32))
     clock: WallClock = field(default_factory=WallClock)
 
-    async def open(self) -> None:
-        """Connect to homeserver and database; the keys are made, not started."""
+    loop: asyncio.Task[None] | None = None
+
+    async def connect(self) -> None:
+        """Connect to the homeserver alone: the steward needs no more."""
         self.client = Client(self.homeserver.url, self.as_token)
         await self.client.start()
+
+    async def open(self) -> None:
+        """Connect to homeserver and database; the keys are made, not started."""
+        await self.connect()
         self.database = Database(self.database_url)
         await self.database.start()
         self.server = HomeserverKeys(self.client, ANNOUNCER)
@@ -87,7 +96,8 @@ class Stage:
             self.clock,
             user_id=ANNOUNCER,
             identity_seed=self.seed,
-            pickle_key="a pickle key",
+            pickle_key=self.pickle_key,
+            replace_identity=self.replace_identity,
         )
         self.sender = Sender(
             self.client,
@@ -98,8 +108,17 @@ class Stage:
             must_encrypt=lambda _: True,
         )
 
+    async def start(self) -> None:
+        """Open, start the keys, and sync in the background."""
+        await self.open()
+        await self.keys.start()
+        self.loop = asyncio.create_task(self.keys.run())
+
     async def close(self) -> None:
         await self.keys.stop()
+        if self.loop is not None:
+            await asyncio.wait({self.loop})
+            self.loop = None
         await self.database.stop()
         await self.client.stop()
 

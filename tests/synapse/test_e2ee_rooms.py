@@ -2,42 +2,44 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bridge.cli.demo.homeserver import PrivateSynapse
+from bridge.cli.demo.person import Client, Person
+from bridge.core.errors import CannotDecrypt, CannotEncrypt, Refused, Unreachable
 from bridge.core.ids import RoomId
+from bridge.matrix.client import path
 from tests.harness.announcer import ANNOUNCER, Stage, write_registration
-from tests.harness.people import People
+from tests.harness.people import Library, People
+from tests.harness.wait import eventually
+
+AS_TOKEN = "the-as-token"
 
 
 @pytest.fixture(scope="module")
-async def homeserver(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[PrivateSynapse, str]]:
+async def homeserver(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PrivateSynapse]:
     folder = tmp_path_factory.mktemp("e2ee")
     synapse = PrivateSynapse(folder / "synapse")
-    synapse.add_registration(write_registration(folder, "the-as-token"))
+    synapse.add_registration(write_registration(folder, AS_TOKEN))
     async with synapse:
-        yield synapse, "the-as-token"
+        yield synapse
 
 
 @pytest.fixture
-async def stage(homeserver: tuple[PrivateSynapse, str], tmp_path: Path) -> AsyncIterator[Stage]:
-    synapse, as_token = homeserver
-    stage = Stage(synapse, as_token, f"sqlite:///{tmp_path}/keys.db")
-    await stage.open()
-    await stage.keys.start()
-    loop = asyncio.create_task(stage.keys.run())
+async def stage(homeserver: PrivateSynapse, tmp_path: Path) -> AsyncIterator[Stage]:
+    stage = Stage(homeserver, AS_TOKEN, f"sqlite:///{tmp_path}/keys.db")
+    await stage.start()
     yield stage
     await stage.close()
-    await asyncio.wait({loop})
 
 
 @pytest.fixture
-async def people(homeserver: tuple[PrivateSynapse, str]) -> AsyncIterator[People]:
-    crowd = People(homeserver[0])
+async def crowd(homeserver: PrivateSynapse) -> AsyncIterator[People]:
+    crowd = People(homeserver)
     yield crowd
     await crowd.close()
 
@@ -47,18 +49,291 @@ async def room(stage: Stage, room_version: str) -> RoomId:
     return await stage.create_room(version=room_version)
 
 
-async def test_members_read_and_a_removed_member_does_not(stage: Stage, people: People, room: RoomId) -> None:
-    alice, bob = await people.nio("alice"), await people.nio("bob")
-    for person in (alice, bob):
+async def bring_in(stage: Stage, room: RoomId, *people: Client) -> None:
+    for person in people:
         await stage.change(room, "invite", person.user_id)
         await person.join(room)
+
+
+@pytest.mark.parametrize("library", ["nio", "js"])
+async def test_members_read_and_a_removed_member_does_not(
+    stage: Stage, crowd: People, room: RoomId, library: Library
+) -> None:
+    ann, bob = await crowd.on(library, "ann"), await crowd.on(library, "bob")
+    await bring_in(stage, room, ann, bob)
     _, devices = await stage.say(room, "first")
     assert devices == 2
-    for person in (alice, bob):
-        assert (await person.wait_text(room, "first")).decrypted
+    for person in (ann, bob):
+        message = await person.wait_text(room, "first")
+        assert message.decrypted
+        assert message.sender == ANNOUNCER
+        assert message.shield in (None, "none")
     await stage.change(room, "kick", bob.user_id)
     event_id, devices = await stage.say(room, "second")
     assert devices == 1
-    assert (await alice.wait_text(room, "second")).sender == ANNOUNCER
+    await ann.wait_text(room, "second")
+    assert await bob.try_decrypt(room, await stage.raw(room, event_id)) is None
+
+
+async def test_who_leaves_adds_a_device_and_returns_reads_on_with_both(
+    stage: Stage, crowd: People, room: RoomId
+) -> None:
+    ann = await crowd.nio("ann")
+    await bring_in(stage, room, ann)
+    await stage.say(room, "first")
+    await ann.wait_text(room, "first")
+    await ann.leave(room)
+    other = await crowd.nio(account=ann.account, new_device=True)
+    await bring_in(stage, room, ann)
+    _, devices = await stage.say(room, "second")
+    assert devices == 2
+    for client in (ann, other):
+        assert (await client.wait_text(room, "second")).decrypted
+
+
+async def test_a_device_that_appears_later_reads_on(stage: Stage, crowd: People, room: RoomId) -> None:
+    ann = await crowd.nio("ann")
+    await bring_in(stage, room, ann)
+    await stage.say(room, "first")
+    other = await crowd.nio(account=ann.account, new_device=True)
+
+    async def both() -> bool:
+        return (await stage.say(room, "second"))[1] == 2
+
+    await eventually(both, what="the new device to have the key")
+    assert (await other.wait_text(room, "second")).decrypted
+
+
+async def test_who_joins_while_the_service_is_down_reads_on(stage: Stage, crowd: People, room: RoomId) -> None:
+    ann, bob = await crowd.nio("ann"), await crowd.nio("bob")
+    await bring_in(stage, room, ann)
+    _, devices = await stage.say(room, "first")
+    session = (await ann.wait_text(room, "first")).session_id
+    await stage.close()
+    steward = Stage(stage.homeserver, AS_TOKEN, "unused")
+    await steward.connect()
+    await steward.change(room, "invite", bob.user_id)
+    await steward.client.stop()
+    await bob.join(room)
+    await stage.start()
+    _, devices = await stage.say(room, "second")
+    assert devices == 2
+    assert (await bob.wait_text(room, "second")).session_id == session, "a join is no reason for a new session"
+
+
+async def test_who_leaves_while_the_service_is_down_reads_no_more(stage: Stage, crowd: People, room: RoomId) -> None:
+    ann, bob = await crowd.nio("ann"), await crowd.nio("bob")
+    await bring_in(stage, room, ann, bob)
+    await stage.say(room, "first")
+    await bob.wait_text(room, "first")
+    await stage.close()
+    await bob.leave(room)
+    await stage.start()
+    event_id, devices = await stage.say(room, "second")
+    assert devices == 1
+    assert await bob.try_decrypt(room, await stage.raw(room, event_id)) is None
+
+
+async def test_who_leaves_during_a_share_does_not_read_what_was_being_said(
+    stage: Stage, crowd: People, room: RoomId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann, bob = await crowd.nio("ann"), await crowd.nio("bob")
+    await bring_in(stage, room, ann, bob)
+    send = stage.server.send_to_device
+
+    async def send_and_leave(*args: Any) -> None:
+        await send(*args)
+        if room in await bob.joined_rooms():
+            await bob.leave(room)
+
+    monkeypatch.setattr(stage.server, "send_to_device", send_and_leave)
+    event_id, devices = await stage.say(room, "hello")
+    assert devices == 1
+    await ann.wait_text(room, "hello")
+    await bob.wait_to_device(lambda event: event.inner_type == "m.room_key")
+    assert await bob.try_decrypt(room, await stage.raw(room, event_id)) is None
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before the request", "before its answer"])
+async def test_a_share_that_was_killed_goes_on_and_gives_nothing_twice(
+    stage: Stage, crowd: People, room: RoomId, monkeypatch: pytest.MonkeyPatch, before: bool
+) -> None:
+    ann, bob = await crowd.nio("ann"), await crowd.nio("bob")
+    await bring_in(stage, room, ann, bob)
+    send = stage.server.send_to_device
+
+    async def die(*args: Any) -> None:
+        if not before:
+            await send(*args)
+        raise Unreachable("killed")
+
+    monkeypatch.setattr(stage.server, "send_to_device", die)
+    with pytest.raises(Unreachable):
+        await stage.say(room, "hello", txn_id="once")
+    await stage.close()
+    await stage.start()
+    _, devices = await stage.say(room, "hello", txn_id="once")
+    assert devices == 2
+    for person in (ann, bob):
+        await person.wait_text(room, "hello")
+        assert len(person.room_keys(room)) == 1
+
+
+async def test_the_same_transaction_is_the_same_event(stage: Stage, crowd: People, room: RoomId) -> None:
+    ann = await crowd.nio("ann")
+    await bring_in(stage, room, ann)
+    first, _ = await stage.say(room, "once", txn_id="the-job")
+    again, _ = await stage.say(room, "once", txn_id="the-job")
+    assert first == again
+    await stage.say(room, "after")
+    await ann.wait_text(room, "after")
+    assert [message.text for message in ann.messages(room)] == ["once", "after"]
+
+
+@pytest.mark.parametrize(("visibility", "shared"), [("shared", True), ("joined", False)])
+async def test_a_room_key_says_whether_newcomers_may_have_it(
+    stage: Stage, crowd: People, visibility: str, shared: bool
+) -> None:
+    room = await stage.create_room(visibility=visibility)
+    ann = await crowd.nio("ann")
+    await bring_in(stage, room, ann)
+    await stage.say(room, "hello")
+    event = await ann.wait_to_device(lambda event: event.inner_type == "m.room_key")
+    assert event.plaintext is not None
+    content = event.plaintext["content"]
+    assert content.pop("org.matrix.msc3061.shared_history", False) is shared
+    assert content.keys() == {"algorithm", "room_id", "session_id", "session_key"}
+
+
+async def test_a_change_of_history_visibility_makes_a_new_session(stage: Stage, crowd: People, room: RoomId) -> None:
+    ann = await crowd.nio("ann")
+    await bring_in(stage, room, ann)
+    await stage.say(room, "first")
+    first = await ann.wait_text(room, "first")
+    await stage.set_state(room, "m.room.history_visibility", {"history_visibility": "joined"})
+    await stage.say(room, "second")
+    assert (await ann.wait_text(room, "second")).session_id != first.session_id
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{}, {"algorithm": "rot13"}, {"algorithm": "m.megolm.v1.aes-sha2", "rotation_period_msgs": "x"}],
+    ids=["empty", "bad algorithm", "bad period"],
+)
+async def test_nonsense_in_the_encryption_settings_does_not_stop_us(
+    stage: Stage, crowd: People, content: Mapping[str, Any]
+) -> None:
+    room = await stage.create_room()
+    ann = await crowd.nio("ann")
+    await bring_in(stage, room, ann)
+    await stage.set_state(room, "m.room.encryption", content)
+    event_id, devices = await stage.say(room, "hello")
+    assert devices == 1
     event = await stage.raw(room, event_id)
-    assert await bob.try_decrypt(room, event) is None
+    assert event["type"] == "m.room.encrypted"
+    assert (await ann.wait_text(room, "hello")).decrypted
+
+
+async def test_nothing_is_said_in_the_clear_in_a_room_of_ours(stage: Stage) -> None:
+    answer = await stage.client.request("POST", path("v3", "createRoom"), body={"invite": [ANNOUNCER]})
+    room = RoomId(answer["room_id"])
+    await stage.client.request("POST", path("v3", "join", room), as_user=ANNOUNCER, body={})
+    with pytest.raises(CannotEncrypt, match="lost its encryption"):
+        await stage.say(room, "secret")
+    messages = await stage.client.request(
+        "GET", path("v3", "rooms", room, "messages"), query={"dir": "b"}, as_user=ANNOUNCER
+    )
+    assert "secret" not in str(messages)
+
+
+async def test_a_long_message_goes_and_a_longer_one_is_refused(stage: Stage, crowd: People, room: RoomId) -> None:
+    ann = await crowd.nio("ann")
+    await bring_in(stage, room, ann)
+    await stage.say(room, "x" * 46_900)
+    await ann.wait_text(room, "x" * 46_900)
+    with pytest.raises(Refused, match="47,000"):
+        await stage.say(room, "x" * 47_000)
+
+
+# --- what people say to the announcer ---------------------------------------------------------------------------------
+
+
+async def chat(stage: Stage, person: Client) -> RoomId:
+    room = RoomId(await person.create_dm(ANNOUNCER))
+    await stage.client.request("POST", path("v3", "join", room), as_user=ANNOUNCER, body={})
+    await person.wait_joined(room, ANNOUNCER)
+    return room
+
+
+async def heard(stage: Stage, room: RoomId, event_id: str) -> dict[str, Any]:
+    event = await stage.raw(room, event_id)
+    assert event["type"] == "m.room.encrypted"
+    assert await stage.keys.wait_for_key(room, event["content"]["session_id"], 10)
+    return await stage.keys.decrypt(event)
+
+
+@pytest.mark.parametrize("library", ["nio", "js"])
+async def test_a_chat_is_understood_and_answered(stage: Stage, crowd: People, library: Library) -> None:
+    ann = await crowd.on(library, "ann")
+    room = await chat(stage, ann)
+    event_id = await ann.send(room, "announce springfield hello")
+    event = await heard(stage, room, event_id)
+    assert (event["type"], event["content"]["body"], event["sender"]) == (
+        "m.room.message",
+        "announce springfield hello",
+        ann.user_id,
+    )
+    await stage.say(room, "done")
+    assert (await ann.wait_text(room, "done")).decrypted
+    # an event may be read again, but nothing else may use its place in the session
+    assert (await stage.keys.decrypt(await stage.raw(room, event_id)))["content"]["body"].startswith("announce")
+    replayed = {**await stage.raw(room, event_id), "event_id": "$another"}
+    with pytest.raises(CannotDecrypt, match="repeats"):
+        await stage.keys.decrypt(replayed)
+
+
+async def test_nobody_speaks_for_another(stage: Stage, crowd: People) -> None:
+    ann = await crowd.nio("ann")
+    room = await chat(stage, ann)
+    event_id = await ann.send(room, "hello")
+    await heard(stage, room, event_id)
+    event = await stage.raw(room, event_id)
+    with pytest.raises(CannotDecrypt):
+        await stage.keys.decrypt({**event, "sender": "@mallory:example.org"})
+    with pytest.raises(CannotDecrypt):
+        await stage.keys.decrypt({**event, "room_id": "!other:example.org"})
+
+
+async def test_what_was_said_while_the_service_was_down_is_understood(stage: Stage, crowd: People) -> None:
+    ann = await crowd.nio("ann")
+    room = await chat(stage, ann)
+    await heard(stage, room, await ann.send(room, "hello"))
+    await stage.close()
+    event_id = await ann.send(room, "are you there?")
+    bob = await crowd.nio("bob")
+    other = RoomId(await bob.create_dm(ANNOUNCER))
+    await stage.start()
+    assert (await heard(stage, room, event_id))["content"]["body"] == "are you there?"
+    await stage.client.request("POST", path("v3", "join", other), as_user=ANNOUNCER, body={})
+    await bob.wait_joined(other, ANNOUNCER)
+    assert (await heard(stage, other, await bob.send(other, "me too")))["content"]["body"] == "me too"
+
+
+async def test_a_broken_olm_session_is_replaced(stage: Stage, crowd: People) -> None:
+    ann = await crowd.nio("ann")
+    room = await chat(stage, ann)
+    await heard(stage, room, await ann.send(room, "hello"))
+    await stage.say(room, "answer")  # from now on ann's session sends ordinary Olm messages
+    await ann.wait_text(room, "answer")
+    async with stage.database.transaction() as tx:
+        await tx.execute("DELETE FROM crypto_olm_session")
+    rotate(ann, room)
+    await ann.send(room, "this key is lost")
+    await ann.wait_to_device(lambda event: event.inner_type == "m.dummy")
+    rotate(ann, room)
+    assert (await heard(stage, room, await ann.send(room, "and now?")))["content"]["body"] == "and now?"
+
+
+def rotate(person: Person, room: RoomId) -> None:
+    """Make the person's next message begin a new session, as after any leave."""
+    person._nio.olm.outbound_group_sessions.pop(room, None)
