@@ -22,6 +22,8 @@ from bridge.intake.interest import Interest, is_id
 MAX_TEXT_BYTES = 64 * 1024
 """The specification's limit of a whole event: more did not come from a homeserver that keeps to it."""
 MAX_TIMESTAMP = 2**53 - 1
+_ENVELOPE = frozenset({"event_id", "room_id", "sender", "type", "origin_server_ts", "state_key", "redacts"})
+_CONTENT = frozenset({"membership", "redacts", "m.relates_to"})
 MEMBERSHIPS = frozenset({"invite", "join", "knock", "leave", "ban"})
 _MALFORMED = Ignored("malformed")
 
@@ -49,19 +51,22 @@ def parse(
     """
     if not isinstance(raw, dict):
         return _MALFORMED
-    event_id, room_id, sender, kind = (raw.get(key) for key in ("event_id", "room_id", "sender", "type"))
+    event_id: Any = raw.get("event_id")
+    room_id: Any = raw.get("room_id")
+    sender: Any = raw.get("sender")
+    kind: Any = raw.get("type")
     if not (is_id(event_id) and is_id(room_id) and _is_user(sender) and is_id(kind)):
         return _MALFORMED
-    head = (EventId(str(event_id)), RoomId(str(room_id)), UserId(str(sender)), _time(raw.get("origin_server_ts")))
+    head: _Head = (event_id, room_id, sender, _time(raw.get("origin_server_ts")))
     content = _object(raw.get("content"))
     if "state_key" in raw:
-        return _state(head, str(kind), raw, content, interest, accounts)
+        return _state(head, kind, raw, content, interest, accounts)
     if interest is None:
         return Ignored("not our room")
     if kind == "m.room.redaction":
         return _redaction(head, raw, content)
     if interest is Interest.ANNOUNCEMENTS:
-        return Posted(*head, type=str(kind), reaction_key=_reaction_key(content) if kind == "m.reaction" else None)
+        return Posted(*head, type=kind, reaction_key=_reaction_key(content) if kind == "m.reaction" else None)
     if not interest.is_read:
         return Ignored("a message of a group")
     if kind == "m.room.message":
@@ -69,6 +74,18 @@ def parse(
     if kind == "m.room.encrypted":
         return _decrypted(head, content, clear)
     return Ignored("not a message")
+
+
+def essence(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """As much of a state event, a redaction or a post as `parse` reads: what need not be kept of people is not kept."""
+    kept = {key: value for key, value in raw.items() if key in _ENVELOPE}
+    content = raw.get("content")
+    if isinstance(content, dict):
+        kept["content"] = {key: value for key, value in content.items() if key in _CONTENT}
+    unsigned = raw.get("unsigned")
+    if isinstance(unsigned, dict) and isinstance(stripped := unsigned.get("invite_room_state"), list):
+        kept["unsigned"] = {"invite_room_state": [piece for piece in stripped if _is_encryption(piece)]}
+    return kept
 
 
 def _state(
@@ -156,12 +173,15 @@ def _says_encrypted(raw: Mapping[str, Any]) -> bool:
     stripped = _object(raw.get("unsigned")).get("invite_room_state")
     if not isinstance(stripped, list):
         return False
-    return any(
+    return any(map(_is_encryption, stripped))
+
+
+def _is_encryption(piece: object) -> bool:
+    return (
         isinstance(piece, dict)
         and piece.get("type") == "m.room.encryption"
         and piece.get("state_key") == ""
         and isinstance(_object(piece.get("content")).get("algorithm"), str)
-        for piece in stripped
     )
 
 

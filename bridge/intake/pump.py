@@ -124,7 +124,9 @@ class Pump:
         self._in_hand: set[int] = set()
         self._queues: dict[RoomId, deque[Held]] = {}
         self._lanes: set[asyncio.Task[None]] = set()
-        self._running: set[asyncio.Task[Any]] = set()
+        self._running: dict[asyncio.Task[Any], float] = {}
+        """Since when each handler runs."""
+        self._overdue: set[asyncio.Task[Any]] = set()
         self._finished: list[int] = []
         self._services: list[asyncio.Task[None]] = []
 
@@ -135,13 +137,13 @@ class Pump:
         self._started_at = self._clock.now_ms()
         self._stopping = False
         self.rescan()
-        for service in (self._feed, self._forget_finished, self._prune_now_and_then):
+        for service in (self._feed, self._watch, self._forget_finished, self._prune_now_and_then):
             self._services.append(asyncio.create_task(service(), name=f"pump {service.__name__}"))
 
     async def stop(self, grace_seconds: float = 10.0) -> None:
         """Let handlers that run come to an end, then stop; what is not done is done after the next start."""
         self._stopping = True
-        await _cancel([*self._services, *(self._lanes - self._running)])
+        await _cancel([*self._services, *(self._lanes - self._running.keys())])
         if self._lanes:
             await asyncio.wait(self._lanes, timeout=grace_seconds)
         await _cancel(list(self._lanes))
@@ -250,7 +252,7 @@ class Pump:
                 return True
 
     async def _attempt(self, row: Held) -> None:
-        raw = orjson.loads(row.body)
+        raw = orjson.loads(row.body) if row.raw is None else row.raw
         interest = self._rooms.interest(row.room_id)
         clear = None
         if interest is not None and interest.is_read and raw.get("type") == "m.room.encrypted":
@@ -265,16 +267,29 @@ class Pump:
     async def _run(self, handler: Awaitable[None]) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._running.add(task)
+        self._running[task] = asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout(self._patience.handler_seconds):
-                await handler
+            await handler
         except asyncio.CancelledError:
+            if task in self._overdue and task.uncancel() == 0:
+                raise TimeoutError(f"not done within {self._patience.handler_seconds:g} s") from None
             if task.cancelling():
                 raise
             raise RuntimeError("the handler was cancelled from within") from None
         finally:
-            self._running.discard(task)
+            del self._running[task]
+            self._overdue.discard(task)
+
+    async def _watch(self) -> None:
+        """Cancel handlers that do not come to an end (a timer for each would cost more than most handlers do)."""
+        limit = self._patience.handler_seconds
+        while True:
+            await asyncio.sleep(limit / 8)
+            now = asyncio.get_running_loop().time()
+            for task, since in self._running.items():
+                if now - since >= limit and task not in self._overdue:
+                    self._overdue.add(task)
+                    task.cancel()
 
     async def _decrypt(self, row: Held, raw: dict[str, Any]) -> dict[str, Any] | None:
         """The decrypted event, waiting for its key; None if it cannot be read."""

@@ -16,9 +16,10 @@ from typing import Any
 
 from aiohttp import web
 
-from bridge.core.ids import EventId, RoomId, UserId
-from bridge.intake.interest import Rooms, Sieve
+from bridge.core.ids import UserId
+from bridge.intake.interest import Rooms
 from bridge.intake.salvage import NotJson, dumps, loads
+from bridge.intake.sieve import Sieve
 from bridge.ports import Clock
 from bridge.store.inbox import Arrival, Inbox
 
@@ -117,7 +118,7 @@ class Transactions:
         counts = self.counts
         new = 0
         if wanted:
-            arrivals = [Arrival(EventId(one["event_id"]), RoomId(one["room_id"]), dumps(one)) for one in wanted]
+            arrivals = [Arrival(one["event_id"], one["room_id"], dumps(one), one) for one in wanted]
             try:
                 new = await self._inbox.store(arrivals, self._clock.now_ms())
             except Exception:  # whatever it is, the homeserver keeps the events as long as we do not say 200

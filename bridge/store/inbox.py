@@ -1,7 +1,8 @@
 """Events that came from the homeserver and are not worked off yet.
 
 A row lives from the transaction that brought it until its handler is done; then it is deleted, for it is what people
-wrote. `inbox_seen` remembers the ids of all that were taken in, for as long as the homeserver might repeat them.
+wrote. `inbox_seen` remembers the ids of those that were taken in last. It is only ever appended to and read as a whole,
+into memory: event ids are random, and an index on them would cost a written page an event.
 
 A transaction that comes again is known by the events in it, not by its number: a homeserver that was restored from a
 backup counts its transactions anew, and must not lose what they bring.
@@ -10,33 +11,33 @@ backup counts its transactions anew, and must not lose what they bring.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-
-import orjson
+from typing import Any, NamedTuple
 
 from bridge.core.ids import EventId, RoomId
 from bridge.store.database import Database, Transaction
 
-PRUNE_ROWS = 5000
-"""How many rows one database transaction of the pruning deletes, so that it holds up nobody."""
 KEPT_AT_HAND = 2000
 """How many stored events are kept in memory as well, so that they need not be read from the disk again."""
+REMEMBERED = 50_000
+"""How many event ids are remembered. A homeserver repeats transactions that were on their way, 100 events each."""
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """A wanted event, as it is stored."""
 
     event_id: EventId
     room_id: RoomId
     body: bytes
     """The raw event, JSON."""
+    raw: dict[str, Any] | None = None
+    """The same decoded, where it is at hand; not to be changed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(NamedTuple):
     """An event that waits to be worked off."""
 
     seq: int
@@ -44,6 +45,8 @@ class Held:
     room_id: RoomId
     body: bytes
     arrived_at: int
+    raw: dict[str, Any] | None = None
+    """The same as `body`, decoded, where it is at hand; not to be changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +72,21 @@ class Inbox:
         self._at_hand: deque[Held] = deque()
         self._complete_after: int | None = None
         """All rows with a higher number are at hand; None if some are on the disk alone."""
-        value = "value FROM json_each($1)" if database.is_sqlite else "value FROM json_array_elements_text($1::json)"
-        # "WHERE true" tells SQLite's parser that ON belongs to the upsert and not to a join.
-        self._note_new = (
-            f"INSERT INTO inbox_seen (event_id, at) SELECT value, {'$2' if database.is_sqlite else '$2::bigint'} "  # noqa: S608
-            f"FROM (SELECT {value}) AS arrived WHERE true ON CONFLICT (event_id) DO NOTHING RETURNING event_id"
-        )
+        self._seen: dict[EventId, None] | None = None
+        """The ids that were taken in last, oldest first; None if they have to be read."""
 
     async def store(self, arrivals: Sequence[Arrival], now_ms: int) -> int:
         """Take in what one transaction of the homeserver brought, or nothing of it; give how many events were new."""
         async with self._one_at_a_time:
             complete_after, self._complete_after = self._complete_after, None
+            seen, self._seen = self._seen, None  # both are known again when the commit is known
             async with self._database.transaction() as tx:
-                held = await self._insert(tx, arrivals, now_ms)
+                if seen is None:
+                    seen = await self._read_seen(tx)
+                held = await self._number(tx, [one for one in _once(arrivals) if one.event_id not in seen], now_ms)
+                await self._insert(tx, held)
+            self._seen = seen
+            self._remember(seen, held)
             if complete_after is not None and len(self._at_hand) + len(held) <= KEPT_AT_HAND:
                 self._at_hand.extend(held)
                 self._complete_after = complete_after
@@ -89,27 +94,37 @@ class Inbox:
                 self._at_hand.clear()
             return len(held)
 
-    async def _insert(self, tx: Transaction, arrivals: Sequence[Arrival], now_ms: int) -> list[Held]:
-        ids = orjson.dumps([arrival.event_id for arrival in arrivals]).decode()
-        fresh = {row[0] for row in await tx.fetch(self._note_new, ids, now_ms)}
-        if not fresh:
-            return []
+    async def _read_seen(self, tx: Transaction) -> dict[EventId, None]:
+        rows = await tx.fetch("SELECT event_id FROM inbox_seen ORDER BY seq DESC LIMIT $1", REMEMBERED)
+        return dict.fromkeys(row[0] for row in reversed(rows))
+
+    async def _number(self, tx: Transaction, new: list[Arrival], now_ms: int) -> list[Held]:
         seq = self._last_seq
         if seq is None:
-            seq = int(await tx.fetch_value("SELECT COALESCE(MAX(seq), 0) FROM inbox"))
+            both = "SELECT MAX(seq) AS seq FROM inbox UNION ALL SELECT MAX(seq) FROM inbox_seen"
+            seq = int(await tx.fetch_value(f"SELECT COALESCE(MAX(seq), 0) FROM ({both}) AS both_tables"))  # noqa: S608
         # Used up even if the transaction fails: whether it was committed can stay unknown.
-        self._last_seq = seq + len(fresh)
-        held = []
-        for arrival in arrivals:
-            if arrival.event_id in fresh:
-                fresh.discard(arrival.event_id)
-                seq += 1
-                held.append(Held(seq, arrival.event_id, arrival.room_id, arrival.body, now_ms))
+        self._last_seq = seq + len(new)
+        return [
+            Held(number, one.event_id, one.room_id, one.body, now_ms, one.raw)
+            for number, one in enumerate(new, seq + 1)
+        ]
+
+    async def _insert(self, tx: Transaction, held: list[Held]) -> None:
+        await tx.execute_many(
+            "INSERT INTO inbox_seen (seq, event_id, at) VALUES ($1, $2, $3)",
+            [(one.seq, one.event_id, one.arrived_at) for one in held],
+        )
         await tx.execute_many(
             "INSERT INTO inbox (seq, event_id, room_id, body, at) VALUES ($1, $2, $3, $4, $5)",
-            [(one.seq, one.event_id, one.room_id, one.body, now_ms) for one in held],
+            [one[:5] for one in held],
         )
-        return held
+
+    def _remember(self, seen: dict[EventId, None], held: list[Held]) -> None:
+        for one in held:
+            seen[one.event_id] = None
+        for oldest in list(itertools.islice(seen, max(0, len(seen) - REMEMBERED))):
+            del seen[oldest]
 
     async def after(self, seq: int, limit: int) -> list[Held]:
         """The next events behind `seq` that are not parked, in order of arrival."""
@@ -144,7 +159,7 @@ class Inbox:
     async def forget(self, seqs: Iterable[int]) -> None:
         """Delete events that are worked off."""
         async with self._database.transaction() as tx:
-            await tx.execute_many("DELETE FROM inbox WHERE seq = $1", [(seq,) for seq in seqs])
+            await tx.execute_many("DELETE FROM inbox WHERE seq BETWEEN $1 AND $2", _runs(seqs))
 
     async def park(self, seq: int, reason: str, attempts: int) -> None:
         """Give an event up: it stays, with the reason, out of the way of those behind it."""
@@ -174,17 +189,29 @@ class Inbox:
 
     async def prune(self, before_ms: int) -> int:
         """Forget ids of events, and parked events, that came before `before_ms`; give how many."""
-        total = await self._prune_table("parked IS NOT NULL AND at < $1", "inbox", before_ms)
-        # Ids are numbered as they come, so the oldest stand first and no index on their age is needed.
-        return total + await self._prune_table("at < $1", "inbox_seen", before_ms)
+        async with self._database.transaction() as tx:
+            last = int(await tx.fetch_value("SELECT COALESCE(MAX(seq), 0) FROM inbox_seen"))
+            gone = await tx.fetch(
+                "DELETE FROM inbox_seen WHERE at < $1 OR seq <= $2 RETURNING 1", before_ms, last - REMEMBERED
+            )
+            given_up = await tx.fetch("DELETE FROM inbox WHERE parked IS NOT NULL AND at < $1 RETURNING 1", before_ms)
+        return len(gone) + len(given_up)
 
-    async def _prune_table(self, which: str, table: str, before_ms: int) -> int:
-        oldest = f"SELECT * FROM {table} ORDER BY seq LIMIT {PRUNE_ROWS}"  # noqa: S608 - constants of this module
-        query = f"DELETE FROM {table} WHERE seq IN (SELECT seq FROM ({oldest}) AS oldest WHERE {which}) RETURNING 1"  # noqa: S608
-        total = 0
-        while True:
-            async with self._database.transaction() as tx:
-                gone = len(await tx.fetch(query, before_ms))
-            total += gone
-            if gone < PRUNE_ROWS:
-                return total
+
+def _once(arrivals: Iterable[Arrival]) -> Iterable[Arrival]:
+    """Each event once, where it stands first."""
+    found: dict[EventId, Arrival] = {}
+    for arrival in arrivals:
+        found.setdefault(arrival.event_id, arrival)
+    return found.values()
+
+
+def _runs(seqs: Iterable[int]) -> list[tuple[int, int]]:
+    """Numbers as runs of consecutive ones, first and last of each."""
+    runs: list[tuple[int, int]] = []
+    for seq in sorted(seqs):
+        if runs and runs[-1][1] == seq - 1:
+            runs[-1] = (runs[-1][0], seq)
+        else:
+            runs.append((seq, seq))
+    return runs

@@ -173,16 +173,23 @@ async def test_odd_events_do_not_take_others_with_them(door: Door) -> None:
 
 async def test_an_event_nested_too_deep_does_not_take_others_with_it(door: Door) -> None:
     deep = b"[" * 20_000 + b"]" * 20_000
-    spoilt = orjson.dumps(state("$2", content={"name": "x", "x": "HERE"})).replace(b'"HERE"', deep)
+    spoilt = orjson.dumps(state("$2", content={"membership": "join", "x": "HERE"})).replace(b'"HERE"', deep)
     body = b'{"events": [' + b",".join([orjson.dumps(state("$1")), spoilt, orjson.dumps(state("$3"))]) + b"]}"
     assert await door.put("1", body) == (200, {})
     held = await door.inbox.after(0, 10)
     assert [one.event_id for one in held] == ["$1", "$2", "$3"]
-    assert orjson.loads(held[1].body)["content"] == {"name": "x"}
+    assert orjson.loads(held[1].body)["content"] == {"membership": "join"}
+
+
+async def test_messages_to_us_are_kept_whole_and_nothing_else(door: Door) -> None:
+    content = {"x": "the words of people"}
+    assert await door.events(state("$1", content=content), {**message("$2", "!chat"), "content": content}) == (200, {})
+    kept = [orjson.loads(held.body)["content"] for held in await door.inbox.after(0, 10)]
+    assert kept == [{}, content]
 
 
 async def test_a_large_transaction_is_taken(door: Door) -> None:
-    large = [state(f"${number}", content={"x": "y" * 60_000}) for number in range(500)]
+    large = [{**message(f"${number}", "!chat"), "content": {"x": "y" * 60_000}} for number in range(500)]
     assert await door.events(*large) == (200, {})
     assert await door.kept() == [event["event_id"] for event in large]
 

@@ -10,7 +10,7 @@ import pytest
 
 from bridge.core.ids import EventId, RoomId
 from bridge.store.database import Database
-from bridge.store.inbox import PRUNE_ROWS, Arrival, Inbox
+from bridge.store.inbox import Arrival, Inbox
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -22,11 +22,16 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-async def inbox(url: str) -> AsyncIterator[Inbox]:
+async def database(url: str) -> AsyncIterator[Database]:
     database = Database(url)
     await database.start()
-    yield Inbox(database)
+    yield database
     await database.stop()
+
+
+@pytest.fixture
+def inbox(database: Database) -> Inbox:
+    return Inbox(database)
 
 
 def event(name: str, room: str = "!room") -> Arrival:
@@ -140,8 +145,8 @@ async def test_a_failed_transaction_leaves_the_reader_in_order(inbox: Inbox) -> 
     assert [one.event_id for one in await inbox.after(held[-1].seq, 10)] == ["$c"]
 
 
-async def test_old_memories_are_pruned(inbox: Inbox) -> None:
-    old = [event(f"old{number}") for number in range(PRUNE_ROWS + 10)]
+async def test_old_memories_are_pruned(inbox: Inbox, database: Database) -> None:
+    old = [event(f"old{number}") for number in range(500)]
     await inbox.store(old, 10)
     held = await inbox.after(0, len(old))
     await inbox.park(held[0].seq, "broken", 3)
@@ -149,5 +154,18 @@ async def test_old_memories_are_pruned(inbox: Inbox) -> None:
     await inbox.store([event("new")], 20)
     assert await inbox.prune(20) == len(old) + 1
     assert await inbox.parked() == []
+    inbox = Inbox(database)
     assert await inbox.store([event("new")], 30) == 0
     assert await inbox.store([event("old5")], 30) == 1
+
+
+async def test_no_more_is_remembered_than_is_of_use(
+    inbox: Inbox, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.store.inbox.REMEMBERED", 10)
+    for number in range(30):
+        await inbox.store([event(str(number))], 1)
+    assert await inbox.prune(0) == 20
+    for remembering in (inbox, Inbox(database)):
+        assert await remembering.store([event(str(number)) for number in range(20, 30)], 1) == 0
+    assert await inbox.store([event("19")], 1) == 1

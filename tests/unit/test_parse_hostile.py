@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core.messages import Event, Ignored
-from bridge.intake.interest import Interest, Sieve
-from bridge.intake.parse import parse
+from bridge.intake.interest import Interest
+from bridge.intake.parse import essence, parse
 from bridge.intake.salvage import NotJson, dumps, loads
+from bridge.intake.sieve import Sieve
 from tests.unit.test_parse import ACCOUNTS, ANNOUNCER, raw
 
 TEXTS = st.text(st.characters(codec=None, categories=None), max_size=300)
@@ -78,6 +79,21 @@ def test_parse_never_raises_for_decrypted_mutations(clear: Any) -> None:
     for interest in (Interest.CHAT, Interest.CONTROL):
         wire = raw("m.room.encrypted", {"session_id": "s"})
         must_be_sound(parse(wire, interest=interest, accounts=ACCOUNTS, clear=clear))
+
+
+@given(MUTATIONS, INTERESTS)
+def test_what_is_not_kept_would_not_have_been_read(event: Any, interest: Interest | None) -> None:
+    """Of all but the messages to us, whose words are kept."""
+    if not isinstance(event, dict) or (interest in (Interest.CHAT, Interest.CONTROL) and "state_key" not in event):
+        return
+    kept = essence(event)
+    assert parse(kept, interest=interest, accounts=ACCOUNTS) == parse(event, interest=interest, accounts=ACCOUNTS)
+
+
+def test_the_words_of_people_are_not_kept() -> None:
+    event = raw("m.room.member", {"membership": "ban", "reason": "secret"}, state_key="@bob:example.org")
+    assert "secret" not in str(essence(event))
+    assert "hello" not in str(essence(raw("m.room.message", {"msgtype": "m.text", "body": "hello"})))
 
 
 class Everything:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from bridge.core.community import RoomKind
-from bridge.intake.interest import Interest, Sieve
+from bridge.intake.interest import Interest
+from bridge.intake.sieve import Sieve
 from tests.unit.test_parse import ACCOUNTS, ANNOUNCER, STEWARD, raw
 
 ROOMS = {f"!{interest.name}": interest for interest in Interest}
@@ -36,10 +37,10 @@ SIEVE = Sieve(Known(), ACCOUNTS)
 
 
 def kept(events: list[dict[str, Any]], room: str, **members: Any) -> list[dict[str, Any]]:
-    placed = [{**event, "room_id": room, **members} for event in events]
+    placed = [{**event, "event_id": f"${at}", "room_id": room, **members} for at, event in enumerate(events)]
     wanted, malformed = SIEVE.sift(placed)
     assert malformed == 0
-    return [events[placed.index(event)] for event in wanted]
+    return [events[int(event["event_id"][1:])] for event in wanted]
 
 
 @pytest.mark.parametrize("interest", list(Interest))

@@ -99,7 +99,7 @@ STATEMENTS = (
     )""",
     # --- inbox and jobs --------------------------------------------------------------------------------------------
     """CREATE TABLE inbox (
-        seq {serial},
+        seq INTEGER PRIMARY KEY,
         event_id TEXT NOT NULL,
         room_id TEXT NOT NULL,
         body {blob} NOT NULL,
@@ -108,11 +108,10 @@ STATEMENTS = (
         parked TEXT
     )""",
     """CREATE TABLE inbox_seen (
-        seq {serial},
+        seq BIGINT NOT NULL,
         event_id TEXT NOT NULL,
         at BIGINT NOT NULL
     )""",
-    "CREATE UNIQUE INDEX inbox_seen_by_event ON inbox_seen (event_id)",
     """CREATE TABLE job (
         seq {serial},
         id TEXT NOT NULL,
