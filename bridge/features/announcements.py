@@ -11,10 +11,11 @@ from markdown_it import MarkdownIt
 
 from bridge.core import texts
 from bridge.core.errors import Refused
-from bridge.core.ids import CommunityId, RoomId, UserId
+from bridge.core.ids import CommunityId, RoomId
 from bridge.core.messages import DeliverAnnouncement, SendMessage
 from bridge.ports import Clock, Messenger, Sent
 from bridge.store import announcements as store
+from bridge.store.communities import record
 from bridge.store.database import Database
 from bridge.store.jobs import Jobs
 
@@ -102,7 +103,8 @@ class Announcements:
                 ids.append(job_id)
                 if not await store.is_settled(tx, announcement, target.community):
                     job = DeliverAnnouncement(announcement, target.community, target.room_id)
-                    await self._jobs.add(tx, job_id, target.room_id, job, now)
+                    if await self._jobs.add(tx, job_id, target.room_id, job, now):
+                        await record(tx, now, target.community, target.room_id, author, "announced", announcement)
         self._wake()
         return ids
 
@@ -147,8 +149,3 @@ class Announcements:
 
 def _notice(text: str) -> dict[str, Any]:
     return {"msgtype": "m.notice", "body": text, "m.mentions": {}}
-
-
-def author_of(user: UserId | None) -> str:
-    """How an author stands in the audit trail: a person, or the operator at the command line."""
-    return user or "operator"

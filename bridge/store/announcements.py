@@ -49,11 +49,17 @@ async def reply_room(tx: Transaction, announcement: str) -> RoomId | None:
 async def delivered(
     tx: Transaction, announcement: str, community: CommunityId, event_id: EventId, devices: int, now: int
 ) -> None:
+    """Record a delivery. Once it is everywhere the text is forgotten: it then lies in the rooms alone, encrypted."""
     await tx.execute(
         """UPDATE announcement_target SET event_id = $3, devices = $4, sent_at = $5, failed = NULL
            WHERE announcement = $1 AND community = $2""",
         announcement, community, event_id, devices, now,
     )  # fmt: skip
+    await tx.execute(
+        """UPDATE announcement SET text = '' WHERE id = $1 AND NOT EXISTS
+           (SELECT 1 FROM announcement_target WHERE announcement = $1 AND event_id IS NULL)""",
+        announcement,
+    )
 
 
 async def failed(tx: Transaction, announcement: str, community: CommunityId, why: str) -> None:
