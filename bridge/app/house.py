@@ -104,6 +104,7 @@ class House:
             user_id=config.announcer,
             identity_seed=config.encryption.identity_secret.reveal().encode(),
             pickle_key=config.encryption.pickle_key.reveal(),
+            may_hold=self._may_hold_keys,
         )
         self.sender = Sender(
             self.client,
@@ -135,6 +136,11 @@ class House:
             clock=self.clock,
         )
         self.reconciler.declare(config.communities)
+
+    def _may_hold_keys(self, room_id: RoomId) -> bool:
+        """Groups are none of our business: the announcer reads announcement rooms, control rooms and its own chats."""
+        place = self.index.places.get(room_id)
+        return place is None or place.kind.has_announcer
 
     async def own(self) -> None:
         """Take the database: it is ours alone from here on.

@@ -10,7 +10,8 @@ import asyncio
 import logging
 import secrets
 import string
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -96,6 +97,7 @@ class Keys:
         pickle_key: str,
         trust: Trust = Trust.ALL,
         replace_identity: bool = False,
+        may_hold: Callable[[RoomId], bool] = lambda _: True,
     ) -> None:
         """
         Args:
@@ -104,11 +106,14 @@ class Keys:
             pickle_key: the secret under which the keys are stored.
             replace_identity: whether an identity made from another seed may be replaced. Synapse never takes an
                 identity back that was replaced.
+            may_hold: whether room keys of a room may be kept. A client shares keys with whoever is invited, so an
+                invite of the announcer to a group brings that group's key: it is dropped unseen.
         """
         self._database = database
         self._server = server
         self._clock = clock
         self._replace_identity = replace_identity
+        self._may_hold = may_hold
         self._identity = Identity(user_id, identity_seed)
         self._own = OwnDevice(user_id, pickle_key)
         self._devices = DeviceLists(database, server, clock, me=user_id)
@@ -116,7 +121,10 @@ class Keys:
         self._delivery = Delivery(database, server, facts, clock, self._own, self._devices, self._sessions, trust=trust)
         self._news = asyncio.Condition()
         self._syncing = asyncio.Lock()
+        self._syncs = 0
         self._loop: asyncio.Task[Any] | None = None
+        self._poll: asyncio.Task[dict[str, Any]] | None = None
+        self._stopping = asyncio.Event()
         self._probes: dict[str, bool] = {}
         self._counted_at = clock.now_ms()
 
@@ -237,10 +245,11 @@ class Keys:
 
     async def run(self) -> None:
         """Sync until `stop` or cancellation; failures are waited out, longer and longer up to a minute."""
+        self._stopping.clear()
         self._loop = asyncio.current_task()
         backoff = 0.0
         try:
-            while True:
+            while not self._stopping.is_set():
                 try:
                     await self.sync_once(timeout_ms=POLL_MS)
                     backoff = 0.0
@@ -248,15 +257,25 @@ class Keys:
                     backoff = min(LONGEST_BACKOFF_SECONDS, max(FIRST_BACKOFF_SECONDS, backoff * 2))
                     foreseen = isinstance(error, MatrixError) or is_outage(error)
                     log.warning("sync failed, again in %.0f s: %s", backoff, error, exc_info=not foreseen)
-                    await asyncio.sleep(backoff)
+                    await self._pause(backoff)
+        except asyncio.CancelledError:
+            if not self._stopping.is_set():
+                raise
         finally:
             self._loop = None
 
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+
     async def stop(self) -> None:
-        """End `run`, at a point where nothing is half done."""
+        """End `run`. A wait at the homeserver is broken off, never the storing of what it gave."""
+        self._stopping.set()
+        if self._poll is not None:
+            self._poll.cancel()
         loop = self._loop
         if loop is not None and loop is not asyncio.current_task():
-            loop.cancel()
             await asyncio.wait({loop})
 
     # --- one sync -----------------------------------------------------------------------------------------------------
@@ -270,13 +289,21 @@ class Keys:
         async with self._syncing:
             async with self._database.transaction() as tx:
                 since = (await self._own.row(tx)).next_batch
-            answer = await self._server.sync(since, timeout_ms=timeout_ms)
+            answer = await self._ask(since, timeout_ms)
             broken = await self._take_in(answer)
             await self._keep_keys(answer)
             await self._count_hourly()
             await self._unwedge(broken)
         async with self._news:
+            self._syncs += 1
             self._news.notify_all()
+
+    async def _ask(self, since: str | None, timeout_ms: int) -> dict[str, Any]:
+        self._poll = asyncio.create_task(self._server.sync(since, timeout_ms=timeout_ms))
+        try:
+            return await self._poll
+        finally:
+            self._poll = None
 
     async def _take_in(self, answer: Mapping[str, Any]) -> set[tuple[UserId, str]]:
         events = _events(answer)
@@ -320,9 +347,10 @@ class Keys:
         await store.save_olm_sessions(tx, batch.sessions.values())
         for curve25519 in sorted({row.curve25519 for row in batch.sessions.values()}):
             await store.prune_olm_sessions(tx, curve25519)
-        for key in batch.room_keys:
+        kept = [key for key in batch.room_keys if self._may_hold(RoomId(key.room_id))]
+        for key in kept:
             await store.save_inbound(tx, key, now_ms=now)
-        for owner in sorted({key.owner for key in batch.room_keys}):
+        for owner in sorted({key.owner for key in kept}):
             await store.prune_inbound(tx, owner)
         await store.mark_outdated(tx, changed | batch.unknown)
         if isinstance(next_batch, str):
@@ -463,16 +491,24 @@ class Keys:
     async def wait_for_key(self, room_id: str, session_id: str, deadline_seconds: float) -> bool:
         """Wait until a room key is here, at most so long; whether it is."""
 
-        async def here() -> bool:
+        end = asyncio.get_running_loop().time() + deadline_seconds
+        while True:
+            seen = self._syncs
             async with self._database.transaction() as tx:
-                return await store.has_inbound(tx, room_id, session_id)
+                if await store.has_inbound(tx, room_id, session_id):
+                    return True
+            if not await self._wait_for_sync(seen, end):
+                return False
 
+    async def _wait_for_sync(self, seen: int, end: float) -> bool:
+        """Wait until another sync is committed than `seen`; False once `end` on the loop's clock has passed."""
+        if asyncio.get_running_loop().time() >= end:
+            return False
         try:
-            async with asyncio.timeout(deadline_seconds), self._news:
-                while not await here():
-                    await self._news.wait()
+            async with asyncio.timeout_at(end), self._news:
+                await self._news.wait_for(lambda: self._syncs != seen)
         except TimeoutError:
-            return await here()
+            return False
         return True
 
     # --- health -------------------------------------------------------------------------------------------------------
@@ -492,21 +528,19 @@ class Keys:
 
     async def _probe(self, device_id: str, deadline_seconds: float) -> bool:
         nonce = secrets.token_urlsafe(12)
+        end = asyncio.get_running_loop().time() + deadline_seconds
         self._probes[nonce] = False
         try:
-            async with asyncio.timeout(deadline_seconds):
-                await self._server.send_to_device(PROBE, nonce, {self._own.user_id: {device_id: {"nonce": nonce}}})
-                while not self._probes[nonce]:
-                    if self._loop is None:
-                        await self.sync_once(timeout_ms=1000)
-                        continue
-                    async with self._news:
-                        await self._news.wait_for(lambda: self._probes[nonce] or self._loop is None)
-        except TimeoutError:
-            return False
+            await self._server.send_to_device(PROBE, nonce, {self._own.user_id: {device_id: {"nonce": nonce}}})
+            while not self._probes[nonce]:
+                seen = self._syncs
+                if self._loop is None:
+                    await self.sync_once(timeout_ms=1000)
+                if not self._probes[nonce] and not await self._wait_for_sync(seen, end):
+                    return False
+            return True
         finally:
             del self._probes[nonce]
-        return True
 
 
 def _own_device(answer: Mapping[str, Any], account: Account) -> Mapping[str, Any] | None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bridge.core.errors import CannotEncrypt, Refused, Unreachable
 from bridge.core.ids import CommunityId, RoomId
 from bridge.core.messages import DeliverAnnouncement
-from bridge.features.announcements import LONGEST_TEXT_BYTES, Target, author_of, render
+from bridge.features.announcements import LONGEST_TEXT_BYTES, Target, render
 from bridge.store.jobs import decode
 from tests.fakes.faults import Crash
 from tests.fakes.scene import Scene
@@ -216,10 +216,6 @@ def test_line_breaks_are_kept() -> None:
 
 def test_an_announcement_mentions_nobody() -> None:
     assert render("@room @ann:example.org")["m.mentions"] == {}
-
-
-def test_authors() -> None:
-    assert author_of(None) == "operator"
 
 
 ALLOWED = {
