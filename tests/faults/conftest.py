@@ -1,0 +1,54 @@
+"""One homeserver and one service for this folder. Whoever breaks them puts them right again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.ground import NO_FIGHTS, Ground
+from tests.faults.ledger import LEDGER
+from tests.harness.people import People
+
+
+@pytest.fixture(scope="package")
+async def ground(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ground]:
+    """The homeserver and the service."""
+    ground = Ground(tmp_path_factory.mktemp("faults"))
+    try:
+        await ground.start(reconcile=NO_FIGHTS)
+        yield ground
+    finally:
+        await ground.stop()
+
+
+@pytest.fixture
+async def folk(ground: Ground) -> AsyncIterator[People]:
+    """Make people of a test's own."""
+    people = People(ground.synapse)
+    yield people
+    await people.close()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test with a `seed` runs with a handful of seeds, and with SOAK_RUNS more (or SOAK_SEEDS=7,8) as a soak."""
+    if "seed" not in metafunc.fixturenames:
+        return
+    chosen = os.environ.get("SOAK_SEEDS", "")
+    runs = int(os.environ.get("SOAK_RUNS", "30"))
+    soak = [int(seed) for seed in chosen.split(",")] if chosen else range(100, 100 + runs)
+    handful = range(1, 4)
+    metafunc.parametrize("seed", [*handful, *(pytest.param(seed, marks=pytest.mark.soak) for seed in soak)])
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Tell what the random kills came to."""
+    if LEDGER.rows:
+        terminalreporter.section("random kills")
+        for line in LEDGER.lines():
+            terminalreporter.write_line(line)
+    if place := os.environ.get("SOAK_FIGURES"):
+        LEDGER.write(Path(place))

@@ -1,0 +1,57 @@
+"""What the runs with random kills came to, in numbers."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass
+class Row:
+    """The runs of one kind."""
+
+    runs: int = 0
+    killed_at_work: int = 0
+    """How many of them were hit while there was still something to do."""
+    failures: int = 0
+    seconds: float = 0.0
+
+
+class Ledger:
+    """One row for each kind of run."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Row] = {}
+
+    @contextmanager
+    def run(self, kind: str) -> Iterator[Row]:
+        """Count a run; whoever runs it says whether the kill hit."""
+        row = self.rows.setdefault(kind, Row())
+        row.runs += 1
+        began = time.monotonic()
+        try:
+            yield row
+        except BaseException:
+            row.failures += 1
+            raise
+        finally:
+            row.seconds += time.monotonic() - began
+
+    def lines(self) -> list[str]:
+        """One line a kind."""
+        return [
+            f"{kind}: {row.runs} runs, {row.killed_at_work} killed at work, {row.failures} failures, {row.seconds:.0f} s"
+            for kind, row in self.rows.items()
+        ]
+
+    def write(self, place: Path) -> None:
+        """Write the rows as JSON."""
+        figures = {kind: {**asdict(row), "seconds": round(row.seconds)} for kind, row in self.rows.items()}
+        place.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+LEDGER = Ledger()
