@@ -234,14 +234,15 @@ class Pump:
     async def _handle(self, row: Held) -> bool:
         """Have one event handled; False if its row has to stay: it was parked, or we stop."""
         tries = 0
-        began = asyncio.get_running_loop().time()
+        failed_at = 0.0
         while True:
             try:
                 await self._attempt(row)
             except Exception as error:  # noqa: BLE001 - whatever a handler does, the room goes on
+                now = asyncio.get_running_loop().time()
+                failed_at = now if tries == 0 else failed_at
                 tries += 1
-                waited = asyncio.get_running_loop().time() - began
-                if self._is_hopeless(error, tries, waited):
+                if self._is_hopeless(error, tries, now - failed_at):
                     await self._park(row, error, tries)
                     return False
                 if self._stopping:

@@ -1,8 +1,8 @@
 """Events that came from the homeserver and are not worked off yet.
 
 A row lives from the transaction that brought it until its handler is done; then it is deleted, for it is what people
-wrote. `inbox_seen` remembers the ids of those that were taken in last. It is only ever appended to and read as a whole,
-into memory: event ids are random, and an index on them would cost a written page an event.
+wrote, and `inbox_seen` remembers its id. That is only ever appended to and read as a whole, into memory: event ids are
+random, and an index on them would cost a written page an event.
 
 A transaction that comes again is known by the events in it, not by its number: a homeserver that was restored from a
 backup counts its transactions anew, and must not lose what they bring.
@@ -95,8 +95,9 @@ class Inbox:
             return len(held)
 
     async def _read_seen(self, tx: Transaction) -> dict[EventId, None]:
-        rows = await tx.fetch("SELECT event_id FROM inbox_seen ORDER BY seq DESC LIMIT $1", REMEMBERED)
-        return dict.fromkeys(row[0] for row in reversed(rows))
+        done = await tx.fetch("SELECT event_id FROM inbox_seen ORDER BY seq DESC LIMIT $1", REMEMBERED)
+        waiting = await tx.fetch("SELECT event_id FROM inbox ORDER BY seq")
+        return dict.fromkeys([*(row[0] for row in reversed(done)), *(row[0] for row in waiting)])
 
     async def _number(self, tx: Transaction, new: list[Arrival], now_ms: int) -> list[Held]:
         seq = self._last_seq
@@ -111,10 +112,6 @@ class Inbox:
         ]
 
     async def _insert(self, tx: Transaction, held: list[Held]) -> None:
-        await tx.execute_many(
-            "INSERT INTO inbox_seen (seq, event_id, at) VALUES ($1, $2, $3)",
-            [(one.seq, one.event_id, one.arrived_at) for one in held],
-        )
         await tx.execute_many(
             "INSERT INTO inbox (seq, event_id, room_id, body, at) VALUES ($1, $2, $3, $4, $5)",
             [one[:5] for one in held],
@@ -157,9 +154,15 @@ class Inbox:
         return [Held(row[0], EventId(row[1]), RoomId(row[2]), bytes(row[3]), row[4]) for row in rows]
 
     async def forget(self, seqs: Iterable[int]) -> None:
-        """Delete events that are worked off."""
+        """Delete events that are worked off, and remember their ids."""
+        runs = _runs(seqs)
         async with self._database.transaction() as tx:
-            await tx.execute_many("DELETE FROM inbox WHERE seq BETWEEN $1 AND $2", _runs(seqs))
+            await tx.execute_many(
+                "INSERT INTO inbox_seen (seq, event_id, at) "
+                "SELECT seq, event_id, at FROM inbox WHERE seq BETWEEN $1 AND $2",
+                runs,
+            )
+            await tx.execute_many("DELETE FROM inbox WHERE seq BETWEEN $1 AND $2", runs)
 
     async def park(self, seq: int, reason: str, attempts: int) -> None:
         """Give an event up: it stays, with the reason, out of the way of those behind it."""
