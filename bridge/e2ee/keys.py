@@ -120,6 +120,7 @@ class Keys:
         self._sessions = OlmSessions(database, server, clock, self._own)
         self._delivery = Delivery(database, server, facts, clock, self._own, self._devices, self._sessions, trust=trust)
         self._news = asyncio.Condition()
+        self._hurry = asyncio.Event()
         self._syncing = asyncio.Lock()
         self._syncs = 0
         self._loop: asyncio.Task[Any] | None = None
@@ -265,13 +266,18 @@ class Keys:
             self._loop = None
 
     async def _pause(self, seconds: float) -> None:
+        """Wait that long, but no longer than until `stop`, or until somebody waits for a key that a sync may bring."""
+        self._hurry.clear()
+        if self._stopping.is_set():
+            return
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._stopping.wait()
+                await self._hurry.wait()
 
     async def stop(self) -> None:
         """End `run`. A wait at the homeserver is broken off, never the storing of what it gave."""
         self._stopping.set()
+        self._hurry.set()
         if self._poll is not None:
             self._poll.cancel()
         loop = self._loop
@@ -491,6 +497,7 @@ class Keys:
     async def wait_for_key(self, room_id: str, session_id: str, deadline_seconds: float) -> bool:
         """Wait until a room key is here, at most so long; whether it is."""
 
+        self._hurry.set()
         end = asyncio.get_running_loop().time() + deadline_seconds
         while True:
             seen = self._syncs
