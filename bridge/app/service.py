@@ -105,8 +105,7 @@ class Service:
 
     async def _everything_stops(self) -> None:
         await self.house.watch.stop()
-        await self.pump.stop(SHUTDOWN_SECONDS)
-        await self.house.worker.stop(SHUTDOWN_SECONDS)
+        await asyncio.gather(self.pump.stop(SHUTDOWN_SECONDS), self.house.worker.stop(SHUTDOWN_SECONDS))
         await self.house.keys.stop()
         await self.house.close()
 
@@ -144,23 +143,34 @@ class Service:
 
     async def _homeserver_is_met(self) -> bool:
         """Wait for the homeserver as long as it takes; whether it came before we were told to stop."""
+        meeting = asyncio.create_task(self._meet_homeserver(), name="meeting")
+        stopping = asyncio.create_task(self._stop.wait(), name="stopping")
+        try:
+            await asyncio.wait({meeting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if meeting.done():
+                meeting.result()
+            return meeting.done()
+        finally:
+            meeting.cancel()
+            stopping.cancel()
+            await asyncio.gather(meeting, stopping, return_exceptions=True)
+
+    async def _meet_homeserver(self) -> None:
         wait = FIRST_RETRY_SECONDS
-        while not self._stop.is_set():
+        while True:
             try:
+                # Not retried where nobody would see it: the log shall say at once what is waited for.
+                await self.house.client.request("GET", "/_matrix/client/versions", retries=0, deadline=10)
                 await self.house.make_accounts()
                 await self.house.meet_homeserver()
                 await self.house.keys.start()
-                return True
+                return
             except MatrixError as error:
                 if not error.retry_helps:
                     raise
                 log.warning("the homeserver is not there yet (%s); again in %.0f s", error.what, wait)
-            try:
-                async with asyncio.timeout(wait):
-                    await self._stop.wait()
-            except TimeoutError:
-                wait = min(LONGEST_RETRY_SECONDS, wait * 2)
-        return False
+            await asyncio.sleep(wait)
+            wait = min(LONGEST_RETRY_SECONDS, wait * 2)
 
     async def _keep_homeserver_awake(self) -> None:
         """Ping at start, and whenever the database is back after it had refused a transaction."""

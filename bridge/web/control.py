@@ -93,9 +93,14 @@ class ControlDoor:
             lines.append(orjson.dumps({"progress": [done, total, text]}) + b"\n")
 
         task = asyncio.create_task(self._answer(operation, body, progress))
-        while not task.done():
-            await asyncio.wait({task}, timeout=PROGRESS_SECONDS)
-            await _flush(response, lines)
+        try:
+            while not task.done():
+                await asyncio.wait({task}, timeout=PROGRESS_SECONDS)
+                await _flush(response, lines)
+        except asyncio.CancelledError:  # the service stops, and did not want to wait any longer
+            task.cancel()
+            await asyncio.wait({task})
+            raise
         await _flush(response, lines)
         await response.write(orjson.dumps(task.result()) + b"\n")
         await response.write_eof()
