@@ -44,7 +44,8 @@ class Ledger:
     def lines(self) -> list[str]:
         """One line a kind."""
         return [
-            f"{kind}: {row.runs} runs, {row.killed_at_work} killed at work, {row.failures} failures, {row.seconds:.0f} s"
+            f"{kind}: {row.runs} runs, {row.killed_at_work} killed at work, "
+            f"{row.failures} failures, {row.seconds:.0f} s"
             for kind, row in self.rows.items()
         ]
 

@@ -1,4 +1,4 @@
-"""A proxy between service and homeserver that can hold up, refuse and break what goes through, and kill at that point."""
+"""A proxy between service and homeserver that can hold up, refuse and break what goes through, and kill there."""
 
 from __future__ import annotations
 
@@ -94,6 +94,11 @@ class Killer:
         """Begin: `kill` kills the process, if it still lives."""
         proxy.before, proxy.after = self._before, self._after
         self._proxy, self._kill_process = proxy, kill
+
+    def must_be_why(self, error: Exception) -> None:
+        """Whatever failed has to have failed because of the kill."""
+        if not self.done.is_set():
+            raise AssertionError("it failed, and nothing was killed") from error
 
     def call_off(self) -> None:
         """What was under test has ended: kill no more."""

@@ -112,7 +112,7 @@ async def test_an_announcement_is_in_each_room_once(ground: Ground, towns: Towns
         try:
             answered = (await ground.ask("announce", **request))["ok"]
         except CommunitiesError as error:
-            assert killer.done.is_set(), error
+            killer.must_be_why(error)
             row.killed_at_work += 1
         killer.call_off()
         await ground.restart()

@@ -82,7 +82,7 @@ async def test_a_service_that_is_killed_finishes_by_itself(ground: Ground, seed:
         try:
             await ground.ask("apply", communities=[community.id], force=False)
         except CommunitiesError as error:
-            assert killer.done.is_set(), error
+            killer.must_be_why(error)
             row.killed_at_work += 1
         killer.call_off()
         await ground.restart()
