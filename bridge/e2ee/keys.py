@@ -526,12 +526,20 @@ class Keys:
         Raises:
             MatrixError: the homeserver cannot be asked.
         """
+        device_id, cross_signed = await self.standing()
+        return Health(device_id, cross_signed, await self._probe(device_id, deadline_seconds))
+
+    async def standing(self) -> tuple[str, bool]:
+        """The device's id, and whether the homeserver has it cross-signed. Needs no start, and changes nothing.
+
+        Raises:
+            MatrixError: the homeserver cannot be asked.
+        """
         _, account = await self._load()
         answer = await self._server.query_keys([self._own.user_id])
         device = _own_device(answer, account)
         published = not self._identity.to_publish(answer)
-        cross_signed = published and device is not None and self._identity.has_signed(device)
-        return Health(account.device_id, cross_signed, await self._probe(account.device_id, deadline_seconds))
+        return account.device_id, published and device is not None and self._identity.has_signed(device)
 
     async def _probe(self, device_id: str, deadline_seconds: float) -> bool:
         nonce = secrets.token_urlsafe(12)
