@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Protocol
@@ -103,6 +103,8 @@ class Database:
         """
         table = _upgrade_table()
         try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                self._must_not_be_foreign(await self._tables())
             if self.is_sqlite:
                 self._inner = self._open_sqlite(table)
             else:
@@ -155,6 +157,29 @@ class Database:
                 ],
             },
         )
+
+    async def _tables(self) -> set[str]:
+        path = self.sqlite_path
+        if path is not None:
+            if not path.is_file():
+                return set()
+            with closing(sqlite3.connect(path)) as file:
+                return {name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        server = await asyncpg.connect(self.url)
+        try:
+            rows = await server.fetch("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")
+        finally:
+            await server.close()
+        return {row["tablename"] for row in rows}
+
+    def _must_not_be_foreign(self, tables: set[str]) -> None:
+        """Tables that nobody signed are somebody else's: ours are made after the one that says whose they are."""
+        if tables and "database_owner" not in tables:
+            raise StoreError(
+                f"the database belongs to another service (it has {', '.join(sorted(tables)[:3])})",
+                where=f"database {self.shown_url}",
+                remedy="give matrix-communities a database of its own",
+            )
 
     async def _must_be_writable(self) -> None:
         async with self.transaction() as tx:
@@ -240,13 +265,30 @@ def _mark_inside() -> Any:
 
 @asynccontextmanager
 async def _sqlite_transaction(connection: Any) -> AsyncIterator[None]:
-    await connection.execute("BEGIN IMMEDIATE")
+    # a statement goes on in its thread when whoever waits for it is cancelled: even one that begins has to be undone
     try:
+        await connection.execute("BEGIN IMMEDIATE")
         yield
+        await _to_its_end(connection.commit())
     except BaseException:
-        await asyncio.shield(connection.rollback())
+        await _to_its_end(connection.rollback())
         raise
-    await asyncio.shield(connection.commit())
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Wait for something whatever happens, and be cancelled only afterwards."""
+    task = asyncio.ensure_future(work)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            cancelled = True
+        except Exception:  # noqa: BLE001 - raised below
+            break
+    task.result()
+    if cancelled:
+        raise asyncio.CancelledError
 
 
 def _upgrade_table() -> UpgradeTable:

@@ -30,4 +30,12 @@ def is_outage(error: BaseException) -> bool:
 
     A statement that is wrong, or a value that does not fit, is no outage.
     """
+    if isinstance(error, sqlite3.OperationalError) and _primary(error) == sqlite3.SQLITE_ERROR:
+        return False
     return isinstance(error, _PASSING) and not isinstance(error, ValueError)
+
+
+def _primary(error: sqlite3.OperationalError) -> int | None:
+    """SQLite's primary result code, None where the error is not SQLite's own."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
