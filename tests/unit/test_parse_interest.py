@@ -50,8 +50,10 @@ def test_what_people_send(interest: Interest) -> None:
 
 @pytest.mark.parametrize("sender", ACCOUNTS)
 @pytest.mark.parametrize("interest", list(Interest))
-def test_of_ourselves_state_alone(interest: Interest, sender: str) -> None:
-    assert kept([STATE, *TIMELINE], f"!{interest.name}", sender=sender) == [STATE]
+def test_of_ourselves_what_can_change_state(interest: Interest, sender: str) -> None:
+    redactions = [event for event in TIMELINE if event["type"] == "m.room.redaction"]
+    assert redactions
+    assert kept([STATE, *TIMELINE], f"!{interest.name}", sender=sender) == [STATE, *redactions]
 
 
 def test_of_other_rooms_our_own_membership_alone() -> None:
