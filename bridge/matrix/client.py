@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import aiohttp
 import orjson
+from yarl import URL
 
 from bridge.core.errors import BadRequest, Forbidden, MatrixError, NotFound, RateLimited, Unreachable
 from bridge.core.ids import DeviceId, UserId
@@ -132,7 +133,7 @@ class Client:
         try:
             async with self._session.request(
                 method,
-                self._base + url_path,
+                URL(self._base + url_path, encoded=True),  # as it stands: `..` is a state key like any other
                 params=params,
                 data=data,
                 headers=headers,
