@@ -154,6 +154,10 @@ class House:
             await self.index.load(tx)
         await self.client.start()
 
+    async def knock(self) -> None:
+        """See that the homeserver is there at all, and say so soon where it is not: somebody waits for the answer."""
+        await self.client.request("GET", "/_matrix/client/versions", retries=1, deadline=10)
+
     async def meet_homeserver(self) -> None:
         """Learn what the homeserver can, and find rooms of ours again that the database does not know. Changes nothing.
 

@@ -293,6 +293,7 @@ async def alone(config: Config) -> AsyncIterator[House]:
     house = House(config)
     await house.own()
     try:
+        await house.knock()
         await house.meet_homeserver()
         yield house
     finally:

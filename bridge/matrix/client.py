@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 from collections.abc import Mapping
 from typing import Any
@@ -148,10 +149,16 @@ class Client:
             raise Unreachable(f"no answer within {deadline:.0f} s", where=f"{method} {self._base}{url_path}") from error
         except (aiohttp.ClientError, OSError) as error:
             raise Unreachable(
-                f"cannot be reached ({type(error).__name__}: {error})",
+                f"cannot be reached ({_reason(error)})",
                 where=f"homeserver {self._base}",
                 remedy="see that the homeserver runs, and that `homeserver.url` is right",
             ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Why there was no connection, in the system's own words."""
+    number = getattr(error, "errno", None)
+    return os.strerror(number).lower() if isinstance(number, int) and number > 0 else f"{type(error).__name__}: {error}"
 
 
 def _json_object(raw: bytes, where: str) -> dict[str, Any]:
