@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from bridge.cli.door import service_or_alone
-from bridge.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json, say
+from bridge.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json, say, working
 from bridge.config import Config, load
 from bridge.core.errors import Refused
 
@@ -25,7 +25,8 @@ def announce(
 ) -> int:
     """Post an announcement, encrypted, as the announcer."""
     body = _text(text, file)
-    result = asyncio.run(_announce(load(config), communities, body))
+    with working("handing out keys, and sending"):
+        result = asyncio.run(_announce(load(config), communities, body))
     if json:
         print_json(result)
     else:

@@ -12,7 +12,7 @@ from bridge.app import checks
 from bridge.app.house import House
 from bridge.app.listening import listening_alone
 from bridge.cli.door import Door
-from bridge.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json, say
+from bridge.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json, say, working
 from bridge.config import Config, load
 from bridge.core.errors import CommunitiesError, ServiceUnreachable
 
@@ -29,7 +29,8 @@ def check(
     """Look whether everything is set up, and say what helps where it is not. Changes nothing in any room."""
     try:
         loaded = load(config)
-        findings = [_config_finding(loaded), *asyncio.run(_check(loaded))]
+        with working("looking"):
+            findings = [_config_finding(loaded), *asyncio.run(_check(loaded))]
         findings += [finding.as_json() for finding in checks.rate_limits(homeserver_config)]
     except CommunitiesError as error:
         if not json:

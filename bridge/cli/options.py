@@ -38,6 +38,16 @@ def plain(text: str) -> str:
 
 
 @contextmanager
+def working(what: str) -> Iterator[None]:
+    """On a terminal, show that something goes on of which nobody knows how long it takes."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    with err.status(what):
+        yield
+
+
+@contextmanager
 def progress_bar(what: str) -> Iterator[Any]:
     """Progress on standard error: a bar on a terminal, plain lines elsewhere. Gives `told(done, total, text)`."""
     if not sys.stderr.isatty():

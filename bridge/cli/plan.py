@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from bridge.cli.door import Door, service_or_alone
-from bridge.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json, progress_bar, say
+from bridge.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json, progress_bar, say, working
 from bridge.config import Config, load
 from bridge.core.errors import Refused
 
@@ -24,7 +24,8 @@ _SIGNS = {
 
 def plan(community: Community = None, config: ConfigFile = DEFAULT_CONFIG, json: AsJson = False) -> int:
     """Show what would change. Exit code 2 where there is something to do."""
-    found = asyncio.run(_plan(load(config), _names(community)))
+    with working("looking at the rooms"):
+        found = asyncio.run(_plan(load(config), _names(community)))
     if json:
         print_json(found)
     else:
@@ -54,7 +55,8 @@ def apply(
 
 async def _apply(config: Config, names: list[str], *, yes: bool, force: bool, recreate: bool) -> int:
     async with service_or_alone(config) as asked:
-        found = await asked.plan(names, recreate=recreate)
+        with working("looking at the rooms"):
+            found = await asked.plan(names, recreate=recreate)
         show(found)
         if found["unsafe"] and not force:
             raise Refused(

@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bridge.cli.door import service_or_alone
-from bridge.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json, say
+from bridge.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json, say, working
 from bridge.config import Config, load
 
 
 def status(config: ConfigFile = DEFAULT_CONFIG, json: AsJson = False) -> None:
     """Show communities, rooms, members by role, drift, and what is waiting."""
-    found = asyncio.run(_status(load(config)))
+    with working("looking at the rooms"):
+        found = asyncio.run(_status(load(config)))
     if json:
         print_json(found)
     else:
