@@ -66,14 +66,17 @@ class Operations:
         self.take_over(config)
         if any(not look.plan.empty for look in looks.values()):
             await self._house.make_accounts()
-        outcomes = [await self._apply_one(one, force, recreate, progress) for one in chosen]
+        shown = {name: None if digest is None else look.plan.digest for name, look in looks.items()}
+        outcomes = [await self._apply_one(one, force, shown[one.id], recreate, progress) for one in chosen]
         return {"communities": [outcome.as_json() for outcome in outcomes], "ok": all(one.ok for one in outcomes)}
 
-    async def _apply_one(self, community: Community, force: bool, recreate: bool, progress: Progress) -> Outcome:
+    async def _apply_one(
+        self, community: Community, force: bool, digest: str | None, recreate: bool, progress: Progress
+    ) -> Outcome:
         def told(done: int, total: int, text: str) -> None:
             progress(done, total, f"{community.id}/{text}")
 
-        return await self._house.reconciler.apply(community, force=force, progress=told, remake=recreate)
+        return await self._house.reconciler.apply(community, force=force, digest=digest, progress=told, remake=recreate)
 
     def take_over(self, config: Config) -> None:
         """Make a configuration the loaded one, as far as it can be changed while the service runs."""

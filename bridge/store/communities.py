@@ -65,7 +65,9 @@ async def plan_room(tx: Transaction, community: CommunityId, key: RoomKeyName, k
     """Record the alias under which a room is about to be made, before it is made."""
     await tx.execute(
         """INSERT INTO room (community, key, kind, alias) VALUES ($1, $2, $3, $4)
-           ON CONFLICT (community, key) DO UPDATE SET kind = excluded.kind""",
+           ON CONFLICT (community, key) DO UPDATE SET
+               kind = excluded.kind,
+               alias = CASE WHEN room.alias = '' THEN excluded.alias ELSE room.alias END""",
         community, key, kind.value, alias,
     )  # fmt: skip
 

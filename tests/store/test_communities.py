@@ -149,6 +149,11 @@ async def test_a_room_is_planned_made_and_loses_its_alias(database: Database) ->
     async with database.transaction() as tx:
         await store.plan_room(tx, SCHOOL, SPACE, RoomKind.SPACE, "#a:x")
         await store.plan_room(tx, SCHOOL, SPACE, RoomKind.SPACE, "#another:x")
+        await store.plan_room(tx, CLUB, SPACE, RoomKind.SPACE, "")
+        await store.plan_room(tx, CLUB, SPACE, RoomKind.SPACE, "#club:x")
+        club = await store.room_record(tx, CLUB, SPACE)
+        assert club is not None
+        assert club.alias == "#club:x"
         record = await store.room_record(tx, SCHOOL, SPACE)
         assert record == store.RoomRecord(SCHOOL, SPACE, RoomKind.SPACE, "#a:x", None)
         assert await store.leftover_aliases(tx, SCHOOL) == {}

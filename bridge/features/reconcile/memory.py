@@ -84,7 +84,7 @@ class Memory:
         """
         async with self._database.transaction() as tx:
             record = await store.room_record(tx, community, key)
-            if record is None:
+            if record is None or (record.room_id is None and not record.alias):
                 await store.plan_room(tx, community, key, kind, alias)
                 return alias
         if record.room_id is not None:
