@@ -16,16 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
-from bridge.cli.options import out, say
+from bridge.cli.options import out, plain, say
 from bridge.core.errors import Refused
 
 if TYPE_CHECKING:
     from bridge.cli.demo.scene import Scene
 
 STEP_SECONDS = 120.0
+NAME_WIDTH = 36
 NEEDED = ("synapse", "nio")
 
 
@@ -94,16 +95,15 @@ async def _play(scene: Scene, *, quiet: bool) -> list[Shown]:
 
     steps: list[Shown] = []
     live = sys.stdout.isatty() and not quiet
-    with Live(_table(steps, STORY[0][0]), console=out, refresh_per_second=4) if live else nullcontext() as view:
-        for number, (name, step) in enumerate(STORY):
+    for name, step in STORY:
+        with out.status(name) if live else nullcontext():
             steps.append(await _one(scene, name, step))
-            following = STORY[number + 1][0] if number + 1 < len(STORY) and steps[-1].ok else None
-            if view is not None:
-                view.update(_table(steps, following))
-            elif not quiet:
-                say(_line(steps[-1]))
-            if not steps[-1].ok:
-                break
+        if live:
+            out.print(_row(steps[-1]))
+        elif not quiet:
+            say(_line(steps[-1]))
+        if not steps[-1].ok:
+            break
     return steps
 
 
@@ -120,25 +120,19 @@ async def _one(scene: Scene, name: str, step: Any) -> Shown:
 
 
 def _line(step: Shown) -> str:
-    return f"{'✓' if step.ok else '✗'} {step.name:<36} {step.seconds:6.2f} s  {step.evidence}"
+    return f"{'✓' if step.ok else '✗'} {step.name:<{NAME_WIDTH}} {step.seconds:6.2f} s  {step.evidence}"
 
 
-def _table(steps: Sequence[Shown], current: str | None) -> Table:
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(width=2)
-    table.add_column(min_width=36, no_wrap=True)
-    table.add_column(justify="right", min_width=8)
-    table.add_column(overflow="fold")
-    for step in steps:
-        mark = "[green]✓[/]" if step.ok else "[bold red]✗[/]"
-        table.add_row(mark, step.name, f"{step.seconds:.2f} s", _plain(step.evidence))
-    if current is not None:
-        table.add_row("…", current, "", "")
-    return table
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", r"\[")
+def _row(step: Shown) -> Table:
+    """One line of the running table; the evidence folds within its own column."""
+    row = Table.grid(padding=(0, 1))
+    row.add_column(width=1)
+    row.add_column(width=NAME_WIDTH)
+    row.add_column(width=8, justify="right")
+    row.add_column(overflow="fold")
+    mark = Text("✓", "green") if step.ok else Text("✗", "bold red")
+    row.add_row(mark, Text(step.name), Text(f"{step.seconds:.2f} s"), Text(plain(step.evidence)))
+    return row
 
 
 def _sum_up(steps: Sequence[Shown], seconds: float) -> None:
