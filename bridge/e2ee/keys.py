@@ -246,7 +246,6 @@ class Keys:
 
     async def run(self) -> None:
         """Sync until `stop` or cancellation; failures are waited out, longer and longer up to a minute."""
-        self._stopping.clear()
         self._loop = asyncio.current_task()
         backoff = 0.0
         try:
@@ -257,8 +256,9 @@ class Keys:
                 except Exception as error:
                     backoff = min(LONGEST_BACKOFF_SECONDS, max(FIRST_BACKOFF_SECONDS, backoff * 2))
                     foreseen = isinstance(error, MatrixError) or is_outage(error)
-                    log.warning("sync failed, again in %.0f s: %s", backoff, error, exc_info=not foreseen)
-                    await self._pause(backoff)
+                    wait = max(backoff, getattr(error, "seconds", 0.0))  # what a homeserver asked us to wait
+                    log.warning("sync failed, again in %.0f s: %s", wait, error, exc_info=not foreseen)
+                    await self._pause(wait)
         except asyncio.CancelledError:
             if not self._stopping.is_set():
                 raise
@@ -275,7 +275,7 @@ class Keys:
                 await self._hurry.wait()
 
     async def stop(self) -> None:
-        """End `run`. A wait at the homeserver is broken off, never the storing of what it gave."""
+        """End `run` for good. A wait at the homeserver is broken off, never the storing of what it gave."""
         self._stopping.set()
         self._hurry.set()
         if self._poll is not None:
@@ -305,7 +305,8 @@ class Keys:
             self._news.notify_all()
 
     async def _ask(self, since: str | None, timeout_ms: int) -> dict[str, Any]:
-        self._poll = asyncio.create_task(self._server.sync(since, timeout_ms=timeout_ms))
+        wait_ms = 0 if self._stopping.is_set() else timeout_ms
+        self._poll = asyncio.create_task(self._server.sync(since, timeout_ms=wait_ms))
         try:
             return await self._poll
         finally:
