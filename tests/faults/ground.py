@@ -7,12 +7,15 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import asyncpg
+
 from bridge.cli.demo.homeserver import Account
-from bridge.cli.demo.operator import CommandFailed
+from bridge.cli.demo.operator import CommandFailed, Operator
 from tests.faults.meddler import Meddler
 from tests.harness.community import Community, Estate
 from tests.harness.wait import eventually
@@ -35,6 +38,20 @@ class Ground(Estate):
         super().__init__(folder)
         self.asked, self.pushed = Meddler(self.synapse.url), Meddler("")
         self.crowd: dict[str, Account] = {}
+        self.neighbour: Neighbour | None = None
+
+    async def start(self, **sections: Any) -> None:
+        """See :meth:`Estate.start`; the neighbour is set up, and not started."""
+        self.neighbour = Neighbour(self.operator.folder.parent / "neighbour", self)
+        self.neighbour.operator.folder.parent.mkdir()
+        await self.neighbour.set_up(**sections)
+        await super().start(**sections)
+
+    async def stop(self) -> None:
+        """End everything."""
+        if self.neighbour is not None:
+            await self.neighbour.stop()
+        await super().stop()
 
     async def account(self, name: str) -> Account:
         """Somebody who is never on line: one account for all tests."""
@@ -80,6 +97,14 @@ class Ground(Estate):
         """Kill the service; its end is not waited for."""
         self.operator.send_signal(signal.SIGKILL)
 
+    def log_mark(self) -> int:
+        """Where the service's log ends now."""
+        return self.operator.log.stat().st_size
+
+    def logged(self, mark: int) -> str:
+        """What the service has logged since a mark."""
+        return self.operator.log.read_bytes()[mark:].decode(errors="replace")
+
     # --- what must be true after a fault ----------------------------------------------------------------------------
 
     async def converged(self, *communities: Community) -> None:
@@ -124,6 +149,45 @@ class Ground(Estate):
             lines = "; ".join(str(part) for part in story)
             error.add_note(f"{lines}\nThe service's last words:\n{self.operator.log_tail(40)}")
             raise
+
+
+class Neighbour(Ground):
+    """One more service on the same homeserver, under other names and with a database of its own in PostgreSQL."""
+
+    def __init__(self, folder: Path, ground: Ground) -> None:
+        """To be set up before the homeserver starts."""
+        super().__init__(folder)
+        self.synapse, self.people = ground.synapse, ground.people
+        self.operator = Operator(folder / "service", self.synapse)
+        self.asked = Meddler(self.synapse.url)
+        self.database = ""
+
+    async def set_up(self, **sections: Any) -> None:
+        """See :meth:`Estate.set_up`."""
+        names = {"steward": {"localpart": "communities2"}, "announcer": {"localpart": "announcements2"}}
+        await super().set_up(accounts=names, registration={"id": "neighbour"}, **sections)
+
+    async def stop(self) -> None:
+        """End everything but the homeserver."""
+        await self.operator.stop()
+        await self.service_client.stop()
+        await self.pushed.stop()
+        await self.asked.stop()
+
+    def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """See :meth:`Estate.rows`."""
+
+        async def fetch() -> list[tuple[Any, ...]]:
+            connection = await asyncpg.connect(self.database)
+            try:
+                return [tuple(row) for row in await connection.fetch(numbered, *values)]
+            finally:
+                await connection.close()
+
+        parts = query.split("?")
+        numbered = parts[0] + "".join(f"${number}{part}" for number, part in enumerate(parts[1:], 1))
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(asyncio.run, fetch()).result()
 
 
 class Command:
