@@ -130,3 +130,11 @@ async def test_the_public_directory(world: World) -> None:
         await world.executor.set_listed(room_id, listed=listed)
         room = await world.reader.read(room_id, fresh=True)
         assert room.content("org.matrix-communities.listed") == {"listed": listed}
+
+
+async def test_the_rooms_that_the_steward_is_in_and_their_marks(world: World) -> None:
+    mark = {MARKER: {"community": "a", "key": "b"}}
+    marked, plain_room = await world.room(creation_content=mark), await world.room()
+    assert {marked, plain_room} <= set(await world.reader.joined())
+    assert await world.reader.mark(marked) == ("a", "b")
+    assert await world.reader.mark(plain_room) is None

@@ -165,6 +165,10 @@ class FakeHomeserver:
         match method, parts:
             case "POST", ["createRoom"]:
                 return self._create(user, body)
+            case "GET", ["joined_rooms"]:
+                return {
+                    "joined_rooms": [room.room_id for room in self.rooms.values() if room.membership(user) == "join"]
+                }
             case "GET", ["directory", "room", alias]:
                 if alias not in self.aliases:
                     raise missing("no such alias")

@@ -23,7 +23,7 @@ from bridge.core.messages import (
 from bridge.features.announcements import Announcements
 from bridge.features.chats import Chats
 from bridge.features.enforcement import Enforcement
-from bridge.features.reconcile import Outcome, Reconciler, Rules
+from bridge.features.reconcile import Outcome, Reconciler, Recovery, Rules
 from bridge.features.reconcile.watch import Watch
 from bridge.matrix.client import path
 from bridge.matrix.executor import Executor
@@ -93,6 +93,13 @@ class Scene:
             setting=Setting(ACCOUNTS, self.version),
             rules=self.rules,
             clock=self.clock,
+        )
+        self.recovery = Recovery(
+            memory=self.reconciler.memory,
+            index=self.index,
+            finder=self.reader,
+            reader=self.reader,
+            accounts=ACCOUNTS,
         )
         self.watch = Watch(self.reconciler, self.reader)
         self.announcements = Announcements(

@@ -78,6 +78,8 @@ class Recovery:
             room = await self._reader.read(room_id)
         except (Forbidden, NotFound):
             return False
+        if self._accounts.steward not in room.creators:
+            return False  # anybody can write our mark into a room of their own
         await self._memory.created(community.id, key, kind, room_id)
         await self._memory.update(community.id, lambda known: self._roles(known, key, kind, room))
         return True
