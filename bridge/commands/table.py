@@ -10,7 +10,7 @@ from bridge.commands.grammar import Announce, ApplyHeld, Command, Help, NotUnder
 from bridge.core import texts
 from bridge.core.access import Deed, may
 from bridge.core.community import Role
-from bridge.core.errors import CommunitiesError
+from bridge.core.errors import CommunitiesError, Refused
 from bridge.core.ids import CommunityId, EventId, RoomId, UserId
 from bridge.core.messages import Said, Unreadable
 
@@ -63,7 +63,8 @@ class ChatDoor:
         except CommunitiesError as error:
             if getattr(error, "retry_helps", False):
                 raise
-            answer = f"{error.what}. {error.remedy}".rstrip(". ") + "."
+            where = f"{error.where}: " if isinstance(error, Refused) and error.where else ""
+            answer = f"{where}{error.what}. {error.remedy}".rstrip(". ") + "."
         if answer:
             await self._answer(event.room_id, event.event_id, answer)
 

@@ -325,8 +325,19 @@ class Reconciler:
         return known.roles.get(user, Role.MEMBER)
 
     async def announcement_room(self, community: CommunityId) -> RoomId | None:
-        """The room that a community's announcements go to, None before it was made."""
-        return (await self.memory.known(community)).rooms.get(ANNOUNCEMENTS)
+        """The room that a community's announcements go to, None before it was made.
+
+        Raises:
+            Refused: it is locked after a fight.
+        """
+        known = await self.memory.known(community)
+        if ANNOUNCEMENTS in known.frozen:
+            raise Refused(
+                "the announcement room is locked after a dispute over its settings, so nobody can post there",
+                where=str(community),
+                remedy=f"an owner lifts the lock by writing `thaw {community}` to the announcer",
+            )
+        return known.rooms.get(ANNOUNCEMENTS)
 
     async def status(self, community: Community) -> dict[str, Any]:
         """The documented JSON of one community in `status`."""
