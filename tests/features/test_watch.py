@@ -223,6 +223,26 @@ async def test_what_no_retry_helps_is_told_and_not_tried_in_a_loop(settled: Scen
     assert any("no such user" in text for text in await settled.told())
 
 
+async def test_what_was_refused_is_not_tried_again_at_every_event(settled: Scene) -> None:
+    refused = BadRequest("no such user", status=400, errcode="M_UNKNOWN")
+    settled.faults.fail(refused, lambda name: "/invite" in name, times=None)
+    more = replace(SCHOOL, members=frozenset({CID, UserId("@nobody:elsewhere.org")}))
+    settled.reconciler.declare([more])
+    settled.watch.all_of(more.id)
+    await settled.watch.idle()
+    settled.forget_requests()
+    for _ in range(3):
+        open_threshold(settled)
+        await settled.hear()
+        assert is_closed(settled)
+    assert [name for name in settled.homeserver.requests if "/invite" in name] == []
+    assert sum("no such user" in text for text in await settled.told()) == 1
+    settled.faults.heal()
+    settled.watch.all_of(more.id)  # as it does every so often, and at the operator's word
+    await settled.watch.idle()
+    assert settled.space.membership("@nobody:elsewhere.org") == "invite"
+
+
 async def test_stopping_cuts_a_wait_off(settled: Scene) -> None:
     settled.faults.fail(unreachable(), times=None)
     settled.watch.all_of(SCHOOL.id)

@@ -69,6 +69,8 @@ class Reconciler:
         self.memory = Memory(database, index, clock)
         self.notices = Notices(database=database, memory=self.memory, jobs=jobs, wake=wake, clock=clock)
         self._fights = Fights(database=database, memory=self.memory, notices=self.notices, clock=clock)
+        self._refused: dict[CommunityId, dict[tuple[RoomKeyName, str], Failure]] = {}
+        """What the homeserver refused in the last pass, and will refuse again: tried again when everything is read."""
         self._locks: dict[CommunityId, asyncio.Lock] = {}
         self._gate = asyncio.Semaphore(rules.parallel_rooms)
 
@@ -126,12 +128,14 @@ class Reconciler:
         progress: Progress | None = None,
         fresh: bool = False,
         remake: bool = False,
+        try_all: bool = True,
     ) -> Outcome:
         """Carry out what a community needs, and look again until nothing is left.
 
         Args:
             force: carry out an unsafe plan too, and end a freeze.
             digest: refuse if the plan is no longer the one that was shown.
+            try_all: try again also what was refused for good in the pass before.
             remake: forget rooms that cannot be read any more, and make them anew.
 
         Raises:
@@ -151,10 +155,18 @@ class Reconciler:
                 await self._forget_lost_rooms(community)
             if force and await self._fights.thaw(community.id):
                 look = await self.look(community)
+            if try_all:
+                self._refused.pop(community.id, None)
             return await self._until_done(look, force=force, progress=progress)
 
     async def _until_done(self, look: Look, *, force: bool, progress: Progress | None) -> Outcome:
-        done, failures, unsafe = 0, list[tuple[Action, Failure]](), tuple[str, ...]()
+        done, unsafe = 0, tuple[str, ...]()
+        refused = self._refused.get(look.community.id, {})
+        failures = [
+            (action, refused[action.room, action.summary])
+            for action in look.plan.actions
+            if (action.room, action.summary) in refused
+        ]
         await self._drop_leftover_aliases(look.community.id)
         for round_number in range(ROUNDS):
             tried = _without(look, [action for action, _ in failures])
@@ -167,6 +179,11 @@ class Reconciler:
             if look.unsafe and not force:
                 unsafe = look.unsafe
                 break
+        self._refused[look.community.id] = {
+            (action.room, action.summary): failure
+            for action, failure in failures
+            if not failure.passes and action.phase in _ADDING
+        }
         why = tuple(failure for _, failure in failures)
         return Outcome(str(look.community.id), done, why, look.plan.blocked, unsafe, look.plan.notes)
 
@@ -258,7 +275,7 @@ class Reconciler:
     async def reconcile(self, community_id: CommunityId, *, fresh: bool = False) -> Outcome:
         """One pass by itself: carry out what is safe; hold what is not, and go on enforcing what is in force."""
         community = self.declared[community_id]
-        outcome = await self.apply(community, fresh=fresh)
+        outcome = await self.apply(community, fresh=fresh, try_all=fresh)
         if outcome.unsafe:
             failures = await self._enforce_what_is_in_force(community)
             await self._hold(community)
@@ -357,6 +374,10 @@ async def side_by_side(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
             raise result
         found.append(result)
     return found
+
+
+_ADDING = frozenset({Phase.PROFILE, Phase.INVITE})
+"""Phases that only add. What protects or removes is tried at every look, whatever came of it before."""
 
 
 def _without(look: Look, failed: list[Action]) -> Look:
