@@ -68,6 +68,26 @@ async def test_whoever_is_kicked_from_the_announcements_alone_is_invited_back(
     await unname(community, bart)
 
 
+async def test_whoever_leaves_the_announcements_is_not_asked_again(
+    estate: Estate, school: School, folk: People
+) -> None:
+    community = school.community
+    bart = await folk.nio("bart")
+    await community.admit(bart)
+    await bart.leave(community.announcements)
+    await community.told(school.owner, f"{bart.user_id} left or declined announcements")
+    await community.apply()
+    assert await estate.membership(community.announcements, bart.user_id) == "leave"
+    assert await estate.membership(community.space, bart.user_id) == "join"
+    # until an admin does
+    bart.accept_invites()
+    await school.admin.invite(community.announcements, bart.user_id)
+    await bart.wait_joined(community.announcements)
+    await community.announce(f"{bart.user_id} reads again")
+    await bart.wait_text(community.announcements, f"{bart.user_id} reads again")
+    await unname(community, bart)
+
+
 async def test_removal_by_people_outranks_the_config_and_is_reported(
     estate: Estate, school: School, folk: People
 ) -> None:

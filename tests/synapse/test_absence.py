@@ -1,0 +1,73 @@
+"""What people did while the service was away is made good when it is back."""
+
+from __future__ import annotations
+
+import asyncio
+
+from bridge.cli.demo.person import Person
+from tests.harness.community import Estate, refusal
+from tests.harness.people import People
+from tests.harness.wait import eventually
+from tests.synapse.conftest import School
+
+LEVELS = "m.room.power_levels"
+
+
+async def misbehave(estate: Estate, school: School, bart: Person, lisa: Person) -> dict[str, str]:
+    """Open the announcement room and post there; let somebody go, and somebody be banned."""
+    community, room = school.community, school.community.announcements
+    levels = await estate.state(room, LEVELS)
+    await estate.put_state(room, LEVELS, levels | {"events_default": 0})
+    spam = await school.homer.send(room, "spam while nobody looks")
+    rightful = await school.owner.send(room, "an owner in the meantime")
+    await school.owner.put_state(community.space, LEVELS, "", await estate.state(community.space, LEVELS) | {"kick": 0})
+    await school.admin.put_state(community.space, "m.space.child", room, {})
+    await bart.leave(community.space)
+    await school.admin.ban(community.space, lisa.user_id)
+    return {"spam": spam, "rightful": rightful}
+
+
+async def test_all_is_put_right_after_an_absence(estate: Estate, schools: dict[str, School], folk: People) -> None:
+    both = list(schools.values())
+    pupils = [(await folk.nio("bart"), await folk.nio("lisa")) for _ in both]
+    for school, pair in zip(both, pupils, strict=True):
+        await school.community.admit(*pair)
+        await school.community.announce("before the absence")
+        for pupil in pair:
+            await pupil.wait_text(school.community.announcements, "before the absence")
+    before = [
+        {key: await estate.state(school.community[key], LEVELS) for key in ("space", "announcements")}
+        for school in both
+    ]  # fmt: skip
+    await estate.operator.stop()
+    done = await asyncio.gather(
+        *(misbehave(estate, school, *pair) for school, pair in zip(both, pupils, strict=True))
+    )  # fmt: skip
+    await estate.operator.start()
+
+    for school, (bart, lisa), levels, posts in zip(both, pupils, before, done, strict=True):
+        community, room = school.community, school.community.announcements
+
+        async def healed(school: School = school, levels: dict[str, object] = levels) -> bool:
+            for key, wanted in levels.items():
+                assert await estate.state(school.community[key], LEVELS) == wanted
+            return bool(await estate.state(school.community.space, "m.space.child", school.community.announcements))
+
+        async def redacted(school: School = school, spam: str = posts["spam"]) -> bool:
+            return not (await school.owner.event(school.community.announcements, spam))["content"]
+
+        await eventually(healed, 30)
+        await eventually(redacted, 30)
+        await community.gone(bart)
+        await community.gone(lisa, "ban")
+        assert (await refusal(school.homer.send(room, "spam again"))).status == 403
+        after = await community.announce("after the absence")
+        for member in school.members:
+            assert (await member.wait_text(room, "after the absence")).decrypted
+            assert (await member.wait_text(room, "an owner in the meantime")).decrypted
+        event = await school.homer.event(room, after)
+        for pupil in (bart, lisa):
+            assert await pupil.try_decrypt(room, event) is None
+        assert (await school.owner.event(room, posts["rightful"]))["content"]
+        members = [user for user in community.declaration["members"] if user not in (bart.user_id, lisa.user_id)]
+        await community.apply(members=members)
