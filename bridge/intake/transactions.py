@@ -181,6 +181,8 @@ async def _json_body(request: web.Request) -> dict[str, Any] | web.Response:
         return loads(await request.read())
     except NotJson as error:
         return _error(400, "M_NOT_JSON", str(error))
+    except web.RequestPayloadError as error:
+        return _error(400, "M_NOT_JSON", f"the body cannot be read: {error}")
     except web.HTTPRequestEntityTooLarge:
         return _error(413, "M_TOO_LARGE", "the body is larger than the service takes")
 
