@@ -16,7 +16,7 @@ from enum import StrEnum
 from functools import partial
 from typing import Any, TypeVar
 
-from bridge.core.errors import CannotEncrypt, MatrixError
+from bridge.core.errors import CannotEncrypt, CommunitiesError, MatrixError
 from bridge.core.messages import Job
 from bridge.ports import Clock
 from bridge.store.database import Transaction
@@ -273,7 +273,9 @@ def _passes(error: Exception) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:MAX_REASON_LENGTH]
+    """Why a job failed: in the words that are meant for people, where there are any."""
+    text = error.what if isinstance(error, CommunitiesError) else f"{type(error).__name__}: {error}"
+    return text[:MAX_REASON_LENGTH]
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:

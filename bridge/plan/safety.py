@@ -37,10 +37,10 @@ def reasons_against(
 def _removes_many(
     plan: Plan, rooms: Mapping[RoomKeyName, RoomState], accounts: Accounts, thresholds: Thresholds
 ) -> list[str]:
-    """Counts people of the space, or where that cannot be read, of all rooms that can."""
+    """Counts people of the space, invited ones too, or where that cannot be read, of all rooms that can."""
     counted = [rooms[SPACE]] if SPACE in rooms else list(rooms.values())
-    joined = {user for room in counted for user, here in room.members.items() if here.state == "join"}
-    members = len(joined - accounts.both)
+    present = {user for room in counted for user, here in room.members.items() if here.present}
+    members = len(present - accounts.both)
     removed = {action.user for action in plan.actions if isinstance(action, Kick) and action.cause is Cause.DECLARED}
     allowed = thresholds.allowed(members)
     if len(removed) <= allowed:
