@@ -2,33 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import pytest
-
 from bridge.core.ids import CommunityId, EventId, RoomId
 from bridge.store import announcements as store
 from bridge.store.database import Database
 
 SCHOOL, CLUB = CommunityId("school"), CommunityId("year-7-north")
 ROOM, CHAT = RoomId("!a:x"), RoomId("!chat:x")
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of an empty database of either kind."""
-    if request.param == "postgres":
-        return str(request.getfixturevalue("postgres_url"))
-    return f"sqlite:///{tmp_path / 'house.db'}"
-
-
-@pytest.fixture
-async def database(url: str) -> AsyncIterator[Database]:
-    database = Database(url)
-    await database.start()
-    yield database
-    await database.stop()
 
 
 async def test_the_same_source_is_the_same_announcement_with_its_first_words(database: Database) -> None:

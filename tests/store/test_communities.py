@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,22 +27,6 @@ EVERYTHING = Known(
     invited=frozenset({(SPACE, ANN), (CHESS, CID)}),
     settled={(SPACE, "m.room.power_levels", ""): "ab12", (SPACE, "link", "chess"): "cd34"},
 )
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of an empty database of either kind."""
-    if request.param == "postgres":
-        return str(request.getfixturevalue("postgres_url"))
-    return f"sqlite:///{tmp_path / 'house.db'}"
-
-
-@pytest.fixture
-async def database(url: str) -> AsyncIterator[Database]:
-    database = Database(url)
-    await database.start()
-    yield database
-    await database.stop()
 
 
 async def save(database: Database, before: Known, after: Known, now: int = 1, community: CommunityId = SCHOOL) -> None:

@@ -9,7 +9,6 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncpg
@@ -20,22 +19,6 @@ from bridge.store.database import Database, Transaction, inside_transaction
 from bridge.store.migrations import STEPS
 from bridge.store.outage import is_outage
 from tests.harness.wait import eventually
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of an empty database of either kind."""
-    if request.param == "postgres":
-        return str(request.getfixturevalue("postgres_url"))
-    return f"sqlite:///{tmp_path / 'house.db'}"
-
-
-@pytest.fixture
-async def database(url: str) -> AsyncIterator[Database]:
-    database = Database(url)
-    await database.start()
-    yield database
-    await database.stop()
 
 
 async def refusal(url: str) -> StoreError:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -16,22 +14,6 @@ from bridge.store.keys import DeviceList, DeviceRow, InboundRow, OlmRow, Outboun
 ME = UserId("@announcements:example.org")
 ANN = UserId("@ann:example.org")
 BOB = UserId("@bob:example.org")
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of an empty database of either kind."""
-    if request.param == "postgres":
-        return str(request.getfixturevalue("postgres_url"))
-    return f"sqlite:///{tmp_path / 'keys.db'}"
-
-
-@pytest.fixture
-async def database(url: str) -> AsyncIterator[Database]:
-    database = Database(url)
-    await database.start()
-    yield database
-    await database.stop()
 
 
 def device(user: UserId, name: str = "A", keys_of: str = "1") -> DeviceRow:

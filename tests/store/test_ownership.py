@@ -29,14 +29,6 @@ asyncio.run(main())
 """
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of an empty database of either kind."""
-    if request.param == "postgres":
-        return str(request.getfixturevalue("postgres_url"))
-    return f"sqlite:///{tmp_path / 'house.db'}"
-
-
 async def holder(url: str) -> asyncio.subprocess.Process:
     """Another process that has the database."""
     process = await asyncio.create_subprocess_exec(
