@@ -24,7 +24,6 @@ from tests.harness.people import People, SynapseFactory
 from tests.harness.wait import eventually
 
 AS_TOKEN = "the-as-token"
-SEED = b"s" * 32
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +37,7 @@ async def homeserver(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
 
 @pytest.fixture
 async def stage(homeserver: PrivateSynapse, tmp_path: Path) -> AsyncIterator[Stage]:
-    stage = Stage(homeserver, AS_TOKEN, f"sqlite:///{tmp_path}/keys.db", seed=SEED)
+    stage = Stage(homeserver, AS_TOKEN, f"sqlite:///{tmp_path}/keys.db")
     try:
         await stage.start()
         yield stage
@@ -127,7 +126,7 @@ async def test_an_interrupted_first_start_is_finished_by_the_next(
 ) -> None:
     homeserver = await fresh(new_synapse, tmp_path)
     steps = ("put_device", "upload_keys", "upload_cross_signing", "upload_signatures", "set_generation", "sync")
-    stage = Stage(homeserver, AS_TOKEN, f"sqlite:///{tmp_path}/keys.db", seed=SEED)
+    stage = Stage(homeserver, AS_TOKEN, f"sqlite:///{tmp_path}/keys.db")
     for name in steps:
         await stage.open()
 
@@ -311,7 +310,7 @@ async def test_a_wrong_pickle_key_is_an_error_with_a_remedy(stage: Stage) -> Non
 async def test_a_command_without_the_loop_can_do_all_of_it(
     homeserver: PrivateSynapse, crowd: People, tmp_path: Path
 ) -> None:
-    stage = Stage(homeserver, AS_TOKEN, f"sqlite:///{tmp_path}/keys.db", seed=SEED)
+    stage = Stage(homeserver, AS_TOKEN, f"sqlite:///{tmp_path}/keys.db")
     await stage.open()
     await stage.keys.start()
     ann = await crowd.nio("ann")

@@ -32,9 +32,11 @@ async def homeserver(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
 @pytest.fixture
 async def stage(homeserver: PrivateSynapse, tmp_path: Path) -> AsyncIterator[Stage]:
     stage = Stage(homeserver, AS_TOKEN, f"sqlite:///{tmp_path}/keys.db")
-    await stage.start()
-    yield stage
-    await stage.close()
+    try:
+        await stage.start()
+        yield stage
+    finally:
+        await stage.close()
 
 
 @pytest.fixture

@@ -1,0 +1,265 @@
+"""Room keys outwards: what goes wrong on the way, and people who do not play fair."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge.core.errors import BadRequest, CannotEncrypt, Unreachable
+from bridge.core.ids import UserId
+from bridge.e2ee.devices import FAILURE_PAUSE_MS, MAX_DEVICES_PER_USER
+from bridge.e2ee.keys import Keys
+from bridge.e2ee.machine import Account
+from bridge.store.database import Database
+from tests.harness.key_world import ROOM, Device, KeyWorld, StillClock, keys_upon
+
+ANN, BOB, MALLORY = "@ann:example.org", "@bob:example.org", "@mallory:example.org"
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    database = Database(f"sqlite:///{tmp_path}/keys.db")
+    await database.start()
+    yield database
+    await database.stop()
+
+
+@pytest.fixture
+def world() -> KeyWorld:
+    return KeyWorld()
+
+
+@pytest.fixture
+def clock() -> StillClock:
+    return StillClock()
+
+
+@pytest.fixture
+async def keys(world: KeyWorld, database: Database, clock: StillClock) -> Keys:
+    keys = keys_upon(world, database, clock)
+    await keys.start()
+    return keys
+
+
+async def say(keys: Keys, text: str) -> dict[str, Any]:
+    content, _ = await keys.encrypt(ROOM, "m.room.message", {"msgtype": "m.text", "body": text})
+    return content
+
+
+async def test_everybody_reads_and_warm_sends_ask_nobody(world: KeyWorld, keys: Keys) -> None:
+    devices = [*world.add(ANN, "A", "B"), *world.add(BOB, "C")]
+    first, held = await keys.encrypt(ROOM, "m.room.message", {"body": "one"})
+    assert held == 3
+    assert {device.reads(first) for device in devices} == {"one"}
+    before = len(world.queries), len(world.claims), len(world.sent)
+    second = await say(keys, "two")
+    assert {device.reads(second) for device in devices} == {"two"}
+    assert (len(world.queries), len(world.claims), len(world.sent)) == before
+
+
+async def test_a_device_without_keys_blocks_nobody_is_told_once_and_tried_again(world: KeyWorld, keys: Keys) -> None:
+    (ann,) = world.add(ANN, "A")
+    (bob,) = world.add(BOB, "B", one_time_keys=0)
+    first = await say(keys, "one")
+    await say(keys, "two")
+    assert ann.reads(first) == "one"
+    assert [event["content"]["code"] for event in bob.received] == ["m.no_olm"]
+    bob.account.make_one_time_keys(1)
+    bob.one_time_keys = bob.account.keys_to_publish()["one_time_keys"]
+    assert bob.reads(await say(keys, "three")) == "three"
+    assert bob.reads(first) is None, "the key that it gets begins where it came in"
+
+
+async def test_a_one_time_key_that_the_device_did_not_sign_is_not_used(world: KeyWorld, keys: Keys) -> None:
+    (ann,), (mallory,) = world.add(ANN, "A"), world.add(MALLORY, "M", join=False)
+    ann.one_time_keys = dict(mallory.one_time_keys)
+    content, held = await keys.encrypt(ROOM, "m.room.message", {"body": "one"})
+    assert held == 0
+    assert mallory.reads(content) is None
+
+
+async def test_whoever_publishes_anothers_key_does_not_cut_them_off(world: KeyWorld, keys: Keys) -> None:
+    (ann,), (mallory,) = world.add(ANN, "A"), world.add(MALLORY, "M")
+    stolen = {**mallory.keys, "keys": {**mallory.keys["keys"], "curve25519:M": ann.account.curve25519}}
+    mallory.keys = mallory.account.signed({key: value for key, value in stolen.items() if key != "signatures"})
+    for text in ("one", "two", "three"):
+        assert ann.reads(await say(keys, text)) == text
+        world.state["m.room.history_visibility"] = {"history_visibility": "joined" if text == "one" else "shared"}
+    assert len([event for event in ann.received if event["type"] == "m.room_key"]) == 3
+
+
+async def test_a_device_that_changes_its_signing_key_is_not_believed(world: KeyWorld, keys: Keys) -> None:
+    (ann,) = world.add(ANN, "A")
+    await say(keys, "one")
+    (impostor,) = world.add(ANN, "A")
+    await keys.sync_once()
+    assert impostor.reads(await say(keys, "two")) is None
+    assert not impostor.received
+    assert ann.user_id == impostor.user_id
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        None,
+        [],
+        {"user_id": MALLORY},
+        {"user_id": MALLORY, "device_id": "X", "keys": []},
+        {"user_id": MALLORY, "device_id": "X", "keys": {"curve25519:X": 5, "ed25519:X": {}}},
+        {"user_id": MALLORY, "device_id": "X", "keys": {"curve25519:X": "a" * 43, "ed25519:X": "b" * 43}},
+    ],
+)
+async def test_nonsense_among_the_devices_is_passed_over(world: KeyWorld, keys: Keys, entry: object) -> None:
+    (ann,), (mallory,) = world.add(ANN, "A"), world.add(MALLORY, "M")
+    world.extra_keys[MALLORY] = {
+        "X": entry,
+        "L" * 10_000: Device(MALLORY, "L" * 10_000).keys,
+        "of another user": Device(ANN, "of another user").keys,
+        "under another name": Device(MALLORY, "its name").keys,
+        "with\0nothing": Device(MALLORY, "with\0nothing").keys,
+        "": Device(MALLORY, "").keys,
+        "changed after signing": {**Device(MALLORY, "changed after signing").keys, "algorithms": []},
+    }
+    content, held = await keys.encrypt(ROOM, "m.room.message", {"body": "one"})
+    assert held == 2
+    assert (ann.reads(content), mallory.reads(content)) == ("one", "one")
+
+
+async def test_thousands_of_devices_of_one_user_are_cut_short(
+    world: KeyWorld, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.e2ee.devices.MAX_DEVICES_PER_USER", 5)
+    (ann,) = world.add(ANN, "A")
+    (mallory,) = world.add(MALLORY, "Z")
+    await say(keys, "one")
+    world.add(MALLORY, *(f"A{number}" for number in range(10)))
+    await keys.sync_once()
+    content, held = await keys.encrypt(ROOM, "m.room.message", {"body": "two"})
+    assert held == 1 + 5
+    assert mallory.reads(content) == ann.reads(content) == "two", "what is known is not pushed out by what is new"
+    assert MAX_DEVICES_PER_USER > 100
+
+
+async def test_a_user_whose_devices_cannot_be_read_is_left_alone_for_a_while(
+    world: KeyWorld, keys: Keys, clock: StillClock
+) -> None:
+    (ann,), (bob,) = world.add(ANN, "A"), world.add(BOB, "B")
+    world.unreadable_users = {BOB}
+    assert ann.reads(await say(keys, "one")) == "one"
+    asked = len(world.queries)
+    await say(keys, "two")
+    assert len(world.queries) == asked
+    world.unreadable_users = set()
+    clock.now += FAILURE_PAUSE_MS + 1
+    assert bob.reads(await say(keys, "three")) == "three"
+
+
+async def test_a_refused_claim_blocks_nobody(world: KeyWorld, keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
+    (ann,) = world.add(ANN, "A")
+    await say(keys, "one")
+    (bob,) = world.add(BOB, "B")
+
+    async def refuse(wanted: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+        raise BadRequest("no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world, "claim_keys", refuse)
+        assert ann.reads(await say(keys, "two")) == "two"
+    assert bob.reads(await say(keys, "three")) == "three"
+
+
+async def test_a_killed_delivery_goes_on_where_it_stood(
+    world: KeyWorld, keys: Keys, database: Database, clock: StillClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.e2ee.recipients.CHUNK_DEVICES", 4)
+    devices = [device for number in range(10) for device in world.add(f"@user{number}:example.org", "A")]
+    send = world.send_to_device
+    requests = 0
+
+    async def die_under_the_second(*args: Any) -> None:
+        nonlocal requests
+        requests += 1
+        await send(*args)
+        if requests == 2:
+            raise Unreachable("killed after it arrived")
+
+    monkeypatch.setattr(world, "send_to_device", die_under_the_second)
+    with pytest.raises(Unreachable):
+        await say(keys, "one")
+    assert len(world.sent) == 2
+    again = keys_upon(world, database, clock)
+    content, held = await again.encrypt(ROOM, "m.room.message", {"body": "one"})
+    assert held == 10
+    assert len(world.sent) == 3
+    for device in devices:
+        assert device.reads(content) == "one"
+        assert len(device.received) == 1
+
+
+async def test_who_comes_in_during_a_share_gets_the_key_too(
+    world: KeyWorld, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.add(ANN, "A")
+    (bob,) = world.add(BOB, "B", join=False)
+    send = world.send_to_device
+
+    async def send_and_let_in(*args: Any) -> None:
+        await send(*args)
+        world.join(BOB)
+
+    monkeypatch.setattr(world, "send_to_device", send_and_let_in)
+    assert bob.reads(await say(keys, "one")) == "one"
+
+
+async def test_a_room_that_is_never_still_is_given_up_for_now(
+    world: KeyWorld, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.add(ANN, "A")
+    (bob,) = world.add(BOB, "B")
+    send = world.send_to_device
+
+    async def send_and_move(*args: Any) -> None:
+        await send(*args)
+        world.leave(BOB)
+        world.join(BOB)
+
+    monkeypatch.setattr(world, "send_to_device", send_and_move)
+    with pytest.raises(CannotEncrypt):
+        await say(keys, "one")
+    assert len(world.sent) < 10
+    monkeypatch.undo()
+    assert bob.reads(await say(keys, "two")) == "two"
+
+
+async def test_the_ratchet_is_stored_before_the_ciphertext_leaves(
+    world: KeyWorld, keys: Keys, database: Database, clock: StillClock
+) -> None:
+    (ann,) = world.add(ANN, "A")
+    texts = {}
+    for number in range(5):
+        again = keys_upon(world, database, clock)  # a restart after each message
+        content = await say(again, str(number))
+        texts[content["ciphertext"]] = ann.reads(content)
+    assert list(texts.values()) == ["0", "1", "2", "3", "4"]
+    assert len(ann.received) == 1
+
+
+async def test_a_relation_stands_outside_too(world: KeyWorld, keys: Keys) -> None:
+    world.add(ANN, "A")
+    relation = {"rel_type": "m.replace", "event_id": "$event"}
+    content, _ = await keys.encrypt(ROOM, "m.room.message", {"body": "one", "m.relates_to": relation})
+    assert content["m.relates_to"] == relation
+
+
+async def test_another_device_of_the_announcer_gets_nothing(world: KeyWorld, keys: Keys) -> None:
+    (ours,) = world.add("@announcements:example.org", "X", join=False)
+    (ann,) = world.add(ANN, "A")
+    content = await say(keys, "one")
+    assert ann.reads(content) == "one"
+    assert ours.reads(content) is None
+    assert isinstance(ours.account, Account)
+    assert not ours.received
+    assert UserId(ANN) in world.queries[-1]
