@@ -12,6 +12,7 @@ from bridge.core.errors import BadRequest, CommunitiesError, Forbidden
 from bridge.core.ids import RoomId, UserId
 from bridge.core.messages import DeliverAnnouncement, Job, RedactEvent, SendMessage
 from bridge.e2ee.keys import Keys
+from bridge.e2ee.recipients import Trust
 from bridge.features.announcements import Announcements
 from bridge.features.chats import Chats
 from bridge.features.enforcement import Enforcement
@@ -104,6 +105,7 @@ class House:
             user_id=config.announcer,
             identity_seed=config.encryption.identity_secret.reveal().encode(),
             pickle_key=config.encryption.pickle_key.reveal(),
+            trust=Trust[config.encryption.trust.name],
             may_hold=self._may_hold_keys,
         )
         self.sender = Sender(
