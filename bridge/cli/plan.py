@@ -12,6 +12,7 @@ from bridge.cli.door import Door, service_or_alone
 from bridge.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json, progress_bar, say, working
 from bridge.config import Config, load
 from bridge.core.errors import Refused
+from bridge.core.texts import one_line
 
 SOMETHING_TO_DO = 2
 Community = Annotated[str | None, typer.Argument(help="One community; all of them where none is named.")]
@@ -93,13 +94,13 @@ def show(found: dict[str, Any]) -> None:
         say(f"{count} action{'s' if count != 1 else ''} (plan {found['digest']}):")
     for action in found["actions"]:
         sign, style = _SIGNS.get(action["kind"], ("~", "yellow"))
-        say(f"  {sign} {action['room']}: {action['summary']}", style)
+        say(f"  {sign} {action['room']}: {one_line(action['summary'])}", style)
     for item in found["blocked"]:
-        say(f"  ! {item['room']} is blocked: {item['reason']}", "bold red")
+        say(f"  ! {item['room']} is blocked: {one_line(item['reason'])}", "bold red")
     for reason in found["unsafe"]:
-        say(f"  ! unsafe: {reason}", "bold red")
+        say(f"  ! unsafe: {one_line(reason)}", "bold red")
     for note in found.get("notes", []):
-        say(f"  · {note}", "dim")
+        say(f"  · {one_line(note)}", "dim")
     for name in found.get("not_declared", []):
         say(f"  · {name} is declared no longer; its rooms are left as they are", "dim")
 

@@ -9,6 +9,7 @@ from typing import Any
 from bridge.cli.door import service_or_alone
 from bridge.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json, say, working
 from bridge.config import Config, load
+from bridge.core.texts import LONGEST_NAME, one_line
 
 
 def status(config: ConfigFile = DEFAULT_CONFIG, json: AsJson = False) -> None:
@@ -51,7 +52,7 @@ def _given_up(queue: dict[str, int]) -> str:
 
 
 def _show_community(community: dict[str, Any]) -> None:
-    say(f"{community['name']} ({community['id']})", "bold")
+    say(f"{one_line(community['name'], LONGEST_NAME)} ({community['id']})", "bold")
     say(f"  space {community['space'] or 'not made yet'}, looked at {_when(community.get('last_reconcile'))}")
     members = ", ".join(f"{count} {role}" for role, count in community["members"].items())
     say(f"  members: {members}")
@@ -61,7 +62,7 @@ def _show_community(community: dict[str, Any]) -> None:
     if community.get("held"):
         say(f"  ! plan {community['held']} is held until an owner agrees, or `apply --force`", "bold red")
     for line in community["drift"]:
-        say(f"  ~ {line}", "yellow")
+        say(f"  ~ {one_line(line)}", "yellow")
 
 
 def _when(milliseconds: int | None) -> str:

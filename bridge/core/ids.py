@@ -15,6 +15,7 @@ RoomKeyName = NewType("RoomKeyName", str)
 
 _USER = re.compile(r"@(?P<local>[!-9;-~]*):(?P<domain>[A-Za-z0-9.\-\[\]:]+)\Z")
 _STABLE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?\Z")
+_ROOM_ID = re.compile(r"![!-~]{1,254}\Z")
 MAX_USER_ID_BYTES = 255
 
 
@@ -31,6 +32,11 @@ def parse_user_id(text: object) -> UserId:
     if len(text.encode()) > MAX_USER_ID_BYTES:
         raise ValueError(f"{text[:20]!r}… is longer than {MAX_USER_ID_BYTES} bytes")
     return UserId(text)
+
+
+def is_room_id(text: str) -> bool:
+    """Whether a text can be a room's id: an admin of a space may put anything in the place of one."""
+    return _ROOM_ID.match(text) is not None
 
 
 def domain_of(user_id: str) -> str:

@@ -15,7 +15,14 @@ UNREADABLE = (
     "I could not read your message: its key did not reach me. Please send it again; "
     "if that does not help, restart your app."
 )
+LONGEST_NAME = 80
 NO_COMMUNITIES = "You are not an owner or admin of any community, so there is nothing to show."
+
+
+def one_line(text: str, longest: int | None = None) -> str:
+    """A text of others, such as a room's name, as it may stand within a line of ours."""
+    line = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+    return line if longest is None or len(line) <= longest else line[: longest - 1] + "…"
 
 
 def help_text(communities: Iterable[str]) -> str:
@@ -73,6 +80,7 @@ def plan_held(digest: str, reasons: Iterable[str], community: str) -> str:
 
 def frozen(room: str, community: str, owners: Iterable[str]) -> str:
     names = ", ".join(owners) or "owners"
+    room = one_line(room, LONGEST_NAME)
     return (
         f"{names}: somebody keeps changing who may do what in “{room}”, and I keep putting it back. "
         f"I have locked it. When this is settled, an owner can write `!thaw {community}` here, "
@@ -81,6 +89,7 @@ def frozen(room: str, community: str, owners: Iterable[str]) -> str:
 
 
 def fight_over_profile(room: str, what: str) -> str:
+    room = one_line(room, LONGEST_NAME)
     return f"Somebody keeps changing {what} of “{room}”, which the configuration holds. I no longer put it back."
 
 
@@ -98,12 +107,13 @@ def status(community: Mapping[str, Any]) -> str:
     total = sum(members.values())
     roles = ", ".join(f"{count} {word}{'s' if count != 1 else ''}" for word, count in members.items() if count)
     people = f"{total} {'person' if total == 1 else 'people'}" + (f" ({roles})" if roles else "")
-    lines = [f"{community['name']} ({community['id']}): {people}, {len(community['rooms'])} rooms."]
+    name = one_line(community["name"], LONGEST_NAME)
+    lines = [f"{name} ({community['id']}): {people}, {len(community['rooms'])} rooms."]
     if community.get("held"):
         lines.append(f"A change waits for an owner: `apply {community['id']} {community['held']}`.")
     if community["drift"]:
         lines.append("Not as it should be:")
-        lines += [f"- {line}" for line in community["drift"]]
+        lines += [f"- {one_line(line)}" for line in community["drift"]]
     else:
         lines.append("Everything is as it should be.")
     return "\n".join(lines)

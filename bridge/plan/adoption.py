@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bridge.core.community import SPACE, Community, Role
-from bridge.core.ids import UserId, parse_user_id
+from bridge.core.ids import UserId, is_room_id, parse_user_id
 from bridge.core.power_levels import needed_for, users_of
 from bridge.plan.actions import PROFILE_TYPES, AdoptProfile, AdoptRole
 from bridge.plan.desired import DesiredRoom
@@ -124,7 +124,7 @@ def stray_children(space: RoomState, known: Known) -> list[tuple[str, str]]:
     return sorted(
         (state_key, event.sender)
         for (event_type, state_key), event in space.state.items()
-        if event_type == "m.space.child" and state_key.startswith("!") and state_key not in ours
+        if event_type == "m.space.child" and is_room_id(state_key) and state_key not in ours
         and isinstance(event.content.get("via"), list) and event.content["via"]
     )  # fmt: skip
 
