@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -17,15 +18,25 @@ log = logging.getLogger(__name__)
 
 CREATE_DEADLINE_SECONDS = 120.0
 JOIN_DEADLINE_SECONDS = 90.0
+UNFINISHED_SECONDS = 10.0
+LOOK_AGAIN_SECONDS = 0.5
 
 
 class Executor:
     """Implements `ports.RoomExecutor` as the steward, and as the announcer where the invites of a room are its."""
 
-    def __init__(self, client: Client, reader: Reader, accounts: Accounts) -> None:
+    def __init__(
+        self, client: Client, reader: Reader, accounts: Accounts, *, unfinished_seconds: float = UNFINISHED_SECONDS
+    ) -> None:
+        """
+        Args:
+            unfinished_seconds: for how long a room whose alias is there and which cannot be read may still be in the
+                making: the homeserver goes on when whoever asked for it was killed.
+        """
         self._client = client
         self._reader = reader
         self._accounts = accounts
+        self._unfinished_seconds = unfinished_seconds
 
     async def create(self, alias: str, body: Mapping[str, Any]) -> Made:
         """Make a room under an alias that was recorded before (client-server API, `POST /createRoom`).
@@ -47,11 +58,20 @@ class Executor:
             except BadRequest as error:
                 if error.errcode != "M_ROOM_IN_USE":
                     raise
-            found = await self._room_under(alias)
+            found = await self._finished_room_under(alias)
             if found is not None:
                 return Made(found, whole=False)
             await self.drop_alias(alias)
         raise BadRequest("the alias stays taken after three tries", where=alias)
+
+    async def _finished_room_under(self, alias: str) -> RoomId | None:
+        """The room of that alias, waited for: if it were given up too early, it would be there twice in the end."""
+        give_up = asyncio.get_running_loop().time() + self._unfinished_seconds
+        while True:
+            found = await self._room_under(alias)
+            if found is not None or asyncio.get_running_loop().time() >= give_up:
+                return found
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
     async def _room_under(self, alias: str) -> RoomId | None:
         try:

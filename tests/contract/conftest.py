@@ -110,7 +110,7 @@ class World:
         self._names = names
         self.client = client
         self.reader = Reader(client)
-        self.executor = Executor(client, self.reader, Accounts(STEWARD, ANNOUNCER))
+        self.executor = Executor(client, self.reader, Accounts(STEWARD, ANNOUNCER), unfinished_seconds=0)
 
     async def person(self, name: str = "alice") -> Person:
         user_id, client = await self._ground.person(f"{name}{next(self._names)}")

@@ -81,7 +81,7 @@ class Scene:
         self.jobs = Jobs(self.database)
         client = self.homeserver.client()
         self.reader = Reader(client)
-        self.executor = Executor(client, self.reader, ACCOUNTS)
+        self.executor = Executor(client, self.reader, ACCOUNTS, unfinished_seconds=0)
         self.woken = 0
         self.reconciler = Reconciler(
             database=self.database,
