@@ -12,7 +12,7 @@ from bridge.cli.door import Door, service_or_alone
 from bridge.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json, progress_bar, say, working
 from bridge.config import Config, load
 from bridge.core.errors import Refused
-from bridge.core.texts import one_line
+from bridge.core.lines import one_line
 
 SOMETHING_TO_DO = 2
 Community = Annotated[str | None, typer.Argument(help="One community; all of them where none is named.")]

@@ -9,7 +9,7 @@ from typing import Any
 from bridge.cli.door import service_or_alone
 from bridge.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json, say, working
 from bridge.config import Config, load
-from bridge.core.texts import LONGEST_NAME, one_line
+from bridge.core.lines import LONGEST_NAME, one_line
 
 
 def status(config: ConfigFile = DEFAULT_CONFIG, json: AsJson = False) -> None:

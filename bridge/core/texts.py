@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from bridge.core.lines import LONGEST_NAME, one_line
+
 GREETING = (
     "Hello! I am the announcer. I carry announcements into the communities on this server.\n"
     "Write `help` to see what you can ask of me."
@@ -15,14 +17,7 @@ UNREADABLE = (
     "I could not read your message: its key did not reach me. Please send it again; "
     "if that does not help, restart your app."
 )
-LONGEST_NAME = 80
 NO_COMMUNITIES = "You are not an owner or admin of any community, so there is nothing to show."
-
-
-def one_line(text: str, longest: int | None = None) -> str:
-    """A text of others, such as a room's name, as it may stand within a line of ours."""
-    line = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
-    return line if longest is None or len(line) <= longest else line[: longest - 1] + "…"
 
 
 def help_text(communities: Iterable[str]) -> str:
