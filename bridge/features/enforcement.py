@@ -18,6 +18,9 @@ from bridge.store.jobs import Jobs
 from bridge.store.rooms import Place, RoomIndex
 
 LONGEST_REACTION = 32
+TELL_AGAIN_MS = 60_000
+"""For how long admins are not told again of posts that the same person tries in the same room."""
+MOST_TOLD = 1000
 _FREE_FOR_ALL = frozenset({"m.reaction", "m.room.redaction", "m.room.member"})
 _HEALED_BY_TYPE = frozenset(
     {
@@ -47,6 +50,8 @@ class Enforcement:
         self._wake = wake
         self._accounts = accounts
         self._clock = clock
+        self._told: dict[tuple[RoomId, UserId], int] = {}
+        """When admins were told of somebody last."""
 
     async def posted(self, event: Posted) -> None:
         """Redact a post by somebody who was no admin when it was sent, and reactions that are texts in disguise."""
@@ -96,6 +101,12 @@ class Enforcement:
         if not await self._jobs.add(tx, job_id, f"redact {room_id}", RedactEvent(room_id, event_id, reason), now):
             return
         await store.record(tx, now, place.community, room_id, sender, "redacted", f"{event_id}: {reason}")
+        last = self._told.get((room_id, sender))
+        if last is not None and now - last < TELL_AGAIN_MS:
+            return  # who floods the room shall not flood the control room as well; the audit has every one
+        if len(self._told) >= MOST_TOLD:
+            self._told.clear()
+        self._told[room_id, sender] = now
         await self._tell(tx, place, texts.redacted_post(sender, place.key, reason), job_id, now)
 
     async def _tell(self, tx: Transaction, place: Place, text: str, job_id: str, now: int) -> None:
