@@ -18,6 +18,7 @@ from bridge.matrix.client import path
 from bridge.store.keys import load_account
 
 PING_SECONDS = 10.0
+LOOK_SECONDS = 5.0
 
 
 WaitPing = Callable[[str, float], Awaitable[bool]]
@@ -95,7 +96,9 @@ async def _registration(house: House) -> Finding:
 
 async def steward_devices(house: House) -> list[str]:
     """The steward's devices; there must be none."""
-    answer = await house.client.request("GET", path("v3", "devices"), as_user=house.config.steward, retries=1)
+    answer = await house.client.request(
+        "GET", path("v3", "devices"), as_user=house.config.steward, retries=0, deadline=LOOK_SECONDS
+    )
     return [str(device.get("device_id")) for device in answer.get("devices", []) if isinstance(device, dict)]
 
 

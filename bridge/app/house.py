@@ -213,6 +213,7 @@ class House:
             case SendMessage():
                 await self.sender.send(job.room_id, job.content, txn_id=job_id)
             case DeliverAnnouncement():
+                await self.reconciler.before_announcing(job.community)
                 await self.announcements.deliver(job_id, job)
             case RedactEvent():
                 await self.executor.redact(job.room_id, job.event_id, job.reason, txn_id=job_id)

@@ -90,9 +90,16 @@ class Operations:
 
     async def announce(self, communities: Sequence[str], text: str, *, source: str) -> dict[str, Any]:
         """Announce into communities, and wait until it is in their rooms, or failed."""
-        config = load(self._house.config.path)
-        names = [community.id for community in _chosen(config, communities)]
+        names = [self._declared(name) for name in communities]
         return await self._announce_and_wait(names, text, source=source)
+
+    def _declared(self, name: str) -> CommunityId:
+        """A community of the loaded configuration: an announcement does not wait for a file that is being edited."""
+        declared = self._house.reconciler.declared
+        if name not in declared:
+            known = ", ".join(declared) or "none"
+            raise Refused(f"there is no community {name!r}", where="announce", remedy=f"declared are: {known}")
+        return CommunityId(name)
 
     async def _announce_and_wait(self, names: Sequence[CommunityId], text: str, *, source: str) -> dict[str, Any]:
         targets = await self._targets(names)

@@ -267,6 +267,7 @@ class Service:
         place = self.house.index.place_of(event.room_id)
         if place is not None:
             self.house.watch.redacted(place.community, event.room_id, event.redacts)
+            await self.house.enforcement.redacted(event)
 
     def _in_control_room(self, room_id: RoomId) -> bool:
         place = self.house.index.place_of(room_id)

@@ -31,17 +31,24 @@ def check(
         loaded = load(config)
         with working("looking"):
             findings = [_config_finding(loaded), *asyncio.run(_check(loaded))]
-        findings += [finding.as_json() for finding in checks.rate_limits(homeserver_config)]
     except CommunitiesError as error:
         if not json:
             raise
         findings = [checks.failed("config", error).as_json()]
+    findings += [finding.as_json() for finding in _limits(homeserver_config)]
     good = all(finding["verdict"] != "failed" for finding in findings)
     if json:
         print_json({"ok": good, "checks": findings})
     else:
         _show(findings)
     return 0 if good else 1
+
+
+def _limits(homeserver_config: Path | None) -> list[checks.Finding]:
+    try:
+        return checks.rate_limits(homeserver_config)
+    except CommunitiesError as error:
+        return [checks.failed("rate limits", error)]
 
 
 def _config_finding(config: Config) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from bridge.config import Config
 from bridge.core.errors import CommunitiesError, Refused, ServiceUnreachable
 
 PREFIX = "/_communities/v1"
-ANSWER_SECONDS = 3600.0
+ANSWER_SECONDS = {"ready": 10.0, "plan": 300.0, "status": 60.0, "check": 120.0, "announce": 600.0, "apply": 3600.0}
 CONNECT_SECONDS = 5.0
 LONGEST_LINE_BYTES = 64 * 1024 * 1024
 Told = Callable[[int, int, str], None]
@@ -91,7 +91,7 @@ class Door:
             Refused: something else listens at its address.
             CommunitiesError: the service's own error.
         """
-        timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS, sock_connect=CONNECT_SECONDS)
+        timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS[what], sock_connect=CONNECT_SECONDS)
         headers = {"Authorization": f"Bearer {self._secret}"}
         try:
             async with (
@@ -101,7 +101,13 @@ class Door:
                 return await self._read(response, told)
         except aiohttp.ClientConnectorError as error:
             raise ServiceUnreachable("no service runs", where=self._url) from error
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except TimeoutError as error:
+            raise CommunitiesError(
+                f"the service did not answer within {ANSWER_SECONDS[what]:.0f} s",
+                where=self._url,
+                remedy="look into its log; if it hangs, restart it",
+            ) from error
+        except (aiohttp.ClientError, OSError) as error:
             raise CommunitiesError(
                 f"the service broke off ({type(error).__name__})", where=self._url, remedy="look into its log"
             ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 ConfigFile = Annotated[Path, typer.Option("--config", metavar="FILE", help="The configuration to read.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DEFAULT_CONFIG = Path("config.yaml")
+QUIET_SECONDS = 2.0
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -39,9 +41,15 @@ def plain(text: str) -> str:
 
 @contextmanager
 def working(what: str) -> Iterator[None]:
-    """On a terminal, show that something goes on of which nobody knows how long it takes."""
+    """Show that something goes on of which nobody knows how long it takes; elsewhere than on a terminal say it once."""
     if not sys.stderr.isatty():
-        yield
+        said = threading.Timer(QUIET_SECONDS, lambda: err.print(f"{what} …", markup=False))
+        said.daemon = True
+        said.start()
+        try:
+            yield
+        finally:
+            said.cancel()
         return
     with err.status(what):
         yield

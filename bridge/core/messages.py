@@ -56,6 +56,8 @@ class Redacted:
     sender: UserId
     sent_at: int
     redacts: EventId
+    wordy: bool = False
+    """Whether its reason is long enough to be a text of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,8 @@ class Posted:
     sender: UserId
     sent_at: int
     type: str
-    reaction_key: str | None
+    short_reaction: bool
+    """Whether it is a reaction with a short key, and nothing else."""
 
 
 @dataclass(frozen=True, slots=True)

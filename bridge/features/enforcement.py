@@ -7,7 +7,7 @@ from collections.abc import Callable
 from bridge.core import texts
 from bridge.core.community import CONTROL, Role, RoomKind
 from bridge.core.ids import EventId, RoomId, UserId
-from bridge.core.messages import Posted, RedactEvent, SendMessage, StateChanged
+from bridge.core.messages import Posted, Redacted, RedactEvent, SendMessage, StateChanged
 from bridge.core.power_levels import needed_for
 from bridge.plan.desired import power_levels
 from bridge.plan.state import Accounts
@@ -17,18 +17,18 @@ from bridge.store.database import Database, Transaction
 from bridge.store.jobs import Jobs
 from bridge.store.rooms import Place, RoomIndex
 
-LONGEST_REACTION = 32
 TELL_AGAIN_MS = 60_000
 """For how long admins are not told again of posts that the same person tries in the same room."""
 MOST_TOLD = 1000
-_FREE_FOR_ALL = frozenset({"m.reaction", "m.room.redaction", "m.room.member"})
 _HEALED_BY_TYPE = frozenset(
     {
         "m.room.power_levels", "m.room.join_rules", "m.room.history_visibility", "m.room.encryption",
         "m.room.guest_access", "m.room.server_acl", "m.room.name", "m.room.topic", "m.room.avatar",
         "m.space.child", "m.space.parent", "m.room.create", "m.room.member",
+        "m.room.third_party_invite",
     }
 )  # fmt: skip
+"""What the reconciler puts back; and invitations by e-mail, for which the homeserver asks the level of `invite`."""
 
 
 class Enforcement:
@@ -62,12 +62,22 @@ class Enforcement:
             role = await store.role_at(tx, place.community, event.sender, event.sent_at)
             if role >= Role.ADMIN:
                 return
-            if event.type in _FREE_FOR_ALL:
-                if len(event.reaction_key or "") <= LONGEST_REACTION:
-                    return
-                await self._redact(tx, place, event.room_id, event.event_id, event.sender, texts.LONG_REACTION)
-            else:
-                await self._redact(tx, place, event.room_id, event.event_id, event.sender, texts.ONLY_ADMINS_POST)
+            if event.short_reaction:
+                return
+            reason = texts.LONG_REACTION if event.type == "m.reaction" else texts.ONLY_ADMINS_POST
+            await self._redact(tx, place, event.room_id, event.event_id, event.sender, reason)
+        self._wake()
+
+    async def redacted(self, event: Redacted) -> None:
+        """Redact a redaction whose reason is a text: everybody may redact what they wrote, and give a reason."""
+        place = self._index.place_of(event.room_id)
+        if not event.wordy or place is None or place.kind is not RoomKind.ANNOUNCEMENTS:
+            return
+        async with self._database.transaction() as tx:
+            role = await store.role_at(tx, place.community, event.sender, event.sent_at)
+            if role >= Role.ADMIN or event.sender in self._accounts.both:
+                return
+            await self._redact(tx, place, event.room_id, event.event_id, event.sender, texts.LONG_REACTION)
         self._wake()
 
     async def state_changed(self, event: StateChanged) -> None:

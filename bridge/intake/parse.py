@@ -24,6 +24,15 @@ MAX_TEXT_BYTES = 64 * 1024
 MAX_TIMESTAMP = 2**53 - 1
 _ENVELOPE = frozenset({"event_id", "room_id", "sender", "type", "origin_server_ts", "state_key", "redacts"})
 _CONTENT = frozenset({"membership", "redacts", "m.relates_to"})
+_KEPT_WHOLE = frozenset(
+    {
+        "m.room.power_levels", "m.room.join_rules", "m.room.history_visibility", "m.room.guest_access",
+        "m.room.encryption", "m.room.server_acl", "m.space.parent", "m.reaction",
+    }
+)  # fmt: skip
+"""Settings of rooms, whose content is compared with what it should be; and reactions, which are judged as a whole."""
+LONGEST_REACTION = 32
+_REACTION_FIELDS = frozenset({"m.relates_to", "shortcode", "com.beeper.reaction.shortcode", "m.mentions"})
 MEMBERSHIPS = frozenset({"invite", "join", "knock", "leave", "ban"})
 _MALFORMED = Ignored("malformed")
 
@@ -66,7 +75,7 @@ def parse(
     if kind == "m.room.redaction":
         return _redaction(head, raw, content)
     if interest is Interest.ANNOUNCEMENTS:
-        return Posted(*head, type=kind, reaction_key=_reaction_key(content) if kind == "m.reaction" else None)
+        return Posted(*head, type=kind, short_reaction=kind == "m.reaction" and _is_short_reaction(content))
     if not interest.is_read:
         return Ignored("a message of a group")
     if kind == "m.room.message":
@@ -80,8 +89,13 @@ def essence(raw: Mapping[str, Any]) -> dict[str, Any]:
     """As much of a state event, a redaction or a post as `parse` reads: what need not be kept of people is not kept."""
     kept = {key: value for key, value in raw.items() if key in _ENVELOPE}
     content = raw.get("content")
-    if isinstance(content, dict):
+    kind = raw.get("type")
+    if isinstance(content, dict) and isinstance(kind, str) and kind in _KEPT_WHOLE:
+        kept["content"] = content
+    elif isinstance(content, dict):
         kept["content"] = {key: value for key, value in content.items() if key in _CONTENT}
+        if _is_wordy(content.get("reason")):
+            kept["content"]["reason"] = content["reason"][: LONGEST_REACTION + 1]
     unsigned = raw.get("unsigned")
     if isinstance(unsigned, dict) and isinstance(stripped := unsigned.get("invite_room_state"), list):
         kept["unsigned"] = {"invite_room_state": [piece for piece in stripped if _is_encryption(piece)]}
@@ -127,7 +141,7 @@ def _redaction(head: _Head, raw: Mapping[str, Any], content: Mapping[str, Any]) 
     # From room version 11 on `redacts` stands in the content; homeservers give both to application services.
     for target in (raw.get("redacts"), content.get("redacts")):
         if is_id(target):
-            return Redacted(*head, redacts=EventId(str(target)))
+            return Redacted(*head, redacts=EventId(str(target)), wordy=_is_wordy(content.get("reason")))
     return _MALFORMED
 
 
@@ -185,9 +199,26 @@ def _is_encryption(piece: object) -> bool:
     )
 
 
-def _reaction_key(content: Mapping[str, Any]) -> str | None:
-    key = _object(content.get("m.relates_to")).get("key")
-    return _storable(key) if isinstance(key, str) else None
+def _is_short_reaction(content: Mapping[str, Any]) -> bool:
+    """Whether a reaction is an annotation with a short key and nothing else (client-server API, `m.annotation`).
+
+    Reactions go in the clear, and everybody may react: what carries more than that is a text in disguise.
+    """
+    relation = _object(content.get("m.relates_to"))
+    shown = [relation.get("key"), content.get("shortcode", ""), content.get("com.beeper.reaction.shortcode", "")]
+    return (
+        content.keys() <= _REACTION_FIELDS
+        and relation.keys() == {"rel_type", "event_id", "key"}
+        and relation["rel_type"] == "m.annotation"
+        and is_id(relation["event_id"])
+        and all(isinstance(text, str) and len(text) <= LONGEST_REACTION for text in shown)
+        and content.get("m.mentions", {}) == {}
+    )
+
+
+def _is_wordy(reason: object) -> bool:
+    """Whether the reason of a redaction is long enough to be a text of its own."""
+    return isinstance(reason, str) and len(reason) > LONGEST_REACTION
 
 
 def _storable(text: str) -> str:

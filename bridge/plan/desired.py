@@ -25,7 +25,7 @@ from bridge.core.community import (
 )
 from bridge.core.ids import RoomId, RoomKeyName, UserId, domain_of
 from bridge.core.power_levels import LOCKED, creators_outrank
-from bridge.plan.state import Accounts, Known, Membership, RoomState
+from bridge.plan.state import Accounts, Known, RoomState
 
 ENCRYPTION: Mapping[str, Any] = {"algorithm": "m.megolm.v1.aes-sha2"}
 OPEN_TO_ALL_SERVERS: Mapping[str, Any] = {"allow": ["*"], "deny": [], "allow_ip_literals": True}
@@ -129,7 +129,6 @@ def _room(
             moderators_only=group is not None and group.posting is Posting.MODERATORS,
             frozen=key in known.frozen,
             creators=None if actual is None else actual.creators,
-            admits_announcer=kind.is_group and _is_in(actual, setting.accounts.announcer),
         ),
         ("m.room.history_visibility", ""): {"history_visibility": "joined" if kind is RoomKind.HIDDEN else "shared"},
         ("m.room.guest_access", ""): {"guest_access": "forbidden"},
@@ -147,10 +146,6 @@ def _room(
         listed_in_space=kind not in (RoomKind.SPACE, RoomKind.CONTROL, RoomKind.HIDDEN),
         public=kind is RoomKind.SPACE and community.listed,
     )
-
-
-def _is_in(room: RoomState | None, user: UserId) -> bool:
-    return room is not None and room.members.get(user, Membership("")).state == "join"
 
 
 def moderators_of(known: Known, key: RoomKeyName, group: Group | None) -> frozenset[UserId]:
@@ -248,7 +243,6 @@ def power_levels(
     moderators_only: bool = False,
     frozen: bool = False,
     creators: frozenset[str] | None = None,
-    admits_announcer: bool = False,
 ) -> dict[str, Any]:
     """The whole `m.room.power_levels` content of a room of this kind (client-server API, m.room.power_levels).
 
@@ -257,7 +251,6 @@ def power_levels(
 
     Args:
         creators: who made the room; None means the steward, who makes all rooms that are not there yet.
-        admits_announcer: a group has let the announcer in: it may post there, and nothing more.
     """
     users: dict[str, int] = {str(user): role.level for user, role in roles.items() if role >= Role.ADMIN}
     if kind.is_group:
@@ -268,8 +261,6 @@ def power_levels(
     users[accounts.steward] = LOCKED
     if kind.has_announcer:
         users[accounts.announcer] = Role.ADMIN.level
-    elif admits_announcer and moderators_only:
-        users[accounts.announcer] = Role.MODERATOR.level
     if creators_outrank(version):
         for creator in {accounts.steward} if creators is None else creators:
             users.pop(creator, None)

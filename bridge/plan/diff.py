@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bridge.core.community import ANNOUNCEMENTS, SPACE, Community, Role, RoomKind
+from bridge.core.community import ANNOUNCEMENTS, CONTROL, SPACE, Community, Role, RoomKind
 from bridge.core.ids import RoomKeyName, UserId
 from bridge.plan import adoption, authority, people
 from bridge.plan.actions import (
@@ -116,7 +116,11 @@ def _remembered(
         profile.update({(key, event_type): room.state[event_type, ""] for event_type in room.declared_profile})
     moderators = {group.key: group.moderators for group in community.groups if group.moderators is not None}
     out = census.out
-    invited = frozenset((key, user) for key, user in known.invited if key == SPACE or user not in out)
+    invited = frozenset(
+        (key, user)
+        for key, user in known.invited
+        if (key == SPACE or user not in out) and (key != CONTROL or user in known.roles)
+    )
     return replace(known, profile=profile, moderators={**known.moderators, **moderators}, invited=invited)
 
 

@@ -261,7 +261,7 @@ def _ban_is_over(key: RoomKeyName, user: UserId, here: Membership, rooms: Rooms,
 def _announcer(key: RoomKeyName, members: Mapping[UserId, Membership], accounts: Accounts) -> Iterator[Action]:
     here = members.get(accounts.announcer, ABSENT)
     if key not in (ANNOUNCEMENTS, CONTROL):
-        if here.state == "invite":  # clients encrypt to whom is invited, too: an invite would let it read
+        if here.present:  # clients encrypt to whom is invited, too: an invite would let it read
             yield Kick(key, accounts.announcer, "the announcer is not for this room", Cause.DRIFT)
     elif here.state != "join":
         cause = Cause.DRIFT if here.state in ("leave", "ban") else Cause.DECLARED
@@ -324,6 +324,8 @@ def _invitation(
         return Invite(key, user, by_announcer), None
     if kicked:
         return None, f"{here.sender} removed {user} from {key}, but they belong there: an admin may invite them again"
+    if here.state == "leave" and key == CONTROL:
+        return None, f"{user} left or declined {key}: take their role away and give it again, and they are invited"
     if here.state == "leave":
         return None, f"{user} left or declined {key}: an admin may invite them again"
     return None, None  # a knock after an invite was declined: for the moderators to decide

@@ -93,7 +93,7 @@ class Database:
     @property
     def shown_url(self) -> str:
         """The URL without its password."""
-        return str(self._parsed.with_password("…") if self._parsed.password else self._parsed)
+        return str(self._parsed.with_password("***") if self._parsed.password else self._parsed)
 
     async def start(self) -> None:
         """Connect and bring the schema to this version.

@@ -21,6 +21,11 @@ log = logging.getLogger(__name__)
 
 PREFIX = "/_communities/v1"
 PROGRESS_SECONDS = 0.2
+_WRONG_SECRET = {
+    "what": "the running service has another secret than this configuration",
+    "where": "control.secret",
+    "remedy": "use the configuration that the service was started with, or restart it with this one",
+}
 Progress = Callable[[int, int, str], None]
 
 
@@ -68,7 +73,7 @@ class ControlDoor:
         async def handle(request: web.Request) -> web.StreamResponse:
             given = request.headers.get("Authorization", "").removeprefix("Bearer ")
             if not hmac.compare_digest(given.encode("utf-8", "replace"), self._secret):
-                return web.json_response({"error": {"what": "the secret of the local door is wrong"}}, status=403)
+                return web.json_response({"error": _WRONG_SECRET}, status=403)
             try:
                 body = orjson.loads(await request.read() or b"{}")
             except orjson.JSONDecodeError:

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from bridge.core.community import ANNOUNCEMENTS, CONTROL, SPACE, Community
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
@@ -16,6 +16,7 @@ from bridge.core.messages import (
     Invited,
     MembershipChanged,
     Posted,
+    Redacted,
     RedactEvent,
     SendMessage,
     StateChanged,
@@ -25,6 +26,8 @@ from bridge.features.chats import Chats
 from bridge.features.enforcement import Enforcement
 from bridge.features.reconcile import Outcome, Reconciler, Recovery, Rules
 from bridge.features.reconcile.watch import Watch
+from bridge.intake.interest import Interest
+from bridge.intake.parse import parse
 from bridge.matrix.client import path
 from bridge.matrix.executor import Executor
 from bridge.matrix.reader import AnnouncerEyes, Reader
@@ -37,6 +40,16 @@ from tests.fakes.homeserver import ANNOUNCER, STEWARD, FakeHomeserver, FakeRoom
 from tests.fakes.messenger import FakeMessenger
 
 ACCOUNTS = Accounts(STEWARD, ANNOUNCER)
+
+
+E = TypeVar("E")
+
+
+def parsed(event: Mapping[str, Any], kind: type[E]) -> E:
+    """What the pump would make of an event in an announcement room."""
+    found = parse(event, interest=Interest.ANNOUNCEMENTS, accounts=(STEWARD, ANNOUNCER))
+    assert isinstance(found, kind)
+    return found
 
 
 class FakeClock:
@@ -266,9 +279,9 @@ class Scene:
             await self.enforcement.state_changed(StateChanged(event_id, room_id, sender, sent_at, kind, key))
         elif kind == "m.room.redaction":
             self.watch.redacted(place.community, room_id, EventId(event["content"]["redacts"]))
+            await self.enforcement.redacted(parsed(event, Redacted))
         elif sender not in ACCOUNTS.both:
-            reaction = event["content"].get("m.relates_to", {}).get("key") if kind == "m.reaction" else None
-            await self.enforcement.posted(Posted(event_id, room_id, sender, sent_at, kind, reaction))
+            await self.enforcement.posted(parsed(event, Posted))
 
     async def do_jobs(self) -> None:
         """Work the jobs off, each once."""

@@ -19,7 +19,7 @@ from bridge.core.messages import (
     Unreadable,
 )
 from bridge.intake.interest import Interest
-from bridge.intake.parse import MAX_TEXT_BYTES, parse
+from bridge.intake.parse import MAX_TEXT_BYTES, essence, parse
 
 STEWARD = UserId("@communities:example.org")
 ANNOUNCER = UserId("@announcements:example.org")
@@ -101,13 +101,43 @@ def test_redactions_of_all_room_versions(members: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("kind", ["m.room.encrypted", "m.room.message", "m.sticker", "org.example.poll"])
 def test_what_is_posted_in_an_announcement_room(kind: str) -> None:
-    assert meaning(raw(kind), Interest.ANNOUNCEMENTS) == Posted(*HEAD, type=kind, reaction_key=None)
+    assert meaning(raw(kind), Interest.ANNOUNCEMENTS) == Posted(*HEAD, type=kind, short_reaction=False)
 
 
-@pytest.mark.parametrize(("key", "wanted"), [("👍", "👍"), ("x" * 9000, "x" * 9000), (3, None), ("a\0", "a\ufffd")])
-def test_reactions(key: object, wanted: str | None) -> None:
-    event = raw("m.reaction", {"m.relates_to": {"rel_type": "m.annotation", "event_id": "$0", "key": key}})
-    assert meaning(event, Interest.ANNOUNCEMENTS) == Posted(*HEAD, type="m.reaction", reaction_key=wanted)
+PLAIN = {"rel_type": "m.annotation", "event_id": "$0", "key": "👍"}
+
+
+@pytest.mark.parametrize(
+    ("content", "short"),
+    [
+        ({"m.relates_to": PLAIN}, True),
+        ({"m.relates_to": PLAIN, "shortcode": "thumbsup"}, True),
+        ({"m.relates_to": {**PLAIN, "key": "x" * 32}}, True),
+        ({"m.relates_to": {**PLAIN, "key": "x" * 33}}, False),
+        ({"m.relates_to": {**PLAIN, "key": 3}}, False),
+        ({"m.relates_to": PLAIN, "body": "a text", "msgtype": "m.text"}, False),
+        ({"m.relates_to": PLAIN, "shortcode": "x" * 600}, False),
+        ({"m.relates_to": {"m.in_reply_to": {"event_id": "$0"}}, "body": "a text"}, False),
+        ({"m.relates_to": {**PLAIN, "rel_type": "m.thread"}}, False),
+        ({"m.relates_to": {"rel_type": "m.replace", "event_id": "$0"}, "m.new_content": {"body": "a text"}}, False),
+        ({}, False),
+    ],
+)
+def test_reactions(content: dict[str, Any], short: bool) -> None:
+    event = raw("m.reaction", content)
+    assert meaning(event, Interest.ANNOUNCEMENTS) == Posted(*HEAD, type="m.reaction", short_reaction=short)
+    assert meaning(essence(event), Interest.ANNOUNCEMENTS) == meaning(event, Interest.ANNOUNCEMENTS)
+
+
+@pytest.mark.parametrize(
+    ("reason", "wordy"), [("spam", False), ("x" * 32, False), ("a long text " * 20, True), (3, False)]
+)
+def test_a_redaction_may_carry_a_text(reason: object, wordy: bool) -> None:
+    event = raw("m.room.redaction", {"redacts": "$0", "reason": reason})
+    found = meaning(event, Interest.ANNOUNCEMENTS)
+    assert isinstance(found, Redacted)
+    assert found.wordy is wordy
+    assert meaning(essence(event), Interest.ANNOUNCEMENTS) == found
 
 
 def test_a_message_in_a_group_is_nobodys_business() -> None:

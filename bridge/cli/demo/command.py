@@ -56,10 +56,22 @@ def demo(
             where="demo",
             remedy="run `make demo` in a checkout, or install its extra there: pip install -e '.[demo]'",
         )
+    _must_be_writable(json)
     steps = asyncio.run(_demo(stay, quiet=str(json) == "-"))
     good = all(step.ok for step in steps)
     _write(json, {"ok": good, "steps": [asdict(step) for step in steps]})
     return 0 if good else 1
+
+
+def _must_be_writable(file: Path | None) -> None:
+    if file is None or str(file) == "-":
+        return
+    try:
+        file.open("a", encoding="utf-8").close()
+    except OSError as error:
+        raise Refused(
+            f"cannot be written ({error.strerror})", where=str(file), remedy="name another file with --json"
+        ) from error
 
 
 def _write(file: Path | None, result: dict[str, Any]) -> None:

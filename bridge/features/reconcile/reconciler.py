@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from bridge.core import texts
 from bridge.core.community import ANNOUNCEMENTS, SPACE, Community, Role
-from bridge.core.errors import Forbidden, MatrixError, NotFound, Refused
+from bridge.core.errors import Forbidden, MatrixError, NotFound, Refused, Unreachable
 from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
 from bridge.features.reconcile.fights import Fights
 from bridge.features.reconcile.look import Look
@@ -21,7 +21,7 @@ from bridge.features.reconcile.rules import Rules
 from bridge.features.reconcile.standing import standing
 from bridge.features.reconcile.work import Work
 from bridge.plan import safety
-from bridge.plan.actions import Action, AdoptRole, Phase, SetState
+from bridge.plan.actions import Action, AdoptRole, Ban, Cause, Kick, Phase, SetState
 from bridge.plan.desired import Setting
 from bridge.plan.diff import compare
 from bridge.plan.state import Known, RoomState
@@ -341,6 +341,31 @@ class Reconciler:
             return None
         return known.roles.get(user, Role.MEMBER)
 
+    async def before_announcing(self, community_id: CommunityId) -> None:
+        """See that nobody is in the announcement room who is out of the community, as the homeserver has it now.
+
+        Keys go to whoever is in the room. Somebody may have left the space, or been removed from it, while nothing ran
+        or a moment ago; they are taken out of the room before an announcement is encrypted.
+
+        Raises:
+            Unreachable: somebody is still in the room who should not be; a later try may help.
+        """
+        community = self.declared.get(community_id)
+        known = await self.memory.known(community_id)
+        if community is None:
+            return
+        for key in (SPACE, ANNOUNCEMENTS):
+            if key in known.rooms:
+                self._reader.forget(known.rooms[key])
+        look = await self.look(community)
+        if not _removals(look):
+            return
+        await self.reconcile(community_id)
+        left = _removals(await self.look(community))
+        if left:
+            names = ", ".join(sorted(action.user for action in left))
+            raise Unreachable(f"{names} should no longer be in the announcement room, and is still there")
+
     async def announcement_room(self, community: CommunityId) -> RoomId | None:
         """The room that a community's announcements go to, None before it was made.
 
@@ -363,6 +388,15 @@ class Reconciler:
         if record.held_digest is not None and record.in_force is not None:
             community = declarations.from_json(record.in_force)
         return standing(await self.look(community), record, self.setting.accounts)
+
+
+def _removals(look: Look) -> list[Kick | Ban]:
+    """Whom people took out of the community, and who is still in the announcement room."""
+    return [
+        action
+        for action in look.plan.actions
+        if isinstance(action, Kick | Ban) and action.room == ANNOUNCEMENTS and action.cause is Cause.CASCADE
+    ]
 
 
 async def side_by_side(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

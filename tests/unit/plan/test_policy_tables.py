@@ -15,7 +15,6 @@ from bridge.core.community import (
     Community,
     Group,
     Join,
-    Posting,
     Role,
     RoomKind,
 )
@@ -23,7 +22,7 @@ from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
 from bridge.core.power_levels import CREATOR, level_of, needed_for, threshold
 from bridge.plan.actions import CreateRoom, Link
 from bridge.plan.desired import DesiredRoom, Setting, child_link, desired_rooms, power_levels
-from bridge.plan.state import Known, Membership, RoomState
+from bridge.plan.state import Known, RoomState
 from tests.unit.plan.simulation import ACCOUNTS, World
 
 LOCKED = 200
@@ -180,17 +179,6 @@ def test_a_steward_who_did_not_make_the_room_is_listed_in_version_12_too() -> No
     assert content["users"][ACCOUNTS.steward] == LOCKED
 
 
-@pytest.mark.parametrize(("moderators_only", "level"), [(False, 0), (True, 50)])
-@pytest.mark.parametrize("frozen", [False, True])
-def test_an_announcer_that_a_group_admits_may_post_and_no_more(
-    moderators_only: bool, frozen: bool, level: int
-) -> None:  # fmt: skip
-    content = power_levels(
-        RoomKind.OPEN, "12", ACCOUNTS, ROLES, moderators_only=moderators_only, frozen=frozen, admits_announcer=True
-    )
-    assert level_of(content, ACCOUNTS.announcer, creators=frozenset(), room_version="12") == level
-
-
 @pytest.mark.parametrize("kind", RoomKind)
 def test_a_frozen_room_is_locked(kind: RoomKind) -> None:
     content = power_levels(kind, "12", ACCOUNTS, ROLES, frozen=True)
@@ -312,13 +300,3 @@ def test_names_by_default_follow_the_community_and_stay_short() -> None:
     short = World().compare(community()).desired
     assert short[ANNOUNCEMENTS].state["m.room.name", ""] == {"name": "School – Announcements"}
     assert short[RoomKeyName("open")].state["m.room.name", ""] == {"name": "open"}
-
-
-def test_an_announcer_in_a_group_is_seen() -> None:
-    group = Group(RoomKeyName("notices"), posting=Posting.MODERATORS)
-    members = {ACCOUNTS.announcer: Membership("join")}
-    room = RoomState(RoomId("!n:example.org"), "12", frozenset({str(ACCOUNTS.steward)}), {}, members)
-    rooms = desired_rooms(
-        Community(CommunityId("school"), groups=(group,)), Known(), {}, Setting(ACCOUNTS, "12"), {group.key: room}
-    )
-    assert rooms[group.key].state["m.room.power_levels", ""]["users"] == {ACCOUNTS.announcer: 50}
