@@ -71,3 +71,34 @@ async def test_all_is_put_right_after_an_absence(estate: Estate, schools: dict[s
         assert (await school.owner.event(room, posts["rightful"]))["content"]
         members = [user for user in community.declaration["members"] if user not in (bart.user_id, lisa.user_id)]
         await community.apply(members=members)
+
+
+async def test_who_left_in_the_meantime_reads_nothing_that_is_announced_alone(
+    estate: Estate, schools: dict[str, School], folk: People
+) -> None:
+    both = list(schools.values())
+    leavers = [(await folk.nio("bart"), await folk.nio("lisa")) for _ in both]
+    for school, pair in zip(both, leavers, strict=True):
+        await school.community.admit(*pair)
+        await school.community.announce("while they are here")
+        for leaver in pair:
+            await leaver.wait_text(school.community.announcements, "while they are here")
+    await estate.operator.stop()
+    try:
+        for school, (bart, lisa) in zip(both, leavers, strict=True):
+            community = school.community
+            await bart.leave(community.space)
+            await school.admin.kick(community.space, lisa.user_id)
+            ran = await estate.operator.command("announce", community.id, "--text", "without them", "--json")
+            assert ran.json["ok"]
+            room = community.announcements
+            event = await school.homer.event(room, ran.json["targets"][0]["event_id"])
+            assert (await school.homer.wait_text(room, "without them")).decrypted
+            for leaver in (bart, lisa):
+                assert await leaver.try_decrypt(room, event) is None
+    finally:
+        await estate.operator.start()
+    for school, pair in zip(both, leavers, strict=True):
+        gone = {leaver.user_id for leaver in pair}
+        members = [user for user in school.community.declaration["members"] if user not in gone]
+        await school.community.apply(members=members)
