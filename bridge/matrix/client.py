@@ -6,6 +6,7 @@ Identity assertion follows the application service API (`user_id` and `device_id
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import os
 import random
@@ -29,6 +30,8 @@ RETRIES = 6
 FIRST_BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 30.0
 LONGEST_OBEYED_WAIT_SECONDS = 120.0
+"""For all tries of a request together."""
+SHORTEST_PATIENCE_SECONDS = 1.0
 MAX_IN_FLIGHT = 16
 MAX_ERROR_CHARACTERS = 300
 _TRANSIENT = frozenset({502, 503, 504, 520, 521, 522, 523, 524})
@@ -88,7 +91,8 @@ class Client:
             as_user: the account of ours to act as; None means the registration's sender.
             deadline: seconds for one try.
             long_poll: whether the request waits at the homeserver, and so takes no place among those in flight.
-            retries: how many tries more than the first; the client's own number where None.
+            retries: how many tries more than the first; the client's own number where None. While the homeserver says
+                itself when to come back, it is obeyed for two minutes instead; 0 means never.
 
         Raises:
             Unreachable: no answer, or 502 to 504, after all tries.
@@ -106,23 +110,22 @@ class Client:
             params["org.matrix.msc3202.device_id"] = device_id
         data = None if body is None else orjson.dumps(body)
         tries = 1 + (self._retries if retries is None else retries)
-        failure: MatrixError = Unreachable("not asked", where=url_path)
-        for attempt in range(tries):
+        waited = 0.0
+        for attempt in itertools.count():
             try:
                 if long_poll:
                     return await self._once(method, url_path, params, data, deadline)
                 async with self._gate:
                     return await self._once(method, url_path, params, data, deadline)
             except (Unreachable, RateLimited) as error:
-                failure = error
-                if attempt + 1 == tries:
-                    break
                 wait = _backoff(attempt, error)
-                if wait > LONGEST_OBEYED_WAIT_SECONDS:
-                    break
+                used_up = attempt + 1 >= tries and (tries == 1 or not _asks_for_patience(error))
+                if used_up or waited + wait > LONGEST_OBEYED_WAIT_SECONDS:
+                    raise
+                waited += wait
                 log.debug("%s %s: %s; again in %.1f s", method, url_path, error.what, wait)
                 await asyncio.sleep(wait)
-        raise failure
+        raise AssertionError("unreachable")
 
     async def _once(
         self, method: str, url_path: str, params: Mapping[str, str], data: bytes | None, deadline: float
@@ -206,6 +209,11 @@ def _asked_wait(milliseconds: object, header: str | None) -> float:
     if isinstance(milliseconds, int | float) and not isinstance(milliseconds, bool) and milliseconds >= 0:
         return float(milliseconds) / 1000
     return 0.0
+
+
+def _asks_for_patience(error: MatrixError) -> bool:
+    """Whether the homeserver says itself when to come back; then its word counts, and not the number of tries."""
+    return isinstance(error, _Wait) and error.seconds >= SHORTEST_PATIENCE_SECONDS
 
 
 def _backoff(attempt: int, error: MatrixError) -> float:
