@@ -50,7 +50,7 @@ async def check(scene: Scene) -> str:
     ran = await scene.operator.command("check", "--json")
     verdicts = [finding["verdict"] for finding in ran.json["checks"]]
     expect(ran.json["ok"], ran.out)
-    return f"{verdicts.count('ok')} fine, {verdicts.count('warning')} not known before the first run, 0 failed"
+    return f"{verdicts.count('ok')} fine, {verdicts.count('warning')} warnings before the first run, 0 failed"
 
 
 async def plan(scene: Scene) -> str:
