@@ -16,6 +16,7 @@ import asyncpg
 
 from bridge.cli.demo.homeserver import Account
 from bridge.cli.demo.operator import CommandFailed, Operator
+from bridge.config import load
 from tests.faults.meddler import Meddler
 from tests.harness.community import Community, Estate
 from tests.harness.wait import eventually
@@ -77,6 +78,15 @@ class Ground(Estate):
             await self.synapse.start()
         if not self.operator.running:
             await self.operator.start()
+        else:
+            self.operator.reload()
+        await eventually(self._follows, what="the service to have read what is declared")
+
+    async def _follows(self) -> bool:
+        """Whether the service has loaded what the config says now."""
+        declared = {str(one.id) for one in load(self.operator.config).communities}
+        status = await self.ask("status")
+        return {one["id"] for one in status["communities"]} == declared
 
     async def still(self) -> None:
         """See that the service does not run, and that nothing is under way."""

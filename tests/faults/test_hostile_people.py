@@ -199,6 +199,27 @@ async def test_reactions_of_ten_kilobytes(ground: Ground, town: Town) -> None:
         assert all(MARKUP not in one.text for one in town.owner.messages(community.control))
 
 
+async def test_a_flood_of_posts_does_not_flood_the_control_room(ground: Ground, town: Town, folk: People) -> None:
+    community = town.community
+    nelson = await folk.nio("nelson")
+    nelson.accept_invites()
+    await community.admit(nelson)
+    event_id = await community.announce(f"flood {secrets.token_hex(4)}")
+    with ground.told():
+        reactions = [
+            await nelson.react(community.announcements, event_id, f"{number} {'x' * 40}") for number in range(15)
+        ]
+        await ground.taken_in(reactions[-1])
+        await ground.nothing_waits()
+        for reaction in reactions:
+            assert not (await town.owner.event(community.announcements, reaction))["content"]
+        word = f"w{secrets.token_hex(4)}"
+        await town.owner.send(community.control, f"!{word}")
+        await town.owner.wait_text(community.control, lambda one: word in one.text and one.sender == ANNOUNCER)
+        assert sum(nelson.user_id in one.text for one in town.owner.messages(community.control)) == 1
+        ground.nothing_given_up()
+
+
 @pytest.mark.parametrize(
     ("device_id", "reads"),
     # Synapse stores no one-time keys of devices whose names are not ASCII, and nothing longer is an identifier
