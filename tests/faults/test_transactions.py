@@ -208,6 +208,20 @@ async def test_transactions_during_the_start(ground: Ground, town: Town) -> None
         assert len(ground.pushed.heard) > mark
 
 
+async def test_what_comes_after_what_a_killed_service_left(ground: Ground, town: Town) -> None:
+    """New events are numbered after those that were left, even when these are gone by then."""
+    events = [town.event("org.example.left", {}, state_key=f"{number}") for number in range(100)]
+    assert await town.push({"events": events}) == 200
+    await ground.operator.kill()
+    assert ground.rows("SELECT COUNT(*) FROM inbox")[0][0] > 0
+    with ground.told():
+        await ground.operator.start()
+        await town.worked_off()
+        word = f"w{secrets.token_hex(4)}"
+        await town.owner.send(town.chat, word)
+        await eventually(lambda: town.answers(word) == 1, 20, "an answer before all is looked through again")
+
+
 async def test_garbage_at_the_endpoint(ground: Ground, town: Town) -> None:
     mark = ground.log_mark()
     deep = b"[" * 100_000 + b"]" * 100_000
