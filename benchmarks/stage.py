@@ -51,7 +51,7 @@ async def stage(**sections: Any) -> AsyncIterator[Stage]:
         await tap.start()
         try:
             await operator.command("init", "--homeserver", tap.url, "--domain", synapse.server_name)
-            operator.edit(listen={"port": free_port()}, **sections)
+            operator.edit(listen={"port": free_port()}, encryption={"trust": "all"}, **sections)
             await operator.command("registration")
             synapse.add_registration(operator.registration)
             await synapse.start()

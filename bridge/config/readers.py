@@ -106,16 +106,16 @@ def share(node: Node) -> float:
     return value
 
 
-def choice(allowed: Mapping[str, T], *, hint: str = "") -> Callable[[Node], T]:
-    """A reader of one of some words; `hint` is added to the refusal."""
-    words = "one of " + ", ".join(allowed) if len(allowed) > 1 else ", ".join(allowed)
+def choice(allowed: Mapping[str, T]) -> Callable[[Node], T]:
+    """A reader of one of some words."""
+    words = "one of " + ", ".join(allowed)
 
     def read(node: Node) -> T:
         if kind_of(node) not in ("str", "int"):
             raise ValueError(f"{_seen(node)}, not {words}")
         word = text_of(node)
         if word not in allowed:
-            raise ValueError(f"{shown(word)} is not {words}{hint or did_you_mean(word, allowed)}")
+            raise ValueError(f"{shown(word)} is not {words}{did_you_mean(word, allowed)}")
         return allowed[word]
 
     return read

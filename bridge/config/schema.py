@@ -77,12 +77,7 @@ _RESERVED_GROUPS = dict.fromkeys(
     ("announcements", "general", "control", "space"), "is a reserved name: every community has a room of that name"
 )
 _ROOM_VERSION = Key(readers.choice({"11": "11", "12": "12"}))
-_TRUST = Key(
-    readers.choice(
-        {trust.value: trust for trust in sections.Trust},
-        hint=": in this version every device of a member receives the keys of announcements",
-    )
-)
+_TRUST = Key(readers.choice({trust.value: trust for trust in sections.Trust}))
 
 
 def _account(make: type[sections.Account]) -> Section:

@@ -17,9 +17,11 @@ WILDCARD_HOSTS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, nev
 
 
 class Trust(StrEnum):
-    """Whose devices receive the keys of an announcement."""
+    """Which devices of members receive keys, and whose commands are believed."""
 
     ALL = "all"
+    SIGNED = "signed"
+    VERIFIED = "verified"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +112,7 @@ class Encryption:
     """The announcer's cross-signing identity is derived from it."""
     pickle_key: Secret
     """What the keys in the database are encrypted with."""
-    trust: Trust = Trust.ALL
+    trust: Trust = Trust.SIGNED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,6 +86,16 @@ class Delivery:
             session_id = await self.share(room_id)
             return await self._encrypt(room_id, session_id, event_type, content)
 
+    async def prepare(self, room_id: RoomId) -> None:
+        """Bring the room's key to everybody in it ahead of the next message.
+
+        Raises:
+            CannotEncrypt: the room's members changed faster than keys could follow.
+            MatrixError: the homeserver cannot be asked, or refuses.
+        """
+        async with self._rooms[room_id]:
+            await self.share(room_id)
+
     async def share(self, room_id: RoomId) -> str:
         """Bring the room's session to everybody in it; call it with the room's lock held. Gives the session's id."""
         tried: set[tuple[str, str, str]] = set()
@@ -259,7 +269,7 @@ class Delivery:
 
 
 def _device(row: store.DeviceRow) -> Device:
-    return Device(row.user_id, row.device_id, row.curve25519, row.ed25519, row.cross_signed)
+    return Device(row.user_id, row.device_id, row.curve25519, row.ed25519, row.cross_signed, row.verified)
 
 
 def _session(row: OutboundRow) -> recipients.Session:

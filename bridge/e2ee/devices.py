@@ -27,14 +27,24 @@ FAILURE_PAUSE_MS = 5 * 60 * 1000
 """How long a user whose device list could not be read is left alone, unless they are new in a room."""
 
 
+Signer = tuple[UserId, str]
+"""A user and their public user-signing key."""
+
+
 class DeviceLists:
     """The device lists of everybody whom the announcer has to do with."""
 
-    def __init__(self, database: Database, server: KeyServer, clock: Clock, *, me: UserId) -> None:
+    def __init__(
+        self, database: Database, server: KeyServer, clock: Clock, *, me: UserId, user_signing_key: str | None = None
+    ) -> None:
+        """
+        Args:
+            user_signing_key: our own public key under which we sign the identities that we have verified.
+        """
         self._database = database
         self._server = server
         self._clock = clock
-        self._me = me
+        self._signer = None if user_signing_key is None else (me, user_signing_key)
 
     async def refresh(self, users: Iterable[UserId], *, anew: Collection[UserId] = ()) -> set[UserId]:
         """Read the lists of those who are not followed or whose list is outdated, and of all in `anew`.
@@ -64,11 +74,12 @@ class DeviceLists:
             answer = {}
         async with self._database.transaction() as tx:
             known = await store.devices_of(tx, users)
-        lists = await asyncio.to_thread(parse_answer, answer, users, seen, known)
+        lists = await asyncio.to_thread(parse_answer, answer, users, seen, known, self._signer)
         failed = set(users) - {one.user_id for one in lists}
+        now = self._clock.now_ms()
         async with self._database.transaction() as tx:
-            await store.save_device_lists(tx, lists)
-            await store.mark_failed(tx, sorted(failed), now_ms=self._clock.now_ms())
+            await store.save_device_lists(tx, lists, now_ms=now)
+            await store.mark_failed(tx, sorted(failed), now_ms=now)
         return failed
 
     async def of(self, users: Iterable[UserId]) -> dict[UserId, list[DeviceRow]]:
@@ -76,10 +87,10 @@ class DeviceLists:
         async with self._database.transaction() as tx:
             return await store.devices_of(tx, users)
 
-    async def owns(self, user_id: UserId, curve25519: str, ed25519: str) -> bool:
-        """Whether a user has a device with these two keys, as it is stored."""
+    async def find(self, user_id: UserId, curve25519: str, ed25519: str) -> DeviceRow | None:
+        """The device of a user that has these two keys, as it is stored."""
         devices = (await self.of([user_id])).get(user_id, [])
-        return any(device.curve25519 == curve25519 and device.ed25519 == ed25519 for device in devices)
+        return next((one for one in devices if (one.curve25519, one.ed25519) == (curve25519, ed25519)), None)
 
 
 def _is_due(user: store.UserRow | None, now: int) -> bool:
@@ -95,8 +106,15 @@ def parse_answer(
     users: Iterable[UserId],
     seen: Mapping[UserId, int],
     known: Mapping[UserId, Sequence[DeviceRow]],
+    signer: Signer | None = None,
 ) -> list[DeviceList]:
-    """The verified device lists in an answer of `/keys/query`; users of whom it says nothing are left out."""
+    """The verified device lists in an answer of `/keys/query`; users of whom it says nothing are left out.
+
+    Args:
+        seen: how many changes of each list were known before it was asked for.
+        known: the devices as they were before.
+        signer: whose signature on an identity says that we have verified it.
+    """
     device_keys = answer.get("device_keys")
     if not isinstance(device_keys, Mapping):
         return []
@@ -105,7 +123,7 @@ def parse_answer(
         devices = device_keys.get(user)
         if isinstance(devices, Mapping):
             before = {device.device_id: device for device in known.get(user, ())}
-            lists.append(_parse_user(user, devices, answer, seen.get(user, 0), before))
+            lists.append(_parse_user(user, devices, answer, seen.get(user, 0), before, signer))
     return lists
 
 
@@ -115,12 +133,14 @@ def _parse_user(
     answer: Mapping[str, Any],
     seen: int,
     before: Mapping[str, DeviceRow],
+    signer: Signer | None,
 ) -> DeviceList:
     master, self_signing = _cross_signing_keys(user, answer)
+    verified = master is not None and signer is not None and _has_signed(signer, answer["master_keys"][user])
     found = []
     # those already known first, so that a flood of new devices does not push them out
     for device_id in sorted(devices, key=lambda name: (name not in before, str(name)))[:MAX_DEVICES_PER_USER]:
-        device = _parse_device(user, device_id, devices[device_id], self_signing)
+        device = _parse_device(user, device_id, devices[device_id], self_signing, verified=verified)
         if device is None:
             continue
         old = before.get(device.device_id)
@@ -131,7 +151,9 @@ def _parse_user(
     return DeviceList(user, seen, found, master, self_signing)
 
 
-def _parse_device(user: UserId, device_id: object, value: object, self_signing: str | None) -> DeviceRow | None:
+def _parse_device(
+    user: UserId, device_id: object, value: object, self_signing: str | None, *, verified: bool
+) -> DeviceRow | None:
     if not isinstance(device_id, str) or not isinstance(value, Mapping) or "\x00" in device_id:
         return None
     if not 0 < len(device_id.encode()) <= MAX_DEVICE_ID_BYTES:
@@ -147,7 +169,7 @@ def _parse_device(user: UserId, device_id: object, value: object, self_signing: 
     if not verify_json(value, user_id=user, key_id=device_id, key=ed25519):
         return None
     signed = self_signing is not None and verify_json(value, user_id=user, key_id=self_signing, key=self_signing)
-    return DeviceRow(user, device_id, curve25519, ed25519, signed)
+    return DeviceRow(user, device_id, curve25519, ed25519, signed, signed and verified)
 
 
 def _cross_signing_keys(user: UserId, answer: Mapping[str, Any]) -> tuple[str | None, str | None]:
@@ -160,6 +182,11 @@ def _cross_signing_keys(user: UserId, answer: Mapping[str, Any]) -> tuple[str | 
         return master, None
     value = answer["self_signing_keys"][user]
     return master, self_signing if verify_json(value, user_id=user, key_id=master, key=master) else None
+
+
+def _has_signed(signer: Signer, identity: Mapping[str, Any]) -> bool:
+    user, key = signer
+    return verify_json(identity, user_id=user, key_id=key, key=key)
 
 
 def _single_key(every: object, user: UserId, usage: str) -> str | None:

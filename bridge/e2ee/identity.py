@@ -53,6 +53,11 @@ class Identity:
         """The public master key: what people compare."""
         return self._master.public_key
 
+    @property
+    def user_signing_key(self) -> str:
+        """The public key under which we sign the identities of people whom we have verified."""
+        return self._keys["user_signing"].public_key
+
     def belongs_to_another(self, answer: Mapping[str, Any]) -> bool:
         """Whether a `/keys/query` answer shows an identity that was not made from this seed."""
         master = _part(answer, "master_keys", self.user_id)

@@ -26,7 +26,7 @@ from bridge.e2ee.identity import Identity
 from bridge.e2ee.inbound import PROBE, Batch, Envelope, Opener, envelope, is_user_id, probe_of
 from bridge.e2ee.machine import MEGOLM, ONE_TIME_KEY, Account, OlmFailure, Peer, decrypt_group, is_key
 from bridge.e2ee.olm_sessions import OlmSessions
-from bridge.e2ee.recipients import Trust
+from bridge.e2ee.recipients import Trust, admits
 from bridge.ports import Clock, KeyServer, RoomFacts
 from bridge.store import keys as store
 from bridge.store.database import Database, Transaction
@@ -116,7 +116,10 @@ class Keys:
         self._may_hold = may_hold
         self._identity = Identity(user_id, identity_seed)
         self._own = OwnDevice(user_id, pickle_key)
-        self._devices = DeviceLists(database, server, clock, me=user_id)
+        self._trust = trust
+        self._devices = DeviceLists(
+            database, server, clock, me=user_id, user_signing_key=self._identity.user_signing_key
+        )
         self._sessions = OlmSessions(database, server, clock, self._own)
         self._delivery = Delivery(database, server, facts, clock, self._own, self._devices, self._sessions, trust=trust)
         self._news = asyncio.Condition()
@@ -458,10 +461,19 @@ class Keys:
         """
         return await self._delivery.encrypt(room_id, event_type, content)
 
+    async def prepare(self, room_id: RoomId) -> None:
+        """Bring a room's key to everybody in it ahead of the next message, which then costs one event.
+
+        Raises:
+            CannotEncrypt: the room's members changed faster than keys could follow.
+            MatrixError: the homeserver cannot be asked, or refuses.
+        """
+        await self._delivery.prepare(room_id)
+
     async def decrypt(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """The event with its decrypted `type` and `content` (`m.megolm.v1.aes-sha2`).
 
-        Only a key that the event's own sender gave us opens it, from a device in the sender's list.
+        Only a key that the event's own sender gave us opens it, from a device in the sender's list that is trusted.
 
         Raises:
             CannotDecrypt: no key (yet), or a forged, replayed or malformed event.
@@ -471,8 +483,7 @@ class Keys:
             key = await store.inbound(tx, room_id, session_id, sender)
         if key is None:
             raise CannotDecrypt("its key has not come", where=event_id)
-        if not key.verified:
-            await self._verify_owner(key)
+        await self._verify_owner(key)
         try:
             text, index = await asyncio.to_thread(decrypt_group, key.pickle, self._own.pickle_key, ciphertext)
         except OlmFailure as error:
@@ -484,16 +495,27 @@ class Keys:
         return {**event, **_payload(text, room_id, event_id, event["content"])}
 
     async def _verify_owner(self, key: store.InboundRow) -> None:
+        """See that the key came from a device of its owner that we trust, at least when it first opens something."""
         owner = UserId(key.owner)
-        try:
-            if not await self._devices.owns(owner, key.curve25519, key.ed25519):
+        device = await self._devices.find(owner, key.curve25519, key.ed25519)
+        if device is None and key.verified:
+            return  # it was the owner's when it was first needed, and is gone since
+        if device is None or not self._trusts(device):
+            try:
                 await self._devices.refresh([owner], anew=[owner])
-        except MatrixError as error:
-            raise CannotDecrypt(f"its sender's devices cannot be read ({error.what})", where=key.room_id) from error
-        if not await self._devices.owns(owner, key.curve25519, key.ed25519):
+            except MatrixError as error:
+                raise CannotDecrypt(f"its sender's devices cannot be read ({error.what})", where=key.room_id) from error
+            device = await self._devices.find(owner, key.curve25519, key.ed25519)
+        if device is None:
             raise CannotDecrypt("its key came from a device that its sender does not have", where=key.room_id)
-        async with self._database.transaction() as tx:
-            await store.mark_inbound_verified(tx, key.room_id, key.session_id, key.owner)
+        if not self._trusts(device):
+            raise CannotDecrypt(f"its sender's device {device.device_id} is not trusted", where=key.room_id)
+        if not key.verified:
+            async with self._database.transaction() as tx:
+                await store.mark_inbound_verified(tx, key.room_id, key.session_id, key.owner)
+
+    def _trusts(self, device: store.DeviceRow) -> bool:
+        return admits(self._trust, cross_signed=device.cross_signed, verified=device.verified)
 
     async def wait_for_key(self, room_id: str, session_id: str, deadline_seconds: float) -> bool:
         """Wait until a room key is here, at most so long; whether it is."""

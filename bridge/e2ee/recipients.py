@@ -31,6 +31,11 @@ class Trust(StrEnum):
     """Which devices of a member are given keys."""
 
     ALL = "all"
+    """Every device that signed itself."""
+    SIGNED = "signed"
+    """Devices that their owner's identity has signed (MSC4153)."""
+    VERIFIED = "verified"
+    """Of those, the devices of people whose identity the announcer has verified."""
 
 
 class Rotation(StrEnum):
@@ -71,6 +76,9 @@ class Device:
     curve25519: str
     ed25519: str
     cross_signed: bool = False
+    """Whether the owner's identity has signed it."""
+    verified: bool = False
+    """Whether moreover the announcer has verified that identity."""
 
     @property
     def identity(self) -> tuple[str, str, str, str]:
@@ -231,19 +239,22 @@ def _sort(
         for device in devices.get(user_id, ()):
             if device.user_id != user_id:
                 continue
-            code = _refusal(device, trust)
-            if code is None:
+            if admits(trust, cross_signed=device.cross_signed, verified=device.verified):
                 admitted[device.identity] = device
             else:
-                refused.append((device, code))
+                refused.append((device, WithheldCode.UNVERIFIED))
     return admitted, refused
 
 
-def _refusal(device: Device, trust: Trust) -> WithheldCode | None:
-    """Why a device gets no key under this trust; None where it gets one."""
+def admits(trust: Trust, *, cross_signed: bool, verified: bool) -> bool:
+    """Whether a device is given keys, and believed, under this trust."""
     match trust:
         case Trust.ALL:
-            return None
+            return True
+        case Trust.SIGNED:
+            return cross_signed
+        case Trust.VERIFIED:
+            return cross_signed and verified
 
 
 def _rotation(

@@ -187,6 +187,9 @@ class DeviceRow:
     curve25519: str
     ed25519: str
     cross_signed: bool
+    """Whether its owner's identity has signed it."""
+    verified: bool = False
+    """Whether moreover we have verified that identity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,17 +199,24 @@ class UserRow:
     user_id: UserId
     outdated: int
     failed_at: int | None
+    master_key: str | None = None
+    identity_changed_at: int | None = None
+    """When the user was last seen with another identity than before; None where that never happened."""
 
 
 async def tracked_users(tx: Transaction, users: Iterable[str]) -> dict[UserId, UserRow]:
     found: dict[UserId, UserRow] = {}
     for batch in _batches(sorted(set(users))):
         rows = await tx.fetch(
-            f"SELECT user_id, outdated, failed_at FROM crypto_user WHERE user_id IN ({_marks(len(batch))})",  # noqa: S608
+            "SELECT user_id, outdated, failed_at, master_key, identity_changed_at FROM crypto_user "  # noqa: S608
+            f"WHERE user_id IN ({_marks(len(batch))})",
             *batch,
         )
         for row in rows:
-            found[UserId(row["user_id"])] = UserRow(UserId(row["user_id"]), row["outdated"], row["failed_at"])
+            user_id = UserId(row["user_id"])
+            found[user_id] = UserRow(
+                user_id, row["outdated"], row["failed_at"], row["master_key"], row["identity_changed_at"]
+            )
     return found
 
 
@@ -244,27 +254,39 @@ class DeviceList:
     self_signing_key: str | None = None
 
 
-async def save_device_lists(tx: Transaction, lists: Sequence[DeviceList]) -> None:
+async def save_device_lists(tx: Transaction, lists: Sequence[DeviceList], *, now_ms: int) -> None:
     """Replace the stored devices of these users.
 
-    A list that changed again meanwhile stays outdated.
+    A list that changed again meanwhile stays outdated. An identity in the place of another one is noted with the time;
+    an identity that vanished is remembered, so that another one in its place is noticed.
     """
     for batch in _batches(one.user_id for one in lists):
         await tx.execute(f"DELETE FROM crypto_device WHERE user_id IN ({_marks(len(batch))})", *batch)  # noqa: S608
     await tx.execute_many(
-        "INSERT INTO crypto_device (user_id, device_id, curve25519, ed25519, cross_signed) VALUES ($1, $2, $3, $4, $5)",
+        "INSERT INTO crypto_device (user_id, device_id, curve25519, ed25519, cross_signed, verified) "
+        "VALUES ($1, $2, $3, $4, $5, $6)",
         [
-            (device.user_id, device.device_id, device.curve25519, device.ed25519, int(device.cross_signed))
+            (
+                device.user_id,
+                device.device_id,
+                device.curve25519,
+                device.ed25519,
+                int(device.cross_signed),
+                int(device.verified),
+            )
             for one in lists
             for device in one.devices
         ],
     )
     await tx.execute_many(
         "INSERT INTO crypto_user (user_id, outdated, master_key, self_signing_key) VALUES ($1, 0, $3, $4) "
-        "ON CONFLICT (user_id) DO UPDATE SET failed_at = NULL, master_key = excluded.master_key, "
+        "ON CONFLICT (user_id) DO UPDATE SET failed_at = NULL, "
+        "identity_changed_at = CASE WHEN crypto_user.master_key <> excluded.master_key THEN $5 "
+        "ELSE crypto_user.identity_changed_at END, "
+        "master_key = COALESCE(excluded.master_key, crypto_user.master_key), "
         "self_signing_key = excluded.self_signing_key, "
         "outdated = CASE WHEN crypto_user.outdated = $2 THEN 0 ELSE crypto_user.outdated END",
-        [(one.user_id, one.seen, one.master_key, one.self_signing_key) for one in lists],
+        [(one.user_id, one.seen, one.master_key, one.self_signing_key, now_ms) for one in lists],
     )
 
 
@@ -272,16 +294,35 @@ async def devices_of(tx: Transaction, users: Iterable[str]) -> dict[UserId, list
     found: dict[UserId, list[DeviceRow]] = {}
     for batch in _batches(sorted(set(users))):
         rows = await tx.fetch(
-            "SELECT user_id, device_id, curve25519, ed25519, cross_signed FROM crypto_device WHERE user_id IN "  # noqa: S608
-            f"({_marks(len(batch))}) ORDER BY user_id, device_id",
+            "SELECT user_id, device_id, curve25519, ed25519, cross_signed, verified FROM crypto_device "  # noqa: S608
+            f"WHERE user_id IN ({_marks(len(batch))}) ORDER BY user_id, device_id",
             *batch,
         )
         for row in rows:
             user_id = UserId(row["user_id"])
             found.setdefault(user_id, []).append(
-                DeviceRow(user_id, row["device_id"], row["curve25519"], row["ed25519"], bool(row["cross_signed"]))
+                DeviceRow(
+                    user_id,
+                    row["device_id"],
+                    row["curve25519"],
+                    row["ed25519"],
+                    bool(row["cross_signed"]),
+                    bool(row["verified"]),
+                )
             )
     return found
+
+
+async def rooms_with(tx: Transaction, users: Iterable[str]) -> list[str]:
+    """The rooms in whose audience any of these users was at the last share."""
+    found: set[str] = set()
+    for batch in _batches(sorted(set(users))):
+        rows = await tx.fetch(
+            f"SELECT DISTINCT room_id FROM crypto_audience WHERE user_id IN ({_marks(len(batch))})",  # noqa: S608
+            *batch,
+        )
+        found |= {row["room_id"] for row in rows}
+    return sorted(found)
 
 
 async def audience(tx: Transaction, room_id: str) -> dict[str, str]:

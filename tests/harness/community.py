@@ -62,7 +62,10 @@ class Estate:
         await self.operator.command("init", "--homeserver", self.asked.url, "--domain", self.synapse.server_name)
         port = free_port()
         self.pushed.target = f"http://127.0.0.1:{port}"
-        self.operator.edit(listen={"port": port, "url": self.pushed.url}, communities=None, **sections)
+        encryption = {"trust": "all", **sections.pop("encryption", {})}  # nio never signs its devices
+        self.operator.edit(
+            listen={"port": port, "url": self.pushed.url}, communities=None, encryption=encryption, **sections
+        )
         await self.operator.command("registration")
         self.synapse.add_registration(self.operator.registration)
         self.as_token = str(self.operator.settings()["registration"]["as_token"])

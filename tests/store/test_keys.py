@@ -47,7 +47,7 @@ async def test_a_new_device_ends_what_the_old_one_had_with_others(database: Data
         await keys.save_olm_sessions(tx, [olm(1, 1)])
         await keys.begin_outbound(tx, OutboundRow("!room", "session", b"p", 1, 0, "digest"))
         await keys.save_inbound(tx, room_key(), now_ms=1)
-        await keys.save_device_lists(tx, [DeviceList(ANN, 0, [device(ANN)])])
+        await keys.save_device_lists(tx, [DeviceList(ANN, 0, [device(ANN)])], now_ms=1)
         await keys.begin_device(tx, ME, "NEW", b"new")
         assert await keys.load_account(tx, ME) == keys.AccountRow("NEW", b"new", False, None, 0, None)
         assert not await keys.olm_sessions(tx, ["curve"])
@@ -80,9 +80,11 @@ async def test_a_broken_session_is_replaced_once_an_hour(database: Database) -> 
 async def test_device_lists_replace_what_was_there(database: Database) -> None:
     async with database.transaction() as tx:
         await keys.save_device_lists(
-            tx, [DeviceList(ANN, 0, [device(ANN), device(ANN, "B")], "m", "s"), DeviceList(BOB, 0, [device(BOB)])]
+            tx,
+            [DeviceList(ANN, 0, [device(ANN), device(ANN, "B")], "m", "s"), DeviceList(BOB, 0, [device(BOB)])],
+            now_ms=1,
         )
-        await keys.save_device_lists(tx, [DeviceList(ANN, 0, [device(ANN, "B", "2"), device(ANN, "C")])])
+        await keys.save_device_lists(tx, [DeviceList(ANN, 0, [device(ANN, "B", "2"), device(ANN, "C")])], now_ms=1)
         assert await keys.devices_of(tx, [ANN, BOB, ME]) == {
             ANN: [device(ANN, "B", "2"), device(ANN, "C")],
             BOB: [device(BOB)],
@@ -91,22 +93,22 @@ async def test_device_lists_replace_what_was_there(database: Database) -> None:
 
 async def test_a_list_that_changed_while_it_was_read_stays_outdated(database: Database) -> None:
     async with database.transaction() as tx:
-        await keys.save_device_lists(tx, [DeviceList(ANN, 0, [])])
+        await keys.save_device_lists(tx, [DeviceList(ANN, 0, [])], now_ms=1)
         await keys.mark_outdated(tx, [ANN, BOB])
         seen = (await keys.tracked_users(tx, [ANN, BOB]))[ANN].outdated
         assert seen == 1
         await keys.mark_outdated(tx, [ANN])
-        await keys.save_device_lists(tx, [DeviceList(ANN, seen, [])])
+        await keys.save_device_lists(tx, [DeviceList(ANN, seen, [])], now_ms=1)
         users = await keys.tracked_users(tx, [ANN, BOB])
         assert users.keys() == {ANN}, "somebody who is not followed is not begun with"
         assert users[ANN].outdated == 2
-        await keys.save_device_lists(tx, [DeviceList(ANN, 2, [])])
+        await keys.save_device_lists(tx, [DeviceList(ANN, 2, [])], now_ms=1)
         assert (await keys.tracked_users(tx, [ANN]))[ANN].outdated == 0
 
 
 async def test_a_list_that_cannot_be_read_is_outdated_and_keeps_what_is_known(database: Database) -> None:
     async with database.transaction() as tx:
-        await keys.save_device_lists(tx, [DeviceList(ANN, 0, [device(ANN)])])
+        await keys.save_device_lists(tx, [DeviceList(ANN, 0, [device(ANN)])], now_ms=1)
         await keys.mark_failed(tx, [ANN, BOB], now_ms=9)
         users = await keys.tracked_users(tx, [ANN, BOB])
         assert {(user.outdated, user.failed_at) for user in users.values()} == {(1, 9)}
@@ -118,7 +120,7 @@ async def test_a_list_that_cannot_be_read_is_outdated_and_keeps_what_is_known(da
 async def test_thousands_in_one_question(database: Database) -> None:
     users = [UserId(f"@{number}:example.org") for number in range(2500)]
     async with database.transaction() as tx:
-        await keys.save_device_lists(tx, [DeviceList(user, 0, [device(user)]) for user in users])
+        await keys.save_device_lists(tx, [DeviceList(user, 0, [device(user)]) for user in users], now_ms=1)
         assert len(await keys.devices_of(tx, users)) == 2500
         await keys.mark_outdated(tx, users)
         assert {user.outdated for user in (await keys.tracked_users(tx, users)).values()} == {1}

@@ -51,7 +51,7 @@ def test_what_must_be_given_is_enough() -> None:
     assert config.announcer == "@announcements:example.org"
     assert config.listen.url == "http://127.0.0.1:29350"
     assert config.registration.as_token.reveal() == "the-token-of-the-service"
-    assert config.encryption.trust is Trust.ALL
+    assert config.encryption.trust is Trust.SIGNED
     assert config.reconcile.max_removed_share == 0.3
     assert config.communities == ()
     assert config.warnings == ("config.yaml:1: communities: no community is declared, so there is nothing to do yet",)

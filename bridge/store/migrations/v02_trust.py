@@ -1,0 +1,11 @@
+"""Whose devices are trusted: identities that we have verified, and when an identity was last another one."""
+
+DESCRIPTION = "trust"
+
+STATEMENTS = (
+    "ALTER TABLE crypto_device ADD COLUMN verified INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE crypto_user ADD COLUMN identity_changed_at BIGINT",
+    "CREATE INDEX crypto_audience_by_user ON crypto_audience (user_id)",
+    # what the lists say of identities is read anew
+    "UPDATE crypto_user SET outdated = outdated + 1",
+)
