@@ -1,9 +1,12 @@
 """Carries a room's key to everybody who is in the room, and to nobody else, before each message.
 
 Ask the homeserver who is joined; read the device lists of whoever is new or changed; begin a new session where one is
-due; give the key to the devices that miss it, piece by piece; ask again who is joined. Each piece is: encrypt, store
-the ratchets and the intention, send, mark as held. A share that was interrupted goes on with what is missing, and
-repeats the piece that was never answered under its own transaction id.
+due; give the key to the devices that miss it, piece by piece, a few pieces at once; ask again who is joined. Each piece
+is: encrypt, store the ratchets and the intention, send, mark as held. A share that was interrupted goes on with what is
+missing, and repeats the piece that was never answered under its own transaction id.
+
+The database is asked for differences only, and a piece is all that is held in memory: a room of thousands in which
+nothing changed costs a few statements.
 """
 
 from __future__ import annotations
@@ -12,40 +15,87 @@ import asyncio
 import logging
 import secrets
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from bridge.core.errors import CannotEncrypt, MatrixError
-from bridge.core.ids import RoomId
+from bridge.core.ids import EventId, RoomId, UserId
 from bridge.e2ee import recipients
 from bridge.e2ee.device import OwnDevice
-from bridge.e2ee.devices import DeviceLists
+from bridge.e2ee.devices import FAILURE_PAUSE_MS, DeviceLists
 from bridge.e2ee.machine import MEGOLM, Peer, Sealed, encrypt_group, import_room_key, load_group, new_group
 from bridge.e2ee.olm_sessions import OlmSessions
-from bridge.e2ee.recipients import Decision, Device, Missing, Share, ShareState, Trust, WithheldCode
+from bridge.e2ee.recipients import (
+    Decision,
+    Device,
+    Missing,
+    Rotation,
+    Share,
+    ShareState,
+    Trust,
+    Withheld,
+    WithheldCode,
+)
 from bridge.ports import Clock, KeyServer, Member, RoomFacts
 from bridge.store import keys as store
+from bridge.store import shares
 from bridge.store.database import Database
-from bridge.store.keys import InboundRow, OutboundRow, ShareRow
+from bridge.store.keys import AccountRow, InboundRow, OutboundRow
+from bridge.store.shares import Question, ShareRow, Stray, Unsettled
 
 log = logging.getLogger(__name__)
 
 ROUNDS = 6
 """How often the membership may change under a share before the message is given up for this time."""
 
+IN_FLIGHT = 3
+"""Pieces of one room's key that are on their way at once."""
+
 SHARED_HISTORY = "org.matrix.msc3061.shared_history"
+
+PAGE_DEVICES = IN_FLIGHT * recipients.CHUNK_DEVICES
+"""How many devices are looked up at once."""
+
+_REASONS = {
+    WithheldCode.UNVERIFIED: "keys are given to devices only that their owner has verified",
+    WithheldCode.NO_OLM: "the device has no one-time keys left",
+}
+_STANDING = {Trust.ALL: 0, Trust.SIGNED: 1, Trust.VERIFIED: 2}
+_START = ("", "")
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a room's key has come: devices served of those that miss it."""
+
+    done: int
+    total: int
 
 
 @dataclass(frozen=True, slots=True)
-class _Audience:
-    """A room and everybody in it, as just asked."""
+class _Parcel:
+    """A session's key as it is given to devices, and everything that is the same for all of them."""
 
     room_id: RoomId
-    joined: Sequence[Member]
-    room: recipients.Room
+    session_id: str
+    index: int
+    content: Mapping[str, Any]
+    account: AccountRow
+    sender_key: str
+    attempt: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Devices that are served with one request: given the key, or told that they get none."""
+
+    missing: Sequence[Missing]
+    withheld: Sequence[Withheld]
+    strangers: Collection[tuple[str, str]]
+    """Devices with which there is no Olm session (there may be others among them)."""
 
 
 class Delivery:
@@ -72,6 +122,11 @@ class Delivery:
         self._sessions = sessions
         self._trust = trust
         self._rooms: defaultdict[RoomId, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._progress: dict[RoomId, Progress] = {}
+
+    def progress(self, room_id: RoomId) -> Progress | None:
+        """How far the room's key has come that is on its way at this moment; None where none is."""
+        return self._progress.get(room_id)
 
     async def encrypt(self, room_id: RoomId, event_type: str, content: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
         """The `m.room.encrypted` content of a message, after every joined device was given its key.
@@ -83,7 +138,7 @@ class Delivery:
             MatrixError: the homeserver cannot be asked, or refuses.
         """
         async with self._rooms[room_id]:
-            session_id = await self.share(room_id)
+            session_id = await self._share(room_id)
             return await self._encrypt(room_id, session_id, event_type, content)
 
     async def prepare(self, room_id: RoomId) -> None:
@@ -94,72 +149,108 @@ class Delivery:
             MatrixError: the homeserver cannot be asked, or refuses.
         """
         async with self._rooms[room_id]:
-            await self.share(room_id)
+            await self._share(room_id)
 
-    async def share(self, room_id: RoomId) -> str:
-        """Bring the room's session to everybody in it; call it with the room's lock held. Gives the session's id."""
-        tried: set[tuple[str, str, str]] = set()
-        rounds = 0
-        while True:
-            rounds += 1
-            audience = await self._ask(room_id)
-            decision, session = await self._decide(audience)
-            if session is None or decision.rotation is not None:
-                log.info("a new session for %s: %s", room_id, decision.rotation)
-                session = await self._begin(audience)
-            names = {(session.session_id, *one.device.identity[:2]): one for one in decision.missing}
-            missing = [one for name, one in names.items() if name not in tried]
-            if decision.rotation is None and (not missing or rounds > ROUNDS):
-                # After that many rounds only newcomers are left: they get the key before the next message.
-                return session.session_id
-            if rounds > ROUNDS:
-                raise CannotEncrypt(
-                    "people left the room again and again while its key was being shared",
-                    where=room_id,
-                    remedy="try again in a moment",
-                )
-            tried |= names.keys()
-            await self._give(room_id, session, missing, audience.room)
+    async def _share(self, room_id: RoomId) -> str:
+        """Bring the room's session to everybody in it, and give the session's id."""
+        attempt = secrets.token_urlsafe(8)
+        try:
+            for _ in range(ROUNDS):
+                room = await self._ask(room_id)
+                session, rotation = await self._session(room_id, room)
+                given = await self._give(session, room, attempt=attempt)
+                if rotation is None and not given:
+                    return session.session_id
+        finally:
+            self._progress.pop(room_id, None)
+        room = await self._ask(room_id)
+        session, rotation = await self._session(room_id, room, begin=False)
+        if rotation is None:
+            # After that many rounds only newcomers are left: they get the key before the next message.
+            return session.session_id
+        raise CannotEncrypt(
+            "people left the room again and again while its key was being shared",
+            where=room_id,
+            remedy="try again in a moment",
+        )
 
-    async def _ask(self, room_id: RoomId) -> _Audience:
+    async def _ask(self, room_id: RoomId) -> recipients.Room:
+        """Ask who is in the room and what its rules are, and bring audience and device lists up to that."""
         joined, visibility, encryption = await asyncio.gather(
             self._facts.joined(room_id),
             self._facts.state_content(room_id, "m.room.history_visibility"),
             self._facts.state_content(room_id, "m.room.encryption"),
         )
-        others = {member.user_id: str(member.event_id) for member in joined if member.user_id != self._own.user_id}
         async with self._database.transaction() as tx:
-            before = await store.audience(tx, room_id)
+            fresh, gone = await shares.meet(tx, room_id, ((one.user_id, one.event_id) for one in joined))
+        del joined
         # Who is new, or left and returned, may have changed devices without the homeserver having told us yet.
-        anew = {user for user, event in others.items() if before.get(user) != event}
-        await self._devices.refresh(others, anew=anew)
-        gone = before.keys() - others.keys()
-        if anew or gone:
-            async with self._database.transaction() as tx:
-                await store.save_audience(tx, room_id, {user: others[user] for user in anew}, gone)
-        return _Audience(room_id, joined, recipients.Room(visibility, encryption))
-
-    async def _decide(self, audience: _Audience) -> tuple[Decision, OutboundRow | None]:
+        await self._devices.refresh([], anew=[UserId(user) for user in fresh if user != self._own.user_id])
         async with self._database.transaction() as tx:
-            row = await store.outbound(tx, audience.room_id)
-            shares = await store.shares(tx, row.session_id) if row is not None else []
-            devices = await store.devices_of(tx, (member.user_id for member in audience.joined))
-        decision = recipients.decide(
+            await shares.save_audience(tx, room_id, fresh, gone)
+            outdated = await shares.outdated_members(
+                tx, room_id, now_ms=self._clock.now_ms(), pause_ms=FAILURE_PAUSE_MS
+            )
+        await self._devices.refresh(user for user in outdated if user != self._own.user_id)
+        return recipients.Room(visibility, encryption)
+
+    async def _session(
+        self, room_id: RoomId, room: recipients.Room, *, begin: bool = True
+    ) -> tuple[OutboundRow, Rotation | None]:
+        """The room's session, a new one where that is due, and why it was."""
+        async with self._database.transaction() as tx:
+            row = await store.outbound(tx, room_id)
+            strays = [] if row is None else await shares.strays(tx, self._question(row, attempt=""))
+        rotation = self._decide(strays, [], row, room).rotation
+        if rotation is None or not begin:
+            assert row is not None
+            return row, rotation
+        log.info("a new session for %s: %s", room_id, rotation)
+        return await self._begin(room_id, room), rotation
+
+    def _decide(
+        self, strays: Iterable[Stray], devices: Sequence[Unsettled], row: OutboundRow | None, room: recipients.Room
+    ) -> Decision:
+        """Ask the rules about what is not settled; about everybody else they would have nothing to say."""
+        joined: dict[UserId, str] = {one.user_id: one.member_event for one in devices}
+        known: defaultdict[UserId, list[Device]] = defaultdict(list)
+        given = [_share(one.share) for one in devices if one.share is not None]
+        for one in devices:
+            known[one.user_id].append(_device(one))
+        for stray in strays:
+            user = stray.share.user_id
+            given.append(_share(stray.share))
+            if stray.member_event is not None:
+                joined[user] = stray.member_event
+            if stray.curve25519 is not None and stray.ed25519 is not None:
+                known[user].append(
+                    Device(
+                        user,
+                        stray.share.device_id,
+                        stray.curve25519,
+                        stray.ed25519,
+                        stray.cross_signed,
+                        stray.verified,
+                    )
+                )
+        return recipients.decide(
             announcer=self._own.user_id,
-            joined=audience.joined,
-            devices={user: [_device(one) for one in rows] for user, rows in devices.items()},
-            session=_session(row) if row is not None else None,
-            shares=[_share(one) for one in shares],
-            room=audience.room,
+            joined=[Member(user, EventId(event)) for user, event in joined.items()],
+            devices=known,
+            session=None if row is None else _session(row),
+            shares=given,
+            room=room,
             trust=self._trust,
             now_ms=self._clock.now_ms(),
         )
-        return decision, row
 
-    async def _begin(self, audience: _Audience) -> OutboundRow:
+    def _question(self, session: OutboundRow, *, attempt: str) -> Question:
+        return Question(session.room_id, session.session_id, self._own.user_id, _STANDING[self._trust], attempt)
+
+    async def _begin(self, room_id: RoomId, room: recipients.Room) -> OutboundRow:
         group = new_group(self._own.pickle_key)
         now = self._clock.now_ms()
-        row = OutboundRow(audience.room_id, group.session_id, group.pickle, now, 0, audience.room.digest)
+        row = OutboundRow(room_id, group.session_id, group.pickle, now, 0, room.digest)
         key = import_room_key(group.session_key, self._own.pickle_key)
         async with self._database.transaction() as tx:
             account = await self._own.account(tx)
@@ -167,13 +258,13 @@ class Delivery:
             await store.save_inbound(
                 tx,
                 InboundRow(
-                    room_id=audience.room_id,
+                    room_id=room_id,
                     session_id=group.session_id,
                     owner=self._own.user_id,
                     curve25519=account.curve25519,
                     ed25519=account.ed25519,
                     verified=True,
-                    shared_history=audience.room.shares_history,
+                    shared_history=room.shares_history,
                     first_index=0,
                     pickle=key.pickle,
                     original=group.pickle,
@@ -182,10 +273,34 @@ class Delivery:
             )
         return row
 
-    async def _give(
-        self, room_id: RoomId, session: OutboundRow, missing: Sequence[Missing], room: recipients.Room
-    ) -> None:
+    # --- giving it ----------------------------------------------------------------------------------------------------
+
+    async def _give(self, session: OutboundRow, room: recipients.Room, *, attempt: str) -> bool:
+        """Serve every device that is not settled; whether there was any."""
+        question = self._question(session, attempt=attempt)
+        async with self._database.transaction() as tx:
+            total = await shares.count_unsettled(tx, question)
+            account = await self._own.row(tx) if total else None
+        if account is None:
+            return False
+        parcel = self._parcel(session, room, account, attempt)
+        progress = self._progress[parcel.room_id] = Progress(0, total)
+        under_way: set[asyncio.Task[None]] = set()
+        try:
+            async for piece in self._pieces(question, session, room, parcel):
+                if len(under_way) >= IN_FLIGHT:
+                    await _one_of(under_way)
+                under_way.add(asyncio.create_task(self._serve(piece, parcel, progress)))
+            while under_way:
+                await _one_of(under_way)
+        finally:
+            # What was begun comes to its end: whatever is not marked then has to be repeated.
+            await asyncio.gather(*under_way, return_exceptions=True)
+        return True
+
+    def _parcel(self, session: OutboundRow, room: recipients.Room, account: AccountRow, attempt: str) -> _Parcel:
         group = load_group(session.pickle, self._own.pickle_key)
+        room_id = RoomId(session.room_id)
         content: dict[str, Any] = {
             "algorithm": MEGOLM,
             "room_id": room_id,
@@ -194,25 +309,68 @@ class Delivery:
         }
         if room.shares_history:
             content[SHARED_HISTORY] = True
-        size = len(orjson.dumps(content)) + 300
-        for chunk in recipients.chunks(missing, payload_bytes=size):
-            await self._give_chunk(chunk, group.session_id, group.index, content)
+        sender_key = self._own.open(account).curve25519
+        return _Parcel(room_id, group.session_id, group.index, content, account, sender_key, attempt)
 
-    async def _give_chunk(
-        self, chunk: Sequence[Missing], session_id: str, index: int, content: Mapping[str, Any]
-    ) -> None:
-        peers = [_peer(one.device) for one in chunk]
-        claimed = await self._sessions.claim_missing(peers)
-        txn_id = chunk[0].txn_id or secrets.token_urlsafe(16)
-        async with self._own.lock:
-            sealed, _ = await self._sessions.seal(peers, claimed, "m.room_key", content)
+    async def _pieces(
+        self, question: Question, session: OutboundRow, room: recipients.Room, parcel: _Parcel
+    ) -> AsyncIterator[_Piece]:
+        """What has to be given or told, in pieces that fit one request; first what was never answered."""
+        size = len(orjson.dumps(parcel.content)) + 300
+        async with self._database.transaction() as tx:
+            requests = await shares.open_requests(tx, question.session_id)
+        for txn_id in requests:
+            async with self._database.transaction() as tx:
+                devices = await shares.unanswered(tx, question, txn_id)
+            for piece in self._to_do(devices, session, room, size):
+                yield piece
+        after = _START
+        while True:
+            async with self._database.transaction() as tx:
+                devices = await shares.unsettled(tx, question, after=after, limit=PAGE_DEVICES)
+            for piece in self._to_do(devices, session, room, size):
+                yield piece
+            if len(devices) < PAGE_DEVICES:
+                return
+            after = (devices[-1].user_id, devices[-1].device_id)
+
+    def _to_do(
+        self, devices: Sequence[Unsettled], session: OutboundRow, room: recipients.Room, size: int
+    ) -> Iterable[_Piece]:
+        decision = self._decide([], devices, session, room)
+        if decision.rotation is not None:
+            # Something changed since we looked: the next round begins a new session, and this one is not given on.
+            return
+        strangers = {(one.user_id, one.device_id) for one in devices if not one.has_session}
+        for missing in recipients.chunks(decision.missing, payload_bytes=size):
+            yield _Piece(missing, (), strangers)
+        for start in range(0, len(decision.withheld), recipients.CHUNK_DEVICES):
+            yield _Piece((), decision.withheld[start : start + recipients.CHUNK_DEVICES], ())
+
+    async def _serve(self, piece: _Piece, parcel: _Parcel, progress: Progress) -> None:
+        if piece.missing:
+            await self._give_piece(piece, parcel)
+        if piece.withheld:
+            await self._withhold(piece.withheld, parcel)
+        progress.done += len(piece.missing) + len(piece.withheld)
+
+    async def _give_piece(self, piece: _Piece, parcel: _Parcel) -> None:
+        peers = [_peer(one.device) for one in piece.missing]
+        claimed = await self._sessions.claim(
+            [peer for peer in peers if (peer.user_id, peer.device_id) in piece.strangers]
+        )
+        txn_id = piece.missing[0].txn_id or secrets.token_urlsafe(16)
+        async with self._own.ratchets.hold(peer.curve25519 for peer in peers):
+            sealed, _ = await self._sessions.seal(peers, claimed, "m.room_key", parcel.content, own=parcel.account)
             sent = {(one.peer.user_id, one.peer.device_id) for one in sealed}
-            rows = [_row(one, sent, txn_id, index) for one in chunk]
+            rows = [_row(one, parcel, txn_id if one.device.identity[:2] in sent else None) for one in piece.missing]
             async with self._database.transaction() as tx:
                 await self._sessions.save(tx, sealed)
-                await store.save_shares(tx, session_id, rows, now_ms=self._clock.now_ms())
-        await self._send(session_id, txn_id, sealed)
-        await self._tell_no_olm([one for one in chunk if not one.told and one.device.identity[:2] not in sent])
+                await shares.save_shares(tx, parcel.session_id, rows, now_ms=self._clock.now_ms())
+        await self._send(parcel.session_id, txn_id, sealed)
+        await self._tell_no_olm(
+            [one.device for one in piece.missing if not one.told and one.device.identity[:2] not in sent], parcel
+        )
 
     async def _send(self, session_id: str, txn_id: str, sealed: Sequence[Sealed]) -> None:
         if not sealed:
@@ -222,27 +380,46 @@ class Delivery:
             messages.setdefault(one.peer.user_id, {})[one.peer.device_id] = one.content
         await self._server.send_to_device("m.room.encrypted", txn_id, messages)
         async with self._database.transaction() as tx:
-            await store.settle_shares(tx, session_id, txn_id, ShareState.HELD, now_ms=self._clock.now_ms())
+            await shares.settle_shares(tx, session_id, txn_id, ShareState.HELD, now_ms=self._clock.now_ms())
 
-    async def _tell_no_olm(self, unreached: Sequence[Missing]) -> None:
-        """Tell devices once that no Olm session with them could be made (`m.room_key.withheld`, code `m.no_olm`)."""
-        if not unreached:
-            return
+    async def _withhold(self, withheld: Sequence[Withheld], parcel: _Parcel) -> None:
+        """Tell devices that they get no key, and why (`m.room_key.withheld`), once for each session."""
+        for code in sorted({one.code for one in withheld}):
+            refused = [one for one in withheld if one.code is code]
+            content = {"room_id": parcel.room_id, "session_id": parcel.session_id}
+            await self._tell([one.device for one in refused], code, parcel, content)
+        rows = [
+            _share_row(one.device, one.member_event, parcel.index, ShareState.WITHHELD, parcel.attempt)
+            for one in withheld
+        ]
         async with self._database.transaction() as tx:
-            account = await self._own.account(tx)
+            await shares.save_shares(tx, parcel.session_id, rows, now_ms=self._clock.now_ms())
+
+    async def _tell_no_olm(self, devices: Sequence[Device], parcel: _Parcel) -> None:
+        """Tell devices once that no Olm session with them could be made (`m.room_key.withheld`, code `m.no_olm`)."""
+        try:
+            await self._tell(devices, WithheldCode.NO_OLM, parcel, {})
+        except MatrixError as error:
+            log.info("%d devices without one-time keys could not be told: %s", len(devices), error)
+
+    async def _tell(
+        self, devices: Sequence[Device], code: WithheldCode, parcel: _Parcel, which: Mapping[str, str]
+    ) -> None:
+        if not devices:
+            return
         content = {
+            **which,
             "algorithm": MEGOLM,
-            "sender_key": account.curve25519,
-            "code": WithheldCode.NO_OLM,
-            "reason": "the device has no one-time keys left",
+            "sender_key": parcel.sender_key,
+            "code": code,
+            "reason": _REASONS[code],
         }
         messages: dict[str, dict[str, Any]] = {}
-        for one in unreached:
-            messages.setdefault(one.device.user_id, {})[one.device.device_id] = content
-        try:
-            await self._server.send_to_device("m.room_key.withheld", secrets.token_urlsafe(16), messages)
-        except MatrixError as error:
-            log.info("%d devices without one-time keys could not be told: %s", len(unreached), error)
+        for device in devices:
+            messages.setdefault(device.user_id, {})[device.device_id] = content
+        await self._server.send_to_device("m.room_key.withheld", secrets.token_urlsafe(16), messages)
+
+    # --- using it -----------------------------------------------------------------------------------------------------
 
     async def _encrypt(
         self, room_id: RoomId, session_id: str, event_type: str, content: Mapping[str, Any]
@@ -255,7 +432,7 @@ class Delivery:
             account = await self._own.account(tx)
             ciphertext, group = encrypt_group(row.pickle, self._own.pickle_key, plaintext)
             await store.advance_outbound(tx, room_id, session_id, group.pickle)
-            held = await store.count_shares(tx, session_id, ShareState.HELD)
+            held = await shares.count_held(tx, session_id)
         wire: dict[str, Any] = {
             "algorithm": MEGOLM,
             "ciphertext": ciphertext,
@@ -268,8 +445,16 @@ class Delivery:
         return wire, held
 
 
-def _device(row: store.DeviceRow) -> Device:
-    return Device(row.user_id, row.device_id, row.curve25519, row.ed25519, row.cross_signed, row.verified)
+async def _one_of(tasks: set[asyncio.Task[None]]) -> None:
+    """Wait until one of the tasks is done, and take it away; its failure is raised."""
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    tasks -= done
+    for task in done:
+        task.result()
+
+
+def _device(one: Unsettled) -> Device:
+    return Device(one.user_id, one.device_id, one.curve25519, one.ed25519, one.cross_signed, one.verified)
 
 
 def _session(row: OutboundRow) -> recipients.Session:
@@ -292,18 +477,13 @@ def _peer(device: Device) -> Peer:
     return Peer(device.user_id, device.device_id, device.curve25519, device.ed25519)
 
 
-def _row(one: Missing, sent: Collection[tuple[str, str]], txn_id: str, index: int) -> ShareRow:
-    device = one.device
-    leaves = (device.user_id, device.device_id) in sent
+def _row(one: Missing, parcel: _Parcel, txn_id: str | None) -> ShareRow:
     # One whose earlier try was never answered may hold the key, even if it cannot be repeated now.
-    state = ShareState.PENDING if leaves or one.txn_id else ShareState.NO_OLM
+    state = ShareState.NO_OLM if txn_id is None and not one.txn_id else ShareState.PENDING
+    return _share_row(one.device, one.member_event, parcel.index, state, txn_id or parcel.attempt)
+
+
+def _share_row(device: Device, member_event: str, index: int, state: ShareState, txn_id: str) -> ShareRow:
     return ShareRow(
-        device.user_id,
-        device.device_id,
-        device.curve25519,
-        device.ed25519,
-        one.member_event,
-        index,
-        state,
-        txn_id if leaves else "",
+        device.user_id, device.device_id, device.curve25519, device.ed25519, member_event, index, state, txn_id
     )

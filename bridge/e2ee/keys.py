@@ -325,7 +325,7 @@ class Keys:
             our_key = (await self._own.account(tx)).curve25519
         envelopes = [one for one in (envelope(event, our_key) for event in events) if one is not None]
         await self._meet({one.sender for one in envelopes}, changed)
-        async with self._own.lock:
+        async with self._own.lock, self._own.ratchets.hold(one.sender_key for one in envelopes):
             batch = await self._open(envelopes) if envelopes else Batch()
             async with self._database.transaction() as tx:
                 await self._commit(tx, batch, changed, answer.get("next_batch"))
@@ -418,11 +418,11 @@ class Keys:
             return
         try:
             peers = await self._to_unwedge(wanted)
-            claimed = await self._sessions.claim_anew(peers)
+            claimed = await self._sessions.claim(peers)
             ready = [peer for peer in peers if (peer.user_id, peer.device_id) in claimed]
             if not ready:
                 return
-            async with self._own.lock:
+            async with self._own.ratchets.hold(peer.curve25519 for peer in ready):
                 sealed, _ = await self._sessions.seal(ready, claimed, "m.dummy", {}, anew=True)
                 async with self._database.transaction() as tx:
                     await self._sessions.save(tx, sealed)

@@ -274,34 +274,38 @@ def seal(
     Returns:
         What was sealed, and the devices for which it was not possible.
     """
-    sealed: list[Sealed] = []
-    failed: list[Peer] = []
-    for peer in peers:
-        try:
-            sealed.append(_seal_one(account, pickle_key, peer, event_type, content))
-        except OlmFailure:
-            failed.append(peer)
-    return sealed, failed
-
-
-def _seal_one(account: Account, pickle_key: str, peer: Peer, event_type: str, content: Mapping[str, Any]) -> Sealed:
-    if peer.pickle is not None:
-        session = OlmSession.load(peer.pickle, pickle_key)
-    elif peer.one_time_key is not None:
-        session = account.open_outbound(peer.curve25519, peer.one_time_key)
-    else:
-        raise OlmFailure("no session and no one-time key")
     payload = {
         "type": event_type,
         "content": content,
         "sender": account.user_id,
-        "recipient": peer.user_id,
-        "recipient_keys": {"ed25519": peer.ed25519},
         "keys": {"ed25519": account.ed25519},
+        "recipient": "",
     }
-    message = session.encrypt(orjson.dumps(payload).decode())
-    wire = {"algorithm": OLM, "sender_key": account.curve25519, "ciphertext": {peer.curve25519: message}}
-    return Sealed(peer, session.id, session.pickle(pickle_key), wire)
+    head = orjson.dumps(payload).decode().removesuffix('""}')
+    sealed: list[Sealed] = []
+    failed: list[Peer] = []
+    for peer in peers:
+        text = f'{head}{orjson.dumps(peer.user_id).decode()},"recipient_keys":{{"ed25519":"{peer.ed25519}"}}}}'
+        try:
+            session = _session_with(account, pickle_key, peer)
+            message = session.encrypt(text)
+            pickle = session.pickle(pickle_key)
+        except OlmFailure:
+            failed.append(peer)
+            continue
+        wire = {"algorithm": OLM, "sender_key": account.curve25519, "ciphertext": {peer.curve25519: message}}
+        sealed.append(Sealed(peer, session.id, pickle, wire))
+    return sealed, failed
+
+
+def _session_with(account: Account, pickle_key: str, peer: Peer) -> OlmSession:
+    if not is_key(peer.ed25519):
+        raise OlmFailure("not a key")
+    if peer.pickle is not None:
+        return OlmSession.load(peer.pickle, pickle_key)
+    if peer.one_time_key is not None:
+        return account.open_outbound(peer.curve25519, peer.one_time_key)
+    raise OlmFailure("no session and no one-time key")
 
 
 # --- room keys --------------------------------------------------------------------------------------------------------

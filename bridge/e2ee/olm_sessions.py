@@ -23,6 +23,10 @@ log = logging.getLogger(__name__)
 Name = tuple[str, str]
 """User id and device id."""
 
+THREADS = 2
+LEAST_FOR_A_THREAD = 20
+"""Devices: for fewer another thread costs more than it brings."""
+
 
 class OlmSessions:
     """Sessions towards other devices."""
@@ -40,13 +44,10 @@ class OlmSessions:
         """
         async with self._database.transaction() as tx:
             ready = await self._with_sessions(tx, peers)
-        return await self._claim([peer for peer in ready if peer.pickle is None])
+        return await self.claim([peer for peer in ready if peer.pickle is None])
 
-    async def claim_anew(self, peers: Sequence[Peer]) -> dict[Name, str]:
+    async def claim(self, peers: Sequence[Peer]) -> dict[Name, str]:
         """As `claim_missing`, whether there is a session or not."""
-        return await self._claim(peers)
-
-    async def _claim(self, peers: Sequence[Peer]) -> dict[Name, str]:
         if not peers:
             return {}
         wanted: dict[str, dict[str, str]] = {}
@@ -67,20 +68,35 @@ class OlmSessions:
         content: Mapping[str, Any],
         *,
         anew: bool = False,
+        own: store.AccountRow | None = None,
     ) -> tuple[list[Sealed], list[Peer]]:
-        """Encrypt an event for many devices. Hold the lock from here until `save` is committed.
+        """Encrypt an event for many devices. Hold their ratchets from here until `save` is committed.
 
         Args:
             anew: begin a new session with each, even where there is one.
+            own: our account, where it was loaded already (its identity keys alone are used).
 
         Returns:
             What was sealed, and the devices for which it was not possible.
         """
         async with self._database.transaction() as tx:
-            account = await self._own.account(tx)
+            own = own or await self._own.row(tx)
             ready = list(peers) if anew else await self._with_sessions(tx, peers)
         keyed = [_with_key(peer, one_time_keys) for peer in ready]
-        return await asyncio.to_thread(seal, account, self._own.pickle_key, keyed, event_type, content)
+        return await self._seal(own, keyed, event_type, content)
+
+    async def _seal(
+        self, own: store.AccountRow, peers: Sequence[Peer], event_type: str, content: Mapping[str, Any]
+    ) -> tuple[list[Sealed], list[Peer]]:
+        """In as many threads as bring something: libolm lets go of Python's lock while it computes."""
+        size = max(LEAST_FOR_A_THREAD, -(-len(peers) // THREADS))
+        pieces = [peers[start : start + size] for start in range(0, len(peers), size)]
+
+        def work(piece: Sequence[Peer]) -> tuple[list[Sealed], list[Peer]]:
+            return seal(self._own.open(own), self._own.pickle_key, piece, event_type, content)
+
+        done = await asyncio.gather(*(asyncio.to_thread(work, piece) for piece in pieces))
+        return [one for sealed, _ in done for one in sealed], [peer for _, failed in done for peer in failed]
 
     async def save(self, tx: Transaction, sealed: Iterable[Sealed]) -> None:
         """Store the ratchets behind what was sealed, before any of it leaves."""

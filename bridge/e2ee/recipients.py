@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+import orjson
+
 from bridge.core.ids import UserId
 from bridge.plan.state import digest_of
 from bridge.ports import Member
@@ -21,8 +23,12 @@ MAX_MESSAGES = 100
 MAX_AGE_MS = 7 * 24 * 3600 * 1000
 MIN_AGE_MS = 3600 * 1000
 CLOCK_SLACK_MS = 10 * 60 * 1000
-CHUNK_DEVICES = 250
-CHUNK_BYTES = 900_000
+CHUNK_DEVICES = 600
+CHUNK_BYTES = 890_000
+OLM_ENVELOPE_BYTES = 180
+"""What a pre-key message adds to its plaintext: three keys, a ratchet key, padding, a code."""
+OLM_JSON_BYTES = 240
+"""The JSON around it: names, `algorithm`, `sender_key`, `ciphertext`."""
 
 SHARED_VISIBILITIES = frozenset({"shared", "world_readable"})
 
@@ -313,7 +319,11 @@ def _packed(missing: Iterable[Missing], payload_bytes: int) -> Iterator[list[Mis
 
 
 def body_bytes(device: Device, payload_bytes: int) -> int:
-    """An upper estimate of what one device adds to a `/sendToDevice` body."""
-    names = len(device.user_id.encode()) + len(device.device_id.encode())
-    # base64 of the payload with padding, Olm's pre-key envelope, and the JSON around it; names may be escaped
-    return (payload_bytes + names + 64) * 4 // 3 + 6 * names + 700
+    """At most what one device adds to a `/sendToDevice` body.
+
+    Args:
+        payload_bytes: how long the plaintext for it is, without its owner's name.
+    """
+    user, name = len(orjson.dumps(device.user_id)), len(orjson.dumps(device.device_id))
+    sealed = (payload_bytes + user + OLM_ENVELOPE_BYTES) * 4 // 3
+    return sealed + user + name + OLM_JSON_BYTES

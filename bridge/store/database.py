@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import asyncpg
+import orjson
 from mautrix.util.async_db import Database as MautrixDatabase
 from mautrix.util.async_db import DatabaseException, Scheme, UnsupportedDatabaseVersion, UpgradeTable
 from yarl import URL
@@ -45,8 +46,9 @@ def inside_transaction() -> bool:
 class Transaction:
     """One open database transaction; all or nothing."""
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, *, sqlite: bool) -> None:
         self._connection = connection
+        self._sqlite = sqlite
 
     async def execute(self, query: str, *args: Any) -> None:
         """Run one statement; placeholders are `$1`, `$2`, …"""
@@ -57,6 +59,44 @@ class Transaction:
         batch = list(rows)
         if batch:
             await self._connection.executemany(query, batch)
+
+    async def put(self, query: str, types: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Insert many rows in one go: `INSERT INTO … (…) {rows} …`, the marked place taken by them.
+
+        With `ON CONFLICT … DO UPDATE` no two of the rows may conflict with each other.
+
+        Args:
+            types: PostgreSQL's type of each column (`text`, `bigint`, `integer`, `bytea`).
+        """
+        if not rows:
+            return
+        marks = [f"${number}" for number in range(1, len(types) + 1)]
+        if self._sqlite:
+            await self._connection.executemany(query.replace("{rows}", f"VALUES ({', '.join(marks)})"), rows)
+        else:
+            arrays = ", ".join(f"{mark}::{kind}[]" for mark, kind in zip(marks, types, strict=True))
+            columns = (list(column) for column in zip(*rows, strict=True))
+            await self._connection.execute(query.replace("{rows}", f"SELECT * FROM unnest({arrays})"), *columns)  # noqa: S608
+
+    def one_of(self, mark: str) -> str:
+        """SQL for "is one of the texts of a list", the list passed through `texts` at that place."""
+        return f"IN (SELECT value FROM json_each({mark}))" if self._sqlite else f"= ANY({mark}::text[])"  # noqa: S608 - only a placeholder is put in
+
+    def pairs(self, mark: str) -> str:
+        """SQL for a table `pair` of two text columns `a` and `b`, from pairs that are passed through `json`."""
+        if self._sqlite:
+            columns = "json_extract(value, '$[0]') AS a, json_extract(value, '$[1]') AS b"
+            return f"(SELECT {columns} FROM json_each({mark})) pair"  # noqa: S608 - only placeholders are put in
+        return f"(SELECT value ->> 0 AS a, value ->> 1 AS b FROM json_array_elements({mark}::json)) pair"  # noqa: S608
+
+    @staticmethod
+    def json(pairs: Iterable[tuple[str, str]]) -> str:
+        """Pairs of texts as an argument of a statement."""
+        return orjson.dumps(list(pairs)).decode()
+
+    def texts(self, values: Iterable[str]) -> Any:
+        """A list of texts as an argument of a statement."""
+        return orjson.dumps(list(values)).decode() if self._sqlite else list(values)
 
     async def fetch(self, query: str, *args: Any) -> list[Row]:
         return list(await self._connection.fetch(query, *args))
@@ -241,7 +281,7 @@ class Database:
                 begin = _sqlite_transaction(wrapped) if self.is_sqlite else wrapped.transaction()
                 async with begin:
                     with _mark_inside():
-                        yield Transaction(wrapped)
+                        yield Transaction(wrapped, sqlite=self.is_sqlite)
         except StoreError:
             raise
         except Exception as error:

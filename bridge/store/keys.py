@@ -6,7 +6,7 @@ configured pickle key; times are milliseconds since 1970.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -325,26 +325,6 @@ async def rooms_with(tx: Transaction, users: Iterable[str]) -> list[str]:
     return sorted(found)
 
 
-async def audience(tx: Transaction, room_id: str) -> dict[str, str]:
-    """The membership event of each member at the last send into a room."""
-    rows = await tx.fetch("SELECT user_id, member_event FROM crypto_audience WHERE room_id = $1", room_id)
-    return {row["user_id"]: row["member_event"] for row in rows}
-
-
-async def save_audience(tx: Transaction, room_id: str, present: Mapping[str, str], gone: Iterable[str]) -> None:
-    for batch in _batches(sorted(gone)):
-        await tx.execute(
-            f"DELETE FROM crypto_audience WHERE room_id = $1 AND user_id IN ({_marks(len(batch), 2)})",  # noqa: S608
-            room_id,
-            *batch,
-        )
-    await tx.execute_many(
-        "INSERT INTO crypto_audience (room_id, user_id, member_event) VALUES ($1, $2, $3) "
-        "ON CONFLICT (room_id, user_id) DO UPDATE SET member_event = excluded.member_event",
-        [(room_id, user, event) for user, event in present.items()],
-    )
-
-
 # --- our sessions, and who was given them -----------------------------------------------------------------------------
 
 
@@ -403,85 +383,6 @@ async def advance_outbound(tx: Transaction, room_id: str, session_id: str, pickl
         room_id,
         session_id,
         pickle,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class ShareRow:
-    """What a device was given of a session, from which message index on."""
-
-    user_id: UserId
-    device_id: str
-    curve25519: str
-    ed25519: str
-    member_event: str
-    first_index: int
-    state: str
-    txn_id: str
-
-
-async def shares(tx: Transaction, session_id: str) -> list[ShareRow]:
-    rows = await tx.fetch(
-        "SELECT user_id, device_id, curve25519, ed25519, member_event, first_index, state, txn_id FROM crypto_share "
-        "WHERE session_id = $1",
-        session_id,
-    )
-    return [
-        ShareRow(
-            UserId(row["user_id"]),
-            row["device_id"],
-            row["curve25519"],
-            row["ed25519"],
-            row["member_event"],
-            row["first_index"],
-            row["state"],
-            row["txn_id"],
-        )
-        for row in rows
-    ]
-
-
-async def save_shares(tx: Transaction, session_id: str, rows: Iterable[ShareRow], *, now_ms: int) -> None:
-    await tx.execute_many(
-        "INSERT INTO crypto_share (session_id, user_id, device_id, curve25519, ed25519, member_event, first_index, "
-        "state, txn_id, at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) "
-        "ON CONFLICT (session_id, user_id, device_id) DO UPDATE SET curve25519 = excluded.curve25519, "
-        "ed25519 = excluded.ed25519, member_event = excluded.member_event, first_index = excluded.first_index, "
-        "state = excluded.state, txn_id = excluded.txn_id, at = excluded.at",
-        [
-            (
-                session_id,
-                row.user_id,
-                row.device_id,
-                row.curve25519,
-                row.ed25519,
-                row.member_event,
-                row.first_index,
-                row.state,
-                row.txn_id,
-                now_ms,
-            )
-            for row in rows
-        ],
-    )
-
-
-async def settle_shares(tx: Transaction, session_id: str, txn_id: str, state: str, *, now_ms: int) -> None:
-    """Give all shares of one request their state, now that it was answered."""
-    await tx.execute(
-        "UPDATE crypto_share SET state = $3, at = $4 WHERE session_id = $1 AND txn_id = $2",
-        session_id,
-        txn_id,
-        state,
-        now_ms,
-    )
-
-
-async def count_shares(tx: Transaction, session_id: str, state: str) -> int:
-    return int(
-        await tx.fetch_value(
-            "SELECT COUNT(*) FROM crypto_share WHERE session_id = $1 AND state = $2", session_id, state
-        )
     )
 
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from bridge.core.ids import UserId
-from bridge.store import keys
+from bridge.store import keys, shares
 from bridge.store.database import Database
-from bridge.store.keys import DeviceList, DeviceRow, InboundRow, OlmRow, OutboundRow, ShareRow
+from bridge.store.keys import DeviceList, DeviceRow, InboundRow, OlmRow, OutboundRow
+from bridge.store.shares import ShareRow
 
 ME = UserId("@announcements:example.org")
 ANN = UserId("@ann:example.org")
@@ -126,28 +127,20 @@ async def test_thousands_in_one_question(database: Database) -> None:
         assert {user.outdated for user in (await keys.tracked_users(tx, users)).values()} == {1}
 
 
-async def test_the_audience_of_a_room_follows_its_members(database: Database) -> None:
-    async with database.transaction() as tx:
-        await keys.save_audience(tx, "!room", {"@a": "$1", "@b": "$2", "@c": "$3"}, [])
-        await keys.save_audience(tx, "!other", {"@a": "$9"}, [])
-        await keys.save_audience(tx, "!room", {"@b": "$4"}, ["@c"])
-        assert await keys.audience(tx, "!room") == {"@a": "$1", "@b": "$4"}
-        assert await keys.audience(tx, "!other") == {"@a": "$9"}
-
-
 async def test_a_session_moves_on_and_a_new_one_forgets_the_shares(database: Database) -> None:
     share = ShareRow(ANN, "A", "c", "e", "$1", 0, "pending", "txn")
     async with database.transaction() as tx:
         await keys.begin_outbound(tx, OutboundRow("!room", "one", b"p0", 1, 0, "digest"))
-        await keys.save_shares(tx, "one", [share, replace(share, device_id="B", state="no_olm", txn_id="")], now_ms=1)
-        await keys.settle_shares(tx, "one", "txn", "held", now_ms=2)
+        await shares.save_shares(tx, "one", [share, replace(share, device_id="B", state="no_olm", txn_id="")], now_ms=1)
+        await shares.settle_shares(tx, "one", "txn", "held", now_ms=2)
         await keys.advance_outbound(tx, "!room", "one", b"p1")
         await keys.advance_outbound(tx, "!room", "another", b"p2")
         assert await keys.outbound(tx, "!room") == OutboundRow("!room", "one", b"p1", 1, 1, "digest")
-        assert {(row.device_id, row.state) for row in await keys.shares(tx, "one")} == {("A", "held"), ("B", "no_olm")}
-        assert await keys.count_shares(tx, "one", "held") == 1
+        assert await shares.count_held(tx, "one") == 1
+        assert (await shares.reach(tx, "!room", me=ME)).without == {"no_olm": 1}
         await keys.begin_outbound(tx, OutboundRow("!room", "two", b"q", 5, 0, "digest"))
-        assert await keys.shares(tx, "one") == []
+        assert await shares.count_held(tx, "one") == 0
+        assert (await shares.reach(tx, "!room", me=ME)).without == {}
 
 
 async def test_of_two_copies_of_a_room_key_the_earlier_begin_wins(database: Database) -> None:

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 from canonicaljson import encode_canonical_json
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.core.errors import ConfigError
+from bridge.core.ids import UserId
 from bridge.e2ee.identity import Identity, hkdf_sha256
 from bridge.e2ee.machine import (
     Account,
     OlmFailure,
+    Peer,
     Signer,
     canonical_json,
     import_room_key,
     is_key,
     load_group,
     new_group,
+    seal,
     verify_json,
 )
+from bridge.e2ee.recipients import Device, body_bytes
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 VALUES = st.recursive(
@@ -112,3 +117,27 @@ def test_the_original_key_of_a_session_can_be_had_for_ever() -> None:
     again = load_group(group.pickle, "key")
     assert (again.session_key, again.index) == (group.session_key, 0)
     assert import_room_key(again.session_key, "key").session_id == group.session_id
+
+
+@settings(max_examples=40)
+@given(user=st.text(st.characters(exclude_categories=["Cs"]), max_size=80), name=TEXT, payload=st.integers(0, 900))
+def test_a_piece_is_never_larger_than_reckoned(user: str, name: str, payload: int) -> None:
+    ours, theirs = Account.create("@announcements:example.org", "OURDEVICE1"), Account.create(user, name)
+    theirs.make_one_time_keys(1)
+    one_time = next(iter(theirs.keys_to_publish()["one_time_keys"].values()))["key"]
+    peer = Peer(user, name, theirs.curve25519, theirs.ed25519, None, one_time)
+    content = {"filler": "x" * payload}
+    (sealed,), failed = seal(ours, "a pickle key", [peer], "m.room_key", content)
+    assert not failed
+    body = orjson.dumps({user: {name: sealed.content}})
+    device = Device(UserId(user), name, theirs.curve25519, theirs.ed25519)
+    assert len(body) <= body_bytes(device, len(orjson.dumps(content)) + 300)
+    _, text = theirs.open_inbound(ours.curve25519, sealed.content["ciphertext"][theirs.curve25519]["body"])
+    assert orjson.loads(text) == {
+        "type": "m.room_key",
+        "content": content,
+        "sender": "@announcements:example.org",
+        "keys": {"ed25519": ours.ed25519},
+        "recipient": user,
+        "recipient_keys": {"ed25519": theirs.ed25519},
+    }

@@ -1,0 +1,318 @@
+"""Who is in a room, and who was given its key: asked for as differences, so that a room of thousands in which nothing
+changed costs one statement and no memory.
+
+What these queries leave out is settled by one plain rule (held, with the same keys, under the same membership, by a
+device that is admitted), and nothing else; what to do about the rest, `e2ee/recipients` decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bridge.core.ids import UserId
+from bridge.store.database import Row, Transaction
+
+# --- who is in a room -------------------------------------------------------------------------------------------------
+
+
+async def meet(tx: Transaction, room_id: str, joined: Iterable[tuple[str, str]]) -> tuple[dict[str, str], list[str]]:
+    """Compare the members of a room (user and membership event) with those of the last time.
+
+    Returns:
+        The memberships that are new or other ones, and the users who are gone.
+    """
+    listed = tx.json(joined)
+    fresh = await tx.fetch(
+        f"SELECT pair.a, pair.b FROM {tx.pairs('$2')} LEFT JOIN crypto_audience known "  # noqa: S608
+        "ON known.room_id = $1 AND known.user_id = pair.a WHERE known.member_event IS NULL "
+        "OR known.member_event <> pair.b",
+        room_id,
+        listed,
+    )
+    gone = await tx.fetch(
+        "SELECT user_id FROM crypto_audience WHERE room_id = $1 AND user_id NOT IN "  # noqa: S608
+        f"(SELECT pair.a FROM {tx.pairs('$2')})",
+        room_id,
+        listed,
+    )
+    return {row["a"]: row["b"] for row in fresh}, [row["user_id"] for row in gone]
+
+
+async def save_audience(tx: Transaction, room_id: str, present: Mapping[str, str], gone: Iterable[str]) -> None:
+    """Remember who is in a room now: these memberships are new, and those users are gone."""
+    leavers = list(gone)
+    if leavers:
+        await tx.execute(
+            f"DELETE FROM crypto_audience WHERE room_id = $1 AND user_id {tx.one_of('$2')}",  # noqa: S608
+            room_id,
+            tx.texts(leavers),
+        )
+    await tx.put(
+        "INSERT INTO crypto_audience (room_id, user_id, member_event) {rows} "
+        "ON CONFLICT (room_id, user_id) DO UPDATE SET member_event = excluded.member_event",
+        ("text", "text", "text"),
+        [(room_id, user, event) for user, event in present.items()],
+    )
+
+
+async def outdated_members(tx: Transaction, room_id: str, *, now_ms: int, pause_ms: int) -> list[UserId]:
+    """Members of a room whose device lists are not known or changed; not those whose list just could not be read."""
+    rows = await tx.fetch(
+        "SELECT a.user_id FROM crypto_audience a LEFT JOIN crypto_user u ON u.user_id = a.user_id "
+        "WHERE a.room_id = $1 AND (u.user_id IS NULL OR (u.outdated > 0 AND "
+        "(u.failed_at IS NULL OR u.failed_at > $2 OR u.failed_at <= $3))) ORDER BY a.user_id",
+        room_id,
+        now_ms,
+        now_ms - pause_ms,
+    )
+    return [UserId(row["user_id"]) for row in rows]
+
+
+# --- who was given a session ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ShareRow:
+    """What a device was given of a session, from which message index on, and in which request.
+
+    Where nothing could be sent, `txn_id` is the attempt's own id.
+    """
+
+    user_id: UserId
+    device_id: str
+    curve25519: str
+    ed25519: str
+    member_event: str
+    first_index: int
+    state: str
+    txn_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """A member's device that is not settled, as far as it is known; `share` is what it was given so far."""
+
+    user_id: UserId
+    member_event: str
+    device_id: str
+    curve25519: str
+    ed25519: str
+    cross_signed: bool
+    verified: bool
+    share: ShareRow | None
+    has_session: bool
+    """Whether there is an Olm session with it."""
+
+
+_SAME = "s.curve25519 = d.curve25519 AND s.ed25519 = d.ed25519 AND s.member_event = a.member_event"
+_ADMITTED = "d.cross_signed + d.verified >= $3"
+_UNSETTLED = f"""
+    FROM crypto_audience a
+    JOIN crypto_device d ON d.user_id = a.user_id
+    LEFT JOIN crypto_share s ON s.session_id = $2 AND s.user_id = d.user_id AND s.device_id = d.device_id
+    WHERE a.room_id = $1 AND a.user_id <> $4 AND (s.state IS NULL OR NOT (
+        {_SAME} AND (
+            ({_ADMITTED} AND (s.state = 'held' OR (s.state IN ('no_olm', 'pending') AND s.txn_id = $5)))
+            OR (NOT {_ADMITTED} AND s.state = 'withheld')
+        )))"""
+_COLUMNS = """a.user_id, a.member_event, d.device_id, d.curve25519, d.ed25519, d.cross_signed, d.verified,
+    s.curve25519 AS s_curve25519, s.ed25519 AS s_ed25519, s.member_event AS s_member_event, s.first_index, s.state,
+    s.txn_id, EXISTS (SELECT 1 FROM crypto_olm_session o WHERE o.curve25519 = d.curve25519 AND o.ed25519 = d.ed25519)
+    AS has_session"""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Of which room, session and trust it is asked who is not settled.
+
+    `standing` is what a device has to have: 1 for signed by its owner's identity, 2 for verified by us moreover.
+    Devices that could not be reached in this `attempt` already are left alone.
+    """
+
+    room_id: str
+    session_id: str
+    me: str
+    standing: int
+    attempt: str
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        return self.room_id, self.session_id, self.standing, self.me, self.attempt
+
+
+async def unsettled(tx: Transaction, question: Question, *, after: tuple[str, str], limit: int) -> list[Unsettled]:
+    """Devices behind `after` (user and device), in order; without those of requests that were never answered."""
+    rows = await tx.fetch(
+        f"SELECT {_COLUMNS} {_UNSETTLED} AND (s.state IS NULL OR s.state <> 'pending') "
+        "AND (a.user_id > $6 OR (a.user_id = $6 AND d.device_id > $7)) ORDER BY a.user_id, d.device_id LIMIT $8",
+        *question.args,
+        *after,
+        limit,
+    )
+    return [_unsettled(row) for row in rows]
+
+
+async def unanswered(tx: Transaction, question: Question, txn_id: str) -> list[Unsettled]:
+    """The devices of one request that was never answered."""
+    rows = await tx.fetch(
+        f"SELECT {_COLUMNS} {_UNSETTLED} AND s.state = 'pending' AND s.txn_id = $6 ORDER BY a.user_id, d.device_id",
+        *question.args,
+        txn_id,
+    )
+    return [_unsettled(row) for row in rows]
+
+
+async def count_unsettled(tx: Transaction, question: Question) -> int:
+    return int(await tx.fetch_value(f"SELECT COUNT(*) {_UNSETTLED}", *question.args))
+
+
+async def open_requests(tx: Transaction, session_id: str) -> list[str]:
+    """The transaction ids of requests with this session's key that were never answered."""
+    rows = await tx.fetch(
+        "SELECT DISTINCT txn_id FROM crypto_share WHERE session_id = $1 AND state = 'pending' ORDER BY txn_id",
+        session_id,
+    )
+    return [row["txn_id"] for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """A device that may hold the key and should not: a share, and what is there of its owner and of itself now."""
+
+    share: ShareRow
+    member_event: str | None
+    curve25519: str | None
+    ed25519: str | None
+    cross_signed: bool
+    verified: bool
+
+
+async def strays(tx: Transaction, question: Question, *, limit: int = 1) -> list[Stray]:
+    """Holders who left (or left and returned), and devices that are gone, have other keys, or are not admitted."""
+    rows = await tx.fetch(
+        "SELECT s.user_id, s.device_id, s.curve25519 AS s_curve25519, s.ed25519 AS s_ed25519, s.first_index, s.state, "  # noqa: S608
+        "s.member_event AS s_member_event, s.txn_id, a.member_event, d.curve25519, d.ed25519, d.cross_signed, "
+        "d.verified FROM crypto_share s "
+        "LEFT JOIN crypto_audience a ON a.room_id = $1 AND a.user_id = s.user_id AND a.user_id <> $4 "
+        "LEFT JOIN crypto_device d ON d.user_id = s.user_id AND d.device_id = s.device_id "
+        "WHERE s.session_id = $2 AND s.state IN ('pending', 'held') AND (a.member_event IS NULL OR d.ed25519 IS NULL "
+        f"OR NOT ({_SAME}) OR NOT ({_ADMITTED})) ORDER BY s.user_id, s.device_id LIMIT $5",
+        *question.args[:4],
+        limit,
+    )
+    return [
+        Stray(
+            _share(row),
+            row["member_event"],
+            row["curve25519"],
+            row["ed25519"],
+            bool(row["cross_signed"]),
+            bool(row["verified"]),
+        )
+        for row in rows
+    ]
+
+
+def _unsettled(row: Row) -> Unsettled:
+    return Unsettled(
+        UserId(row["user_id"]),
+        row["member_event"],
+        row["device_id"],
+        row["curve25519"],
+        row["ed25519"],
+        bool(row["cross_signed"]),
+        bool(row["verified"]),
+        None if row["state"] is None else _share(row),
+        bool(row["has_session"]),
+    )
+
+
+def _share(row: Row) -> ShareRow:
+    return ShareRow(
+        UserId(row["user_id"]),
+        row["device_id"],
+        row["s_curve25519"],
+        row["s_ed25519"],
+        row["s_member_event"],
+        row["first_index"],
+        row["state"],
+        row["txn_id"],
+    )
+
+
+async def save_shares(tx: Transaction, session_id: str, rows: Sequence[ShareRow], *, now_ms: int) -> None:
+    """Note what is about to leave, or was told, device by device; no device may be named twice."""
+    await tx.put(
+        "INSERT INTO crypto_share (session_id, user_id, device_id, curve25519, ed25519, member_event, first_index, "
+        "state, txn_id, at) {rows} "
+        "ON CONFLICT (session_id, user_id, device_id) DO UPDATE SET curve25519 = excluded.curve25519, "
+        "ed25519 = excluded.ed25519, member_event = excluded.member_event, first_index = excluded.first_index, "
+        "state = excluded.state, txn_id = excluded.txn_id, at = excluded.at",
+        ("text", "text", "text", "text", "text", "text", "bigint", "text", "text", "bigint"),
+        [
+            (
+                session_id,
+                row.user_id,
+                row.device_id,
+                row.curve25519,
+                row.ed25519,
+                row.member_event,
+                row.first_index,
+                row.state,
+                row.txn_id,
+                now_ms,
+            )
+            for row in rows
+        ],
+    )
+
+
+async def settle_shares(tx: Transaction, session_id: str, txn_id: str, state: str, *, now_ms: int) -> None:
+    """Give all shares of one request their state, now that it was answered."""
+    await tx.execute(
+        "UPDATE crypto_share SET state = $3, at = $4 WHERE session_id = $1 AND txn_id = $2",
+        session_id,
+        txn_id,
+        state,
+        now_ms,
+    )
+
+
+async def count_held(tx: Transaction, session_id: str) -> int:
+    """How many devices hold a session's key."""
+    query = "SELECT COUNT(*) FROM crypto_share WHERE session_id = $1 AND state = 'held'"
+    return int(await tx.fetch_value(query, session_id))
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Who can read a room's next message, as far as keys were given."""
+
+    devices: int
+    """That hold the key."""
+    without: Mapping[str, int]
+    """Devices that do not, by the state of their share: `withheld`, `no_olm`, `pending`."""
+    people: int
+    """Members besides us."""
+    unreached: int
+    """Members of whom no device holds the key."""
+
+
+async def reach(tx: Transaction, room_id: str, *, me: str) -> Reach:
+    session_id = await tx.fetch_value("SELECT session_id FROM crypto_outbound WHERE room_id = $1", room_id)
+    counts = await tx.fetch(
+        "SELECT state, COUNT(*) AS number FROM crypto_share WHERE session_id = $1 GROUP BY state", session_id
+    )
+    row = await tx.fetch_row(
+        "SELECT COUNT(*) AS people, COALESCE(SUM(CASE WHEN NOT EXISTS (SELECT 1 FROM crypto_share s WHERE "
+        "s.session_id = $2 AND s.user_id = a.user_id AND s.state = 'held') THEN 1 ELSE 0 END), 0) AS unreached "
+        "FROM crypto_audience a WHERE a.room_id = $1 AND a.user_id <> $3",
+        room_id,
+        session_id,
+        me,
+    )
+    assert row is not None
+    by_state = {str(one["state"]): int(one["number"]) for one in counts}
+    return Reach(by_state.pop("held", 0), by_state, int(row["people"]), int(row["unreached"]))
