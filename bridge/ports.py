@@ -149,7 +149,9 @@ class KeyServer(Protocol):
 
     async def claim_keys(self, wanted: Mapping[str, Mapping[str, str]]) -> dict[str, Any]: ...
 
-    async def send_to_device(self, event_type: str, txn_id: str, messages: Mapping[str, Mapping[str, Any]]) -> None: ...
+    async def send_to_device(self, event_type: str, txn_id: str, messages: Mapping[str, Mapping[str, Any]]) -> None:
+        """Contents by user and device; each is whatever orjson serialises, its own fragments included."""
+        ...
 
     async def sync(self, since: str | None, *, timeout_ms: int) -> dict[str, Any]:
         """`/sync` with a filter that asks for no room events; to-device, device lists, one-time-key counts alone."""

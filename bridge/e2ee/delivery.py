@@ -24,6 +24,7 @@ import orjson
 from bridge.core.errors import CannotEncrypt, MatrixError
 from bridge.core.ids import EventId, RoomId, UserId
 from bridge.e2ee import recipients
+from bridge.e2ee.bulk import payload_bytes
 from bridge.e2ee.device import OwnDevice
 from bridge.e2ee.devices import FAILURE_PAUSE_MS, DeviceLists
 from bridge.e2ee.machine import MEGOLM, Peer, Sealed, encrypt_group, import_room_key, load_group, new_group
@@ -51,9 +52,10 @@ log = logging.getLogger(__name__)
 ROUNDS = 6
 """How often the membership may change under a share before the message is given up for this time."""
 
-IN_FLIGHT = 3
+IN_FLIGHT = 2
 """Pieces of one room's key that are on their way at once."""
 
+ROOM_KEY = "m.room_key"
 SHARED_HISTORY = "org.matrix.msc3061.shared_history"
 
 PAGE_DEVICES = IN_FLIGHT * recipients.CHUNK_DEVICES
@@ -85,6 +87,7 @@ class _Parcel:
     content: Mapping[str, Any]
     account: AccountRow
     sender_key: str
+    payload_bytes: int
     attempt: str
 
 
@@ -309,40 +312,41 @@ class Delivery:
         }
         if room.shares_history:
             content[SHARED_HISTORY] = True
-        sender_key = self._own.open(account).curve25519
-        return _Parcel(room_id, group.session_id, group.index, content, account, sender_key, attempt)
+        own = self._own.open(account)
+        size = payload_bytes(own, ROOM_KEY, content)
+        return _Parcel(room_id, group.session_id, group.index, content, account, own.curve25519, size, attempt)
 
     async def _pieces(
         self, question: Question, session: OutboundRow, room: recipients.Room, parcel: _Parcel
     ) -> AsyncIterator[_Piece]:
         """What has to be given or told, in pieces that fit one request; first what was never answered."""
-        size = len(orjson.dumps(parcel.content)) + 300
         async with self._database.transaction() as tx:
             requests = await shares.open_requests(tx, question.session_id)
         for txn_id in requests:
             async with self._database.transaction() as tx:
                 devices = await shares.unanswered(tx, question, txn_id)
-            for piece in self._to_do(devices, session, room, size):
+            for piece in self._to_do(devices, session, room, parcel):
                 yield piece
         after = _START
         while True:
             async with self._database.transaction() as tx:
                 devices = await shares.unsettled(tx, question, after=after, limit=PAGE_DEVICES)
-            for piece in self._to_do(devices, session, room, size):
+            for piece in self._to_do(devices, session, room, parcel):
                 yield piece
             if len(devices) < PAGE_DEVICES:
                 return
             after = (devices[-1].user_id, devices[-1].device_id)
+            devices = []
 
     def _to_do(
-        self, devices: Sequence[Unsettled], session: OutboundRow, room: recipients.Room, size: int
+        self, devices: Sequence[Unsettled], session: OutboundRow, room: recipients.Room, parcel: _Parcel
     ) -> Iterable[_Piece]:
         decision = self._decide([], devices, session, room)
         if decision.rotation is not None:
             # Something changed since we looked: the next round begins a new session, and this one is not given on.
             return
         strangers = {(one.user_id, one.device_id) for one in devices if not one.has_session}
-        for missing in recipients.chunks(decision.missing, payload_bytes=size):
+        for missing in recipients.chunks(decision.missing, payload_bytes=parcel.payload_bytes):
             yield _Piece(missing, (), strangers)
         for start in range(0, len(decision.withheld), recipients.CHUNK_DEVICES):
             yield _Piece((), decision.withheld[start : start + recipients.CHUNK_DEVICES], ())
@@ -361,23 +365,22 @@ class Delivery:
         )
         txn_id = piece.missing[0].txn_id or secrets.token_urlsafe(16)
         async with self._own.ratchets.hold(peer.curve25519 for peer in peers):
-            sealed, _ = await self._sessions.seal(peers, claimed, "m.room_key", parcel.content, own=parcel.account)
+            sealed, _ = await self._sessions.seal(peers, claimed, ROOM_KEY, parcel.content, own=parcel.account)
             sent = {(one.peer.user_id, one.peer.device_id) for one in sealed}
             rows = [_row(one, parcel, txn_id if one.device.identity[:2] in sent else None) for one in piece.missing]
             async with self._database.transaction() as tx:
                 await self._sessions.save(tx, sealed)
                 await shares.save_shares(tx, parcel.session_id, rows, now_ms=self._clock.now_ms())
-        await self._send(parcel.session_id, txn_id, sealed)
+        messages = _by_device(sealed)
+        del sealed, rows, peers  # a room's memory is that of what is on its way
+        await self._send(parcel.session_id, txn_id, messages)
         await self._tell_no_olm(
             [one.device for one in piece.missing if not one.told and one.device.identity[:2] not in sent], parcel
         )
 
-    async def _send(self, session_id: str, txn_id: str, sealed: Sequence[Sealed]) -> None:
-        if not sealed:
+    async def _send(self, session_id: str, txn_id: str, messages: Mapping[str, Mapping[str, Any]]) -> None:
+        if not messages:
             return
-        messages: dict[str, dict[str, Any]] = {}
-        for one in sealed:
-            messages.setdefault(one.peer.user_id, {})[one.peer.device_id] = one.content
         await self._server.send_to_device("m.room.encrypted", txn_id, messages)
         async with self._database.transaction() as tx:
             await shares.settle_shares(tx, session_id, txn_id, ShareState.HELD, now_ms=self._clock.now_ms())
@@ -451,6 +454,14 @@ async def _one_of(tasks: set[asyncio.Task[None]]) -> None:
     tasks -= done
     for task in done:
         task.result()
+
+
+def _by_device(sealed: Iterable[Sealed]) -> dict[str, dict[str, Any]]:
+    """As `/sendToDevice` takes it: user id, device id, content."""
+    messages: dict[str, dict[str, Any]] = {}
+    for one in sealed:
+        messages.setdefault(one.peer.user_id, {})[one.peer.device_id] = one.content
+    return messages
 
 
 def _device(one: Unsettled) -> Device:

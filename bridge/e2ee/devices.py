@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 from bridge.core.errors import BadRequest
@@ -16,11 +18,12 @@ from bridge.e2ee.machine import is_key, verify_json
 from bridge.ports import Clock, KeyServer
 from bridge.store import keys as store
 from bridge.store.database import Database
-from bridge.store.keys import DeviceList, DeviceRow
+from bridge.store.keys import DeviceList, DeviceRow, UserRow
 
 log = logging.getLogger(__name__)
 
 QUERY_USERS = 250
+IN_FLIGHT = 2
 MAX_DEVICES_PER_USER = 500
 MAX_DEVICE_ID_BYTES = 255
 FAILURE_PAUSE_MS = 5 * 60 * 1000
@@ -45,6 +48,7 @@ class DeviceLists:
         self._server = server
         self._clock = clock
         self._signer = None if user_signing_key is None else (me, user_signing_key)
+        self._threads = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="device lists")
 
     async def refresh(self, users: Iterable[UserId], *, anew: Collection[UserId] = ()) -> set[UserId]:
         """Read the lists of those who are not followed or whose list is outdated, and of all in `anew`.
@@ -56,26 +60,38 @@ class DeviceLists:
             MatrixError: the homeserver cannot be asked at all.
         """
         wanted = sorted(set(users) | set(anew))
-        now = self._clock.now_ms()
-        async with self._database.transaction() as tx:
-            known = await store.tracked_users(tx, wanted)
-        due = [user for user in wanted if user in anew or _is_due(known.get(user), now)]
+        pieces = [wanted[start : start + QUERY_USERS] for start in range(0, len(wanted), QUERY_USERS)]
+        gate = asyncio.Semaphore(IN_FLIGHT)
+
+        async def read(piece: list[UserId]) -> set[UserId]:
+            async with gate:
+                return await self._refresh(piece, anew)
+
+        results = await asyncio.gather(*(read(piece) for piece in pieces), return_exceptions=True)
         failed: set[UserId] = set()
-        for start in range(0, len(due), QUERY_USERS):
-            chunk = due[start : start + QUERY_USERS]
-            failed |= await self._read(chunk, {user: known[user].outdated if user in known else 0 for user in chunk})
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+            failed |= result
         return failed
 
-    async def _read(self, users: list[UserId], seen: Mapping[UserId, int]) -> set[UserId]:
-        try:
-            answer = await self._server.query_keys(users)
-        except BadRequest as error:
-            log.warning("the homeserver refuses to tell the devices of %d users: %s", len(users), error.what)
-            answer = {}
+    async def _refresh(self, users: list[UserId], anew: Collection[UserId]) -> set[UserId]:
+        now = self._clock.now_ms()
         async with self._database.transaction() as tx:
-            known = await store.devices_of(tx, users)
-        lists = await asyncio.to_thread(parse_answer, answer, users, seen, known, self._signer)
-        failed = set(users) - {one.user_id for one in lists}
+            known = await store.tracked_users(tx, users)
+            due = [user for user in users if user in anew or _is_due(known.get(user), now)]
+            devices = await store.devices_of(tx, due) if due else {}
+        if not due:
+            return set()
+        try:
+            answer = await self._server.query_keys(due)
+        except BadRequest as error:
+            log.warning("the homeserver refuses to tell the devices of %d users: %s", len(due), error.what)
+            answer = {}
+        lists = await asyncio.get_running_loop().run_in_executor(
+            self._threads, parse_answer, answer, due, known, devices, self._signer
+        )
+        failed = set(due) - {one.user_id for one in lists}
         now = self._clock.now_ms()
         async with self._database.transaction() as tx:
             await store.save_device_lists(tx, lists, now_ms=now)
@@ -93,7 +109,7 @@ class DeviceLists:
         return next((one for one in devices if (one.curve25519, one.ed25519) == (curve25519, ed25519)), None)
 
 
-def _is_due(user: store.UserRow | None, now: int) -> bool:
+def _is_due(user: UserRow | None, now: int) -> bool:
     if user is None:
         return True
     if user.outdated == 0:
@@ -104,15 +120,17 @@ def _is_due(user: store.UserRow | None, now: int) -> bool:
 def parse_answer(
     answer: Mapping[str, Any],
     users: Iterable[UserId],
-    seen: Mapping[UserId, int],
-    known: Mapping[UserId, Sequence[DeviceRow]],
+    known: Mapping[UserId, UserRow],
+    before: Mapping[UserId, Sequence[DeviceRow]],
     signer: Signer | None = None,
 ) -> list[DeviceList]:
     """The verified device lists in an answer of `/keys/query`; users of whom it says nothing are left out.
 
+    What was verified before, and stands there unchanged, is not verified again.
+
     Args:
-        seen: how many changes of each list were known before it was asked for.
-        known: the devices as they were before.
+        known: the users as they were known before it was asked for.
+        before: their devices as they were then.
         signer: whose signature on an identity says that we have verified it.
     """
     device_keys = answer.get("device_keys")
@@ -122,8 +140,8 @@ def parse_answer(
     for user in users:
         devices = device_keys.get(user)
         if isinstance(devices, Mapping):
-            before = {device.device_id: device for device in known.get(user, ())}
-            lists.append(_parse_user(user, devices, answer, seen.get(user, 0), before, signer))
+            old = {device.device_id: device for device in before.get(user, ())}
+            lists.append(_parse_user(user, devices, answer, known.get(user), old, signer))
     return lists
 
 
@@ -131,28 +149,35 @@ def _parse_user(
     user: UserId,
     devices: Mapping[Any, Any],
     answer: Mapping[str, Any],
-    seen: int,
+    row: UserRow | None,
     before: Mapping[str, DeviceRow],
     signer: Signer | None,
 ) -> DeviceList:
     master, self_signing = _cross_signing_keys(user, answer)
+    same_signer = row is not None and self_signing is not None and row.self_signing_key == self_signing
     verified = master is not None and signer is not None and _has_signed(signer, answer["master_keys"][user])
     found = []
     # those already known first, so that a flood of new devices does not push them out
     for device_id in sorted(devices, key=lambda name: (name not in before, str(name)))[:MAX_DEVICES_PER_USER]:
-        device = _parse_device(user, device_id, devices[device_id], self_signing, verified=verified)
+        old = before.get(device_id) if isinstance(device_id, str) else None
+        device = _parse_device(user, device_id, devices[device_id], self_signing, old, same_signer=same_signer)
         if device is None:
             continue
-        old = before.get(device.device_id)
         if old is not None and old.ed25519 != device.ed25519:
             log.warning("device %s of %s changed its signing key: not believed", device.device_id, user)
             device = old
-        found.append(device)
-    return DeviceList(user, seen, found, master, self_signing)
+        found.append(replace(device, verified=device.cross_signed and verified))
+    return DeviceList(user, 0 if row is None else row.outdated, found, master, self_signing)
 
 
 def _parse_device(
-    user: UserId, device_id: object, value: object, self_signing: str | None, *, verified: bool
+    user: UserId,
+    device_id: object,
+    value: object,
+    self_signing: str | None,
+    old: DeviceRow | None,
+    *,
+    same_signer: bool,
 ) -> DeviceRow | None:
     if not isinstance(device_id, str) or not isinstance(value, Mapping) or "\x00" in device_id:
         return None
@@ -166,10 +191,14 @@ def _parse_device(
     curve25519, ed25519 = keys.get(f"curve25519:{device_id}"), keys.get(f"ed25519:{device_id}")
     if not isinstance(curve25519, str) or not isinstance(ed25519, str) or not is_key(curve25519):
         return None
-    if not verify_json(value, user_id=user, key_id=device_id, key=ed25519):
+    unchanged = old is not None and (old.curve25519, old.ed25519) == (curve25519, ed25519)
+    if not unchanged and not verify_json(value, user_id=user, key_id=device_id, key=ed25519):
         return None
-    signed = self_signing is not None and verify_json(value, user_id=user, key_id=self_signing, key=self_signing)
-    return DeviceRow(user, device_id, curve25519, ed25519, signed, signed and verified)
+    if unchanged and same_signer and old is not None and old.cross_signed:
+        signed = True
+    else:
+        signed = self_signing is not None and verify_json(value, user_id=user, key_id=self_signing, key=self_signing)
+    return DeviceRow(user, device_id, curve25519, ed25519, signed)
 
 
 def _cross_signing_keys(user: UserId, answer: Mapping[str, Any]) -> tuple[str | None, str | None]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from bridge.core.errors import BadRequest
+from bridge.e2ee.bulk import seal
 from bridge.e2ee.device import OwnDevice
-from bridge.e2ee.machine import ONE_TIME_KEY, Peer, Sealed, is_key, seal, verify_json
+from bridge.e2ee.machine import ONE_TIME_KEY, Peer, Sealed, is_key, verify_json
 from bridge.ports import Clock, KeyServer
 from bridge.store import keys as store
 from bridge.store.database import Database, Transaction
@@ -36,6 +38,8 @@ class OlmSessions:
         self._server = server
         self._clock = clock
         self._own = own
+        # Threads of its own, and few: more would bring nothing but memory, and keep others from the processor.
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="olm")
 
     async def claim_missing(self, peers: Sequence[Peer]) -> dict[Name, str]:
         """One-time keys, verified, for the devices with which there is no session.
@@ -58,7 +62,7 @@ class OlmSessions:
         except BadRequest as error:
             log.warning("the homeserver refuses to hand out %d one-time keys: %s", len(peers), error.what)
             return {}
-        return await asyncio.to_thread(_verified, answer, peers)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, _verified, answer, peers)
 
     async def seal(
         self,
@@ -95,7 +99,8 @@ class OlmSessions:
         def work(piece: Sequence[Peer]) -> tuple[list[Sealed], list[Peer]]:
             return seal(self._own.open(own), self._own.pickle_key, piece, event_type, content)
 
-        done = await asyncio.gather(*(asyncio.to_thread(work, piece) for piece in pieces))
+        loop = asyncio.get_running_loop()
+        done = await asyncio.gather(*(loop.run_in_executor(self._threads, work, piece) for piece in pieces))
         return [one for sealed, _ in done for one in sealed], [peer for _, failed in done for peer in failed]
 
     async def save(self, tx: Transaction, sealed: Iterable[Sealed]) -> None:
@@ -111,16 +116,16 @@ class OlmSessions:
 
     async def _with_sessions(self, tx: Transaction, peers: Iterable[Peer]) -> list[Peer]:
         every = list(peers)
-        sessions = await store.olm_sessions(tx, (peer.curve25519 for peer in every))
-        return [_with_session(peer, sessions.get(peer.curve25519, ())) for peer in every]
+        sessions = await store.newest_sessions(tx, (peer.curve25519 for peer in every))
+        # Bound to both keys: somebody may publish another's curve25519 key under a signing key of their own.
+        return [_with_session(peer, sessions.get((peer.curve25519, peer.ed25519))) for peer in every]
 
 
-def _with_session(peer: Peer, sessions: Iterable[OlmRow]) -> Peer:
-    # Bound to both keys: somebody may publish another's curve25519 key under a signing key of their own.
-    row = next((row for row in sessions if row.ed25519 == peer.ed25519), None)
-    if row is None:
+def _with_session(peer: Peer, session: tuple[bytes, int] | None) -> Peer:
+    if session is None:
         return peer
-    return Peer(peer.user_id, peer.device_id, peer.curve25519, peer.ed25519, row.pickle, None, row.used_at)
+    pickle, used_at = session
+    return Peer(peer.user_id, peer.device_id, peer.curve25519, peer.ed25519, pickle, None, used_at)
 
 
 def _with_key(peer: Peer, one_time_keys: Mapping[Name, str]) -> Peer:

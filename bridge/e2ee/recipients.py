@@ -26,8 +26,8 @@ CLOCK_SLACK_MS = 10 * 60 * 1000
 CHUNK_DEVICES = 600
 CHUNK_BYTES = 890_000
 OLM_ENVELOPE_BYTES = 180
-"""What a pre-key message adds to its plaintext: three keys, a ratchet key, padding, a code."""
-OLM_JSON_BYTES = 240
+"""What a pre-key message adds to its plaintext: three keys, a ratchet key, a counter, padding, a code."""
+OLM_JSON_BYTES = 210
 """The JSON around it: names, `algorithm`, `sender_key`, `ciphertext`."""
 
 SHARED_VISIBILITIES = frozenset({"shared", "world_readable"})

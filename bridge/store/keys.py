@@ -139,11 +139,26 @@ async def olm_sessions(tx: Transaction, curve25519_keys: Iterable[str]) -> dict[
     return found
 
 
+async def newest_sessions(tx: Transaction, curve25519_keys: Iterable[str]) -> dict[tuple[str, str], tuple[bytes, int]]:
+    """Of each device (both of its keys) the session that was last used for receiving: its pickle, and when that was."""
+    found: dict[tuple[str, str], tuple[bytes, int]] = {}
+    rows = await tx.fetch(
+        f"SELECT curve25519, ed25519, pickle, used_at FROM crypto_olm_session WHERE curve25519 {tx.one_of('$1')} "  # noqa: S608
+        "ORDER BY used_at DESC, created_at DESC, session_id",
+        tx.texts(curve25519_keys),
+    )
+    for curve25519, ed25519, pickle, used_at in rows:
+        found.setdefault((curve25519, ed25519), (pickle, used_at))
+    return found
+
+
 async def save_olm_sessions(tx: Transaction, sessions: Iterable[OlmRow]) -> None:
-    await tx.execute_many(
-        "INSERT INTO crypto_olm_session (session_id, curve25519, ed25519, pickle, created_at, used_at) "
-        "VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (session_id) DO UPDATE SET "
+    """Store sessions; none may be named twice."""
+    await tx.put(
+        "INSERT INTO crypto_olm_session (session_id, curve25519, ed25519, pickle, created_at, used_at) {rows} "
+        "ON CONFLICT (session_id) DO UPDATE SET "
         "ed25519 = excluded.ed25519, pickle = excluded.pickle, used_at = excluded.used_at",
+        ("text", "text", "text", "bytea", "bigint", "bigint"),
         [(s.session_id, s.curve25519, s.ed25519, s.pickle, s.created_at, s.used_at) for s in sessions],
     )
 
@@ -200,6 +215,7 @@ class UserRow:
     outdated: int
     failed_at: int | None
     master_key: str | None = None
+    self_signing_key: str | None = None
     identity_changed_at: int | None = None
     """When the user was last seen with another identity than before; None where that never happened."""
 
@@ -208,14 +224,19 @@ async def tracked_users(tx: Transaction, users: Iterable[str]) -> dict[UserId, U
     found: dict[UserId, UserRow] = {}
     for batch in _batches(sorted(set(users))):
         rows = await tx.fetch(
-            "SELECT user_id, outdated, failed_at, master_key, identity_changed_at FROM crypto_user "  # noqa: S608
-            f"WHERE user_id IN ({_marks(len(batch))})",
+            "SELECT user_id, outdated, failed_at, master_key, self_signing_key, identity_changed_at "  # noqa: S608
+            f"FROM crypto_user WHERE user_id IN ({_marks(len(batch))})",
             *batch,
         )
         for row in rows:
             user_id = UserId(row["user_id"])
             found[user_id] = UserRow(
-                user_id, row["outdated"], row["failed_at"], row["master_key"], row["identity_changed_at"]
+                user_id,
+                row["outdated"],
+                row["failed_at"],
+                row["master_key"],
+                row["self_signing_key"],
+                row["identity_changed_at"],
             )
     return found
 
@@ -262,9 +283,9 @@ async def save_device_lists(tx: Transaction, lists: Sequence[DeviceList], *, now
     """
     for batch in _batches(one.user_id for one in lists):
         await tx.execute(f"DELETE FROM crypto_device WHERE user_id IN ({_marks(len(batch))})", *batch)  # noqa: S608
-    await tx.execute_many(
-        "INSERT INTO crypto_device (user_id, device_id, curve25519, ed25519, cross_signed, verified) "
-        "VALUES ($1, $2, $3, $4, $5, $6)",
+    await tx.put(
+        "INSERT INTO crypto_device (user_id, device_id, curve25519, ed25519, cross_signed, verified) {rows}",
+        ("text", "text", "text", "text", "integer", "integer"),
         [
             (
                 device.user_id,

@@ -23,21 +23,17 @@ async def meet(tx: Transaction, room_id: str, joined: Iterable[tuple[str, str]])
     Returns:
         The memberships that are new or other ones, and the users who are gone.
     """
-    listed = tx.json(joined)
-    fresh = await tx.fetch(
-        f"SELECT pair.a, pair.b FROM {tx.pairs('$2')} LEFT JOIN crypto_audience known "  # noqa: S608
-        "ON known.room_id = $1 AND known.user_id = pair.a WHERE known.member_event IS NULL "
-        "OR known.member_event <> pair.b",
+    rows = await tx.fetch(
+        f"WITH joined AS (SELECT pair.a AS user_id, pair.b AS event FROM {tx.pairs('$2')}), "  # noqa: S608
+        "known AS (SELECT user_id, member_event FROM crypto_audience WHERE room_id = $1) "
+        "SELECT joined.user_id, joined.event FROM joined LEFT JOIN known ON known.user_id = joined.user_id "
+        "WHERE known.member_event IS NULL OR known.member_event <> joined.event "
+        "UNION ALL SELECT user_id, NULL FROM known WHERE user_id NOT IN (SELECT user_id FROM joined)",
         room_id,
-        listed,
+        tx.json(joined),
     )
-    gone = await tx.fetch(
-        "SELECT user_id FROM crypto_audience WHERE room_id = $1 AND user_id NOT IN "  # noqa: S608
-        f"(SELECT pair.a FROM {tx.pairs('$2')})",
-        room_id,
-        listed,
-    )
-    return {row["a"]: row["b"] for row in fresh}, [row["user_id"] for row in gone]
+    fresh = {user: event for user, event in rows if event is not None}
+    return fresh, [user for user, event in rows if event is None]
 
 
 async def save_audience(tx: Transaction, room_id: str, present: Mapping[str, str], gone: Iterable[str]) -> None:

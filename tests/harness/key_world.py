@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import orjson
+
 from bridge.core.ids import DeviceId, EventId, RoomId, UserId
 from bridge.e2ee.keys import Keys
 from bridge.e2ee.machine import MEGOLM, OLM, Account, OlmFailure, OlmSession, decrypt_group, import_room_key
@@ -201,7 +203,7 @@ class KeyWorld:
         assert not inside_transaction()
         if txn_id in self.sent:
             return
-        self.sent[txn_id] = messages
+        messages = self.sent[txn_id] = orjson.loads(orjson.dumps(messages))
         for user, devices in messages.items():
             for name, content in devices.items():
                 if device := self.people[user].get(name):
