@@ -8,14 +8,15 @@ from collections.abc import Awaitable, Callable
 
 from bridge.config import Config
 from bridge.config.sections import Account
-from bridge.core.errors import BadRequest, CommunitiesError, Forbidden
+from bridge.core.errors import BadRequest, CommunitiesError, Forbidden, NotFound
 from bridge.core.ids import RoomId, UserId
-from bridge.core.messages import DeliverAnnouncement, Job, RedactEvent, SendMessage
+from bridge.core.messages import DeliverAnnouncement, Job, RedactEvent, SendMessage, ShareKeys
 from bridge.e2ee.keys import Keys
 from bridge.e2ee.recipients import Trust
 from bridge.features.announcements import Announcements
 from bridge.features.chats import Chats
 from bridge.features.enforcement import Enforcement
+from bridge.features.readiness import Readiness
 from bridge.features.reconcile import Reconciler, Recovery, Rules
 from bridge.features.reconcile.watch import Watch
 from bridge.intake.interest import Interest
@@ -97,6 +98,7 @@ class House:
         self.watch = Watch(self.reconciler, self.reader)
         self.key_server = HomeserverKeys(self.client, config.announcer)
         facts = HomeserverRooms(self.client, config.announcer)
+        self.readiness = Readiness(self.database, self.index, self.jobs, self.worker.wake, self.clock)
         self.keys = Keys(
             self.database,
             self.key_server,
@@ -107,6 +109,7 @@ class House:
             pickle_key=config.encryption.pickle_key.reveal(),
             trust=Trust[config.encryption.trust.name],
             may_hold=self._may_hold_keys,
+            on_devices_changed=self.readiness.devices_changed,
         )
         self.sender = Sender(
             self.client,
@@ -217,6 +220,18 @@ class House:
                 await self.announcements.deliver(job_id, job)
             case RedactEvent():
                 await self.executor.redact(job.room_id, job.event_id, job.reason, txn_id=job_id)
+            case ShareKeys():
+                await self._share_keys(job.room_id)
+
+    async def _share_keys(self, room_id: RoomId) -> None:
+        try:
+            again = await self.keys.prepare(room_id)
+        except (Forbidden, NotFound, BadRequest) as error:
+            log.info("no keys go out ahead for %s: %s", room_id, error.what)
+            return
+        if again is not None:
+            async with self.database.transaction() as tx:
+                await self.readiness.share(tx, room_id, at=again)
 
     async def _given_up(self, job_id: str, job: Job | None, reason: str) -> None:
         log.error("job %s was given up: %s", job_id, reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -9,19 +10,28 @@ from typing import Any
 from bridge.app import checks
 from bridge.app.house import House, rules_of
 from bridge.config import Config, load
-from bridge.core.community import Community, Role
+from bridge.core.community import ANNOUNCEMENTS, Community, Role
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, RoomId, UserId
 from bridge.features.announcements import Target
 from bridge.features.reconcile import Outcome, Progress
 from bridge.plan.render import as_json
 from bridge.plan.state import digest_of
+from bridge.store import shares
 from bridge.store.inbox import Inbox
 from bridge.worker import State
 
 log = logging.getLogger(__name__)
 
 DELIVERY_SECONDS = 300.0
+WATCH_SECONDS = 0.2
+
+CODES = {"withheld": "m.unverified", "no_olm": "m.no_olm"}
+"""Why a device has no key (`m.room_key.withheld`), by the state of its share."""
+
+
+def _nobody(done: int, total: int, text: str) -> None:
+    """Nobody wants to be told."""
 
 
 class Operations:
@@ -88,10 +98,16 @@ class Operations:
         self._house.reconciler.use(rules_of(config))
         self._house.reconciler.declare(config.communities)
 
-    async def announce(self, communities: Sequence[str], text: str, *, source: str) -> dict[str, Any]:
-        """Announce into communities, and wait until it is in their rooms, or failed."""
+    async def announce(
+        self, communities: Sequence[str], text: str, *, source: str, progress: Progress = _nobody
+    ) -> dict[str, Any]:
+        """Announce into communities, and wait until it is in their rooms, or failed.
+
+        Args:
+            progress: told how many of the devices that miss a room's key have been served.
+        """
         names = [self._declared(name) for name in communities]
-        return await self._announce_and_wait(names, text, source=source)
+        return await self._announce_and_wait(names, text, source=source, progress=progress)
 
     def _declared(self, name: str) -> CommunityId:
         """A community of the loaded configuration: an announcement does not wait for a file that is being edited."""
@@ -101,22 +117,58 @@ class Operations:
             raise Refused(f"there is no community {name!r}", where="announce", remedy=f"declared are: {known}")
         return CommunityId(name)
 
-    async def _announce_and_wait(self, names: Sequence[CommunityId], text: str, *, source: str) -> dict[str, Any]:
+    async def _announce_and_wait(
+        self, names: Sequence[CommunityId], text: str, *, source: str, progress: Progress
+    ) -> dict[str, Any]:
         targets = await self._targets(names)
         ids = await self._house.announcements.publish(source=source, author="operator", text=text, targets=targets)
-        for job_id in ids:
-            outcome = await self._house.worker.wait_done(job_id, DELIVERY_SECONDS)
-            if outcome.state is State.WAITING:
-                log.warning("%s is still on its way: %s", job_id, outcome.reason)
+        watching = asyncio.create_task(self._watch_keys([target.room_id for target in targets], progress))
+        try:
+            for job_id in ids:
+                outcome = await self._house.worker.wait_done(job_id, DELIVERY_SECONDS)
+                if outcome.state is State.WAITING:
+                    log.warning("%s is still on its way: %s", job_id, outcome.reason)
+        finally:
+            watching.cancel()
+            await asyncio.wait({watching})
         results = await self._house.announcements.outcomes(ids)
         return {"targets": results, "ok": all(result.get("event_id") for result in results)}
+
+    async def _watch_keys(self, rooms: Sequence[RoomId], progress: Progress) -> None:
+        told = (0, 0)
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            under_way = [one for one in map(self._house.keys.progress, rooms) if one is not None]
+            now = sum(one.done for one in under_way), sum(one.total for one in under_way)
+            if under_way and now != told:
+                progress(*now, "devices were given the key")
+                told = now
 
     async def status(self) -> dict[str, Any]:
         """The documented JSON of `status`."""
         house = self._house
         identity = await checks.identities(house)
-        communities = [await house.reconciler.status(one) for one in house.reconciler.declared.values()]
+        communities = [
+            {**await house.reconciler.status(one), "keys": await self._keys(one.id)}
+            for one in house.reconciler.declared.values()
+        ]
         return {**identity, "communities": communities, "queue": await self._queue()}
+
+    async def _keys(self, community: CommunityId) -> dict[str, Any] | None:
+        """Who can read announcements, as far as keys were given; None where there is no room yet."""
+        room_id = self._house.index.room_of(community, ANNOUNCEMENTS)
+        if room_id is None:
+            return None
+        async with self._house.database.transaction() as tx:
+            reach = await shares.reach(tx, room_id)
+        progress = self._house.keys.progress(room_id)
+        return {
+            "devices": reach.devices,
+            "people": reach.people,
+            "unreached": reach.unreached,
+            "withheld": {CODES[state]: count for state, count in reach.without.items() if state in CODES},
+            "progress": None if progress is None else {"done": progress.done, "total": progress.total},
+        }
 
     async def _queue(self) -> dict[str, int]:
         parked_jobs = await self._house.jobs.parked()

@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 30.0
 OWNERSHIP_CHECK_SECONDS = 5.0
+READINESS_SECONDS = 60.0
 
 
 class Service:
@@ -100,6 +101,7 @@ class Service:
         start(self.house.keys.run(), "keys")
         start(self.house.watch.run(), "watch")
         start(self._keep_ownership(), "ownership")
+        start(self._keep_keys_ready(), "readiness")
         start(self._keep_homeserver_awake(), "ping")
         self.operations.ready = True
 
@@ -209,6 +211,17 @@ class Service:
                     raise
                 log.warning("%s", error.what)
 
+    async def _keep_keys_ready(self) -> None:
+        """From time to time: what changed while nobody listened, and sessions that have grown old."""
+        while True:
+            await asyncio.sleep(READINESS_SECONDS)
+            for room_id in [room for room, place in self.house.index.places.items() if place.kind.has_announcer]:
+                state = self.house.reader.peek(room_id)
+                if state is not None:
+                    members = state.members.items()
+                    joined = [(user, here.event_id) for user, here in members if here.state == "join"]
+                    await self.house.readiness.look(room_id, joined)
+
     def reload(self) -> None:
         """Read the configuration again; a broken one is refused, and the old one kept."""
         try:
@@ -247,6 +260,7 @@ class Service:
         else:
             here = Membership(event.membership, event.sender, event.event_id)
             self.house.watch.moved(place.community, event.room_id, event.user, here)
+            await self.house.readiness.membership_changed(event)
 
     async def _invited(self, event: Invited) -> None:
         place = self.house.index.place_of(event.room_id)

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from bridge.cli.door import service_or_alone
-from bridge.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json, say, working
+from bridge.cli.door import Told, service_or_alone
+from bridge.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json, progress_bar, say
 from bridge.config import Config, load
 from bridge.core.errors import Refused
 
@@ -25,8 +25,8 @@ def announce(
 ) -> int:
     """Post an announcement, encrypted, as the announcer."""
     body = _text(text, file)
-    with working("handing out keys, and sending"):
-        result = asyncio.run(_announce(load(config), communities, body))
+    with progress_bar("handing out keys, and sending") as told:
+        result = asyncio.run(_announce(load(config), communities, body, told))
     if json:
         print_json(result)
     else:
@@ -47,15 +47,17 @@ def _text(text: str | None, file: Path | None) -> str:
         raise Refused(f"cannot be read: {error}", where=str(file), remedy="name a UTF-8 text file") from error
 
 
-async def _announce(config: Config, communities: list[str], text: str) -> dict[str, Any]:
+async def _announce(config: Config, communities: list[str], text: str, told: Told) -> dict[str, Any]:
     async with service_or_alone(config, with_keys=True) as asked:
-        return await asked.announce(communities, text, source=f"command-{secrets.token_hex(12)}")
+        return await asked.announce(communities, text, source=f"command-{secrets.token_hex(12)}", progress=told)
 
 
 def _show(result: dict[str, Any]) -> None:
     for target in result["targets"]:
         if target.get("event_id"):
             say(f"{target['community']}: sent ({target['event_id']}), {target['devices']} devices can read it")
+            if target.get("unreached"):
+                say(f"  {target['unreached']} members cannot: `matrix-communities status` says why", "yellow")
         elif target.get("failed"):
             say(f"{target['community']}: not sent: {target['failed']}", "bold red")
         else:

@@ -39,7 +39,9 @@ class Asked(Protocol):
         recreate: bool = False,
     ) -> dict[str, Any]: ...
 
-    async def announce(self, communities: Sequence[str], text: str, *, source: str) -> dict[str, Any]: ...
+    async def announce(
+        self, communities: Sequence[str], text: str, *, source: str, progress: Told
+    ) -> dict[str, Any]: ...
 
     async def status(self) -> dict[str, Any]: ...
 
@@ -66,8 +68,9 @@ class Door:
         body = {"communities": list(communities), "force": force, "digest": digest, "recreate": recreate}
         return dict(await self.ask("apply", body, progress))
 
-    async def announce(self, communities: Sequence[str], text: str, *, source: str) -> dict[str, Any]:
-        return dict(await self.ask("announce", {"communities": list(communities), "text": text, "source": source}))
+    async def announce(self, communities: Sequence[str], text: str, *, source: str, progress: Told) -> dict[str, Any]:
+        body = {"communities": list(communities), "text": text, "source": source}
+        return dict(await self.ask("announce", body, progress))
 
     async def status(self) -> dict[str, Any]:
         return dict(await self.ask("status", {}))

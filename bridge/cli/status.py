@@ -11,6 +11,11 @@ from bridge.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json, s
 from bridge.config import Config, load
 from bridge.core.lines import LONGEST_NAME, one_line
 
+WITHHELD = {
+    "m.unverified": "are not signed by their owner, or not verified by us (`encryption.trust`)",
+    "m.no_olm": "have no one-time keys left: they get the key when they are on line again",
+}
+
 
 def status(config: ConfigFile = DEFAULT_CONFIG, json: AsJson = False) -> None:
     """Show communities, rooms, members by role, drift, and what is waiting."""
@@ -59,10 +64,23 @@ def _show_community(community: dict[str, Any]) -> None:
     for room in community["rooms"]:
         lock = "encrypted" if room["encrypted"] else "NOT ENCRYPTED" if room["room_id"] else "not made yet"
         say(f"  {room['key']:<20} {room['kind']:<14} {lock:<14} {room['room_id'] or ''}")
+    if keys := community.get("keys"):
+        _show_keys(keys)
     if community.get("held"):
         say(f"  ! plan {community['held']} is held until an owner agrees, or `apply --force`", "bold red")
     for line in community["drift"]:
         say(f"  ~ {one_line(line)}", "yellow")
+
+
+def _show_keys(keys: dict[str, Any]) -> None:
+    """Who can read announcements, and why others cannot."""
+    if keys["progress"]:
+        say(f"  keys are going out: {keys['progress']['done']} of {keys['progress']['total']} devices")
+    say(f"  announcements: {keys['devices']} devices hold the key, of {keys['people'] - keys['unreached']} members")
+    if keys["unreached"]:
+        say(f"  ! {keys['unreached']} members read nothing", "yellow")
+    for code, count in sorted(keys["withheld"].items()):
+        say(f"    {count} devices {WITHHELD[code]}", "yellow")
 
 
 def _when(milliseconds: int | None) -> str:

@@ -131,4 +131,11 @@ class RedactEvent:
     reason: str
 
 
-Job = SendMessage | DeliverAnnouncement | RedactEvent
+@dataclass(frozen=True, slots=True)
+class ShareKeys:
+    """Bring a room's key to everybody in it, ahead of the next message."""
+
+    room_id: RoomId
+
+
+Job = SendMessage | DeliverAnnouncement | RedactEvent | ShareKeys

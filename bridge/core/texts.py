@@ -56,9 +56,13 @@ def announce_what(community: str) -> str:
     return f"What shall I announce? Write `announce {community} Your text`."
 
 
-def announced(community: str, devices: int) -> str:
-    people = "1 device can" if devices == 1 else f"{devices} devices can"
-    return f"Sent to {community}. {people} read it."
+def announced(community: str, devices: int, unreached: int = 0) -> str:
+    can = "1 device can" if devices == 1 else f"{devices} devices can"
+    text = f"Sent to {community}. {can} read it."
+    if unreached:
+        cannot = "1 member cannot" if unreached == 1 else f"{unreached} members cannot"
+        text += f" {cannot}: none of their devices was given the key. The operator's `status` says why."
+    return text
 
 
 def announcement_failed(community: str, why: str) -> str:

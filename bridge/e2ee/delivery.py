@@ -58,6 +58,11 @@ IN_FLIGHT = 2
 ROOM_KEY = "m.room_key"
 SHARED_HISTORY = "org.matrix.msc3061.shared_history"
 
+UNUSED_PAUSE_MS = 10 * 60 * 1000
+"""How old a session has to be that nobody has used, before one is made in its place ahead of a message."""
+
+OF_PEOPLE = (Rotation.MEMBER_LEFT, Rotation.DEVICE_GONE)
+
 PAGE_DEVICES = IN_FLIGHT * recipients.CHUNK_DEVICES
 """How many devices are looked up at once."""
 
@@ -144,31 +149,49 @@ class Delivery:
             session_id = await self._share(room_id)
             return await self._encrypt(room_id, session_id, event_type, content)
 
-    async def prepare(self, room_id: RoomId) -> None:
+    async def prepare(self, room_id: RoomId) -> int | None:
         """Bring the room's key to everybody in it ahead of the next message.
+
+        A session that nobody has used yet is not replaced again and again while people come and go.
+
+        Returns:
+            When to come again (milliseconds since 1970), where it is too early for a new session; else None.
 
         Raises:
             CannotEncrypt: the room's members changed faster than keys could follow.
             MatrixError: the homeserver cannot be asked, or refuses.
         """
         async with self._rooms[room_id]:
-            await self._share(room_id)
+            room = await self._ask(room_id)
+            session, rotation = await self._standing(room_id, room)
+            if session is not None and rotation in OF_PEOPLE and session.messages == 0:
+                again = session.created_at + UNUSED_PAUSE_MS
+                if 0 <= again - self._clock.now_ms() <= UNUSED_PAUSE_MS:
+                    return again
+            await self._share(room_id, room)
+            return None
 
-    async def _share(self, room_id: RoomId) -> str:
-        """Bring the room's session to everybody in it, and give the session's id."""
+    async def _share(self, room_id: RoomId, known: recipients.Room | None = None) -> str:
+        """Bring the room's session to everybody in it, and give the session's id.
+
+        Args:
+            known: the room, where it was just asked.
+        """
         attempt = secrets.token_urlsafe(8)
         try:
             for _ in range(ROUNDS):
-                room = await self._ask(room_id)
-                session, rotation = await self._session(room_id, room)
+                room, known = known or await self._ask(room_id), None
+                session, rotation = await self._standing(room_id, room)
+                if session is None or rotation is not None:
+                    log.info("a new session for %s: %s", room_id, rotation)
+                    session = await self._begin(room_id, room)
                 given = await self._give(session, room, attempt=attempt)
                 if rotation is None and not given:
                     return session.session_id
         finally:
             self._progress.pop(room_id, None)
-        room = await self._ask(room_id)
-        session, rotation = await self._session(room_id, room, begin=False)
-        if rotation is None:
+        session, rotation = await self._standing(room_id, await self._ask(room_id))
+        if session is not None and rotation is None:
             # After that many rounds only newcomers are left: they get the key before the next message.
             return session.session_id
         raise CannotEncrypt(
@@ -197,19 +220,12 @@ class Delivery:
         await self._devices.refresh(user for user in outdated if user != self._own.user_id)
         return recipients.Room(visibility, encryption)
 
-    async def _session(
-        self, room_id: RoomId, room: recipients.Room, *, begin: bool = True
-    ) -> tuple[OutboundRow, Rotation | None]:
-        """The room's session, a new one where that is due, and why it was."""
+    async def _standing(self, room_id: RoomId, room: recipients.Room) -> tuple[OutboundRow | None, Rotation | None]:
+        """The room's session, and why a new one is due."""
         async with self._database.transaction() as tx:
             row = await store.outbound(tx, room_id)
             strays = [] if row is None else await shares.strays(tx, self._question(row, attempt=""))
-        rotation = self._decide(strays, [], row, room).rotation
-        if rotation is None or not begin:
-            assert row is not None
-            return row, rotation
-        log.info("a new session for %s: %s", room_id, rotation)
-        return await self._begin(room_id, room), rotation
+        return row, self._decide(strays, [], row, room).rotation
 
     def _decide(
         self, strays: Iterable[Stray], devices: Sequence[Unsettled], row: OutboundRow | None, room: recipients.Room

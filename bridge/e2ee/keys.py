@@ -10,7 +10,7 @@ import asyncio
 import logging
 import secrets
 import string
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -19,7 +19,7 @@ import orjson
 
 from bridge.core.errors import BadRequest, CannotDecrypt, ConfigError, MatrixError
 from bridge.core.ids import DeviceId, RoomId, UserId
-from bridge.e2ee.delivery import Delivery
+from bridge.e2ee.delivery import Delivery, Progress
 from bridge.e2ee.device import OwnDevice
 from bridge.e2ee.devices import DeviceLists
 from bridge.e2ee.identity import Identity
@@ -98,6 +98,7 @@ class Keys:
         trust: Trust = Trust.ALL,
         replace_identity: bool = False,
         may_hold: Callable[[RoomId], bool] = lambda _: True,
+        on_devices_changed: Callable[[Transaction, Collection[UserId]], Awaitable[None]] | None = None,
     ) -> None:
         """
         Args:
@@ -108,12 +109,14 @@ class Keys:
                 identity back that was replaced.
             may_hold: whether room keys of a room may be kept. A client shares keys with whoever is invited, so an
                 invite of the announcer to a group brings that group's key: it is dropped unseen.
+            on_devices_changed: told whose device lists changed, within the database transaction that notes it.
         """
         self._database = database
         self._server = server
         self._clock = clock
         self._replace_identity = replace_identity
         self._may_hold = may_hold
+        self._on_devices_changed = on_devices_changed
         self._identity = Identity(user_id, identity_seed)
         self._own = OwnDevice(user_id, pickle_key)
         self._trust = trust
@@ -363,6 +366,8 @@ class Keys:
         for owner in sorted({key.owner for key in kept}):
             await store.prune_inbound(tx, owner)
         await store.mark_outdated(tx, changed | batch.unknown)
+        if changed and self._on_devices_changed is not None:
+            await self._on_devices_changed(tx, {UserId(user) for user in changed})
         if isinstance(next_batch, str):
             await store.set_next_batch(tx, self._own.user_id, next_batch)
 
@@ -461,14 +466,21 @@ class Keys:
         """
         return await self._delivery.encrypt(room_id, event_type, content)
 
-    async def prepare(self, room_id: RoomId) -> None:
+    async def prepare(self, room_id: RoomId) -> int | None:
         """Bring a room's key to everybody in it ahead of the next message, which then costs one event.
+
+        Returns:
+            When to come again (milliseconds since 1970), where it is too early for a new session; else None.
 
         Raises:
             CannotEncrypt: the room's members changed faster than keys could follow.
             MatrixError: the homeserver cannot be asked, or refuses.
         """
-        await self._delivery.prepare(room_id)
+        return await self._delivery.prepare(room_id)
+
+    def progress(self, room_id: RoomId) -> Progress | None:
+        """How far the room's key has come that is on its way at this moment; None where none is."""
+        return self._delivery.progress(room_id)
 
     async def decrypt(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """The event with its decrypted `type` and `content` (`m.megolm.v1.aes-sha2`).

@@ -15,6 +15,7 @@ from bridge.core.ids import CommunityId, RoomId
 from bridge.core.messages import DeliverAnnouncement, SendMessage
 from bridge.ports import Clock, Messenger, Sent
 from bridge.store import announcements as store
+from bridge.store import shares
 from bridge.store.communities import record
 from bridge.store.database import Database
 from bridge.store.jobs import Jobs
@@ -120,11 +121,20 @@ class Announcements:
     async def _delivered(self, job_id: str, job: DeliverAnnouncement, sent: Sent) -> None:
         now = self._clock.now_ms()
         async with self._database.transaction() as tx:
-            await store.delivered(tx, job.announcement, job.community, sent.event_id, sent.devices, now)
+            reach = await shares.reach(tx, job.room_id)
+            await store.delivered(
+                tx,
+                job.announcement,
+                job.community,
+                sent.event_id,
+                devices=sent.devices,
+                unreached=reach.unreached,
+                now=now,
+            )
             await self._jobs.complete(tx, job_id)
             reply_room = await store.reply_room(tx, job.announcement)
             if reply_room is not None:
-                content = _notice(texts.announced(job.community, sent.devices))
+                content = _notice(texts.announced(job.community, sent.devices, reach.unreached))
                 await self._jobs.add(tx, f"told-{job_id}", reply_room, SendMessage(reply_room, content), now)
         if reply_room is not None:
             self._wake()
@@ -142,7 +152,9 @@ class Announcements:
         self._wake()
 
     async def outcomes(self, job_ids: Sequence[str]) -> list[dict[str, Any]]:
-        """Where the deliveries of `publish` stand: community, event id, devices, and why it failed."""
+        """Where the deliveries of `publish` stand: community, event id, devices, members without a device that holds
+        the key, and why it failed.
+        """
         async with self._database.transaction() as tx:
             return [await store.outcome(tx, job_id) for job_id in job_ids]
 

@@ -47,13 +47,22 @@ async def reply_room(tx: Transaction, announcement: str) -> RoomId | None:
 
 
 async def delivered(
-    tx: Transaction, announcement: str, community: CommunityId, event_id: EventId, devices: int, now: int
+    tx: Transaction,
+    announcement: str,
+    community: CommunityId,
+    event_id: EventId,
+    *,
+    devices: int,
+    unreached: int,
+    now: int,
 ) -> None:
-    """Record a delivery. Once it is everywhere the text is forgotten: it then lies in the rooms alone, encrypted."""
+    """Record a delivery, how many devices hold its key, and how many members have none that does.
+
+    Once it is everywhere the text is forgotten: it then lies in the rooms alone, encrypted."""
     await tx.execute(
-        """UPDATE announcement_target SET event_id = $3, devices = $4, sent_at = $5, failed = NULL
+        """UPDATE announcement_target SET event_id = $3, devices = $4, unreached = $5, sent_at = $6, failed = NULL
            WHERE announcement = $1 AND community = $2""",
-        announcement, community, event_id, devices, now,
+        announcement, community, event_id, devices, unreached, now,
     )  # fmt: skip
     await tx.execute(
         """UPDATE announcement SET text = '' WHERE id = $1 AND NOT EXISTS
@@ -73,9 +82,11 @@ async def outcome(tx: Transaction, job_id: str) -> dict[str, Any]:
     """Where one delivery stands, by the id of its job."""
     _, announcement, community = job_id.split("-", 2)
     row = await tx.fetch_row(
-        """SELECT room_id, event_id, devices, failed FROM announcement_target
+        """SELECT room_id, event_id, devices, unreached, failed FROM announcement_target
            WHERE announcement = $1 AND community = $2""",
         announcement, community,
     )  # fmt: skip
-    found = {} if row is None else {name: row[name] for name in ("room_id", "event_id", "devices", "failed")}
+    found = (
+        {} if row is None else {name: row[name] for name in ("room_id", "event_id", "devices", "unreached", "failed")}
+    )
     return {"community": community, **found}

@@ -49,7 +49,9 @@ class Operations(Protocol):
         recreate: bool = False,
     ) -> dict[str, Any]: ...
 
-    async def announce(self, communities: Sequence[str], text: str, *, source: str) -> dict[str, Any]: ...
+    async def announce(
+        self, communities: Sequence[str], text: str, *, source: str, progress: Progress
+    ) -> dict[str, Any]: ...
 
     async def status(self) -> dict[str, Any]: ...
 
@@ -145,11 +147,11 @@ class ControlDoor:
             recreate=body.get("recreate") is True,
         )
 
-    async def _announce(self, body: Mapping[str, Any], _: Progress) -> Any:
+    async def _announce(self, body: Mapping[str, Any], progress: Progress) -> Any:
         text, source = body.get("text"), body.get("source")
         if not isinstance(text, str) or not isinstance(source, str):
             raise Refused("an announcement needs a text and a source")
-        return await self._operations.announce(_names(body), text, source=source)
+        return await self._operations.announce(_names(body), text, source=source, progress=progress)
 
     async def _ready(self, _: Mapping[str, Any], __: Progress) -> Any:
         return {"ready": self._operations.ready}

@@ -35,14 +35,22 @@ async def test_where_it_stands(database: Database) -> None:
             await store.add_target(tx, one, community, ROOM)
             await store.add_target(tx, one, community, RoomId("!another:x"))
         job = f"announce-{one}-{CLUB}"
-        nothing = {"community": CLUB, "room_id": ROOM, "event_id": None, "devices": None, "failed": None}
+        nothing = {"community": CLUB, "room_id": ROOM, "event_id": None, "devices": None, "unreached": None}
+        nothing["failed"] = None
         assert await store.outcome(tx, job) == nothing
         assert not await store.is_settled(tx, one, CLUB)
         await store.failed(tx, one, CLUB, "no key")
         assert await store.outcome(tx, job) == {**nothing, "failed": "no key"}
         assert not await store.is_settled(tx, one, CLUB)
-        await store.delivered(tx, one, CLUB, EventId("$sent"), 3_000_000_000, 1_795_000_000_000)
-        assert await store.outcome(tx, job) == {**nothing, "event_id": "$sent", "devices": 3_000_000_000}
+        await store.delivered(
+            tx, one, CLUB, EventId("$sent"), devices=3_000_000_000, unreached=2, now=1_795_000_000_000
+        )
+        assert await store.outcome(tx, job) == {
+            **nothing,
+            "event_id": "$sent",
+            "devices": 3_000_000_000,
+            "unreached": 2,
+        }
         assert await store.is_settled(tx, one, CLUB)
         assert not await store.is_settled(tx, one, SCHOOL)
 
