@@ -16,7 +16,9 @@ class Unread(Exception):
     """A device did not get what it was meant to."""
 
 
-class _Reader:
+class Reader:
+    """A device as its owner sees it."""
+
     def __init__(self, account: Account) -> None:
         self._account = account
         self._sessions: list[OlmSession] = []
@@ -50,7 +52,7 @@ def must_read(world: World, sent: Mapping[int, Sequence[Mapping[str, Any]]], mes
         Unread: one of them cannot.
     """
     for number, contents in sent.items():
-        reader = _Reader(world.account(number))
+        reader = Reader(world.account(number))
         for content in contents:
             reader.take(content)
         if reader.read(message) != TEXT:

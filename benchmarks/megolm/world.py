@@ -22,7 +22,7 @@ import orjson
 from bridge.core.ids import UserId
 from bridge.e2ee.machine import Account, Signer
 
-FORM = 1
+FORM = 2
 """Changes with the layout of the files."""
 
 PICKLE_KEY = "a pickle key"
@@ -52,10 +52,14 @@ def _cross_signing_key(user: UserId, usage: str, key: Signer, signed_by: Signer 
 
 
 def _make_user(number: int, devices: int) -> list[bytes]:
-    """The pieces of one user, in the order of the file."""
+    """The pieces of one user, in the order of the file: as clients of today set them up.
+
+    The self-signing key signs each device, the master key signs that, and the first device signs the master key.
+    """
     user = user_id(number)
     master, self_signing = Signer(secrets.token_bytes(32)), Signer(secrets.token_bytes(32))
     lists: dict[str, Any] = {}
+    identity: dict[str, Any] = {}
     pieces: list[bytes] = []
     for index in range(devices):
         name = device_id(number, index)
@@ -63,13 +67,15 @@ def _make_user(number: int, devices: int) -> list[bytes]:
         keys = account.device_keys()
         keys["signatures"][user][f"ed25519:{self_signing.public_key}"] = self_signing.sign(keys)
         lists[name] = {**keys, "unsigned": {"device_display_name": "Element on a phone"}}
+        if index == 0:
+            identity = account.signed(_cross_signing_key(user, "master", master, None))
         account.make_one_time_keys(1)
         one_time_keys = account.keys_to_publish()["one_time_keys"]
         account.mark_published()
         pieces += [_entry(name, one_time_keys), account.pickle(PICKLE_KEY)]
     return [
         _entry(user, lists),
-        _entry(user, _cross_signing_key(user, "master", master, None)),
+        _entry(user, identity),
         _entry(user, _cross_signing_key(user, "self_signing", self_signing, master)),
         *pieces,
     ]
