@@ -22,6 +22,9 @@ MAX_MEMORY = 10_000_000
 SAME_MEMORY = 3_000_000
 """How far memory with few members and with many may be apart and count as the same."""
 
+BUSY = 1.1
+"""Wall : processor time of the floor, which waits for nothing; on a quiet machine they are the same."""
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -83,7 +86,7 @@ def _missed(row: dict[str, Any]) -> Iterable[str]:
     if target.wall is not None and row["wall_to_floor"] > target.wall:
         yield f"{row['wall_to_floor']:.2f} × the floor's wall instead of {target.wall:g} ×"
     if target.statements is not None and ours["statements"] >= target.statements:
-        yield f"{ours['statements']} statements instead of less than {target.statements}"
+        yield f"{ours['statements']:.0f} statements instead of less than {target.statements}"
     if ours["body"] >= MAX_BODY:
         yield f"a body of {_kilo(ours['body'])} instead of less than {_kilo(MAX_BODY)}"
     if ours["memory"] >= MAX_MEMORY:
@@ -102,8 +105,13 @@ def show(found: dict[str, Any], judged: dict[str, Any]) -> None:
     floor = found["floor"]
     costs = (f"{case} {costs['cpu'] / (members * devices) * 1e6:.0f} µs" for case, costs in floor.items())
     print(f"floor, processor time of raw libolm calls in one thread, a device: {', '.join(costs)}")
+    busy = max(costs["wall"] / costs["cpu"] for costs in floor.values())
+    if busy > BUSY:
+        print(
+            f"the machine was busy: the floor's wall was {busy:.2f} × its processor time, so no wall is to be trusted"
+        )
     readers = sum(row[side].get("readers", 0) for row in judged["rows"] for side in ("ours", "stock") if row[side])
-    print(f"{readers} devices opened what they were sent and read a message with it; every device was sent one key")
+    print(f"{readers:.0f} devices opened what they were sent and read a message with it; every device was sent one key")
     if found.get("stock_from"):
         print(f"stock as measured in an earlier run ({found['stock_from']}): the ratios are of two runs")
     for what in judged["missed"]:
@@ -125,7 +133,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
         f"≥ {target.ratio[row['database']]:g}",
         f"{row['cpu_to_floor']:.2f}{f' ≤ {target.cpu:g}' if target.cpu else ''}",
         f"{row['wall_to_floor']:.2f}{f' ≤ {target.wall:g}' if target.wall else ''}",
-        pair("statements", lambda count: f"{count:,}"),
+        pair("statements", lambda count: f"{count:,.0f}"),
         pair("body", _kilo),
         pair("memory", _mega),
         _mega(fewer["memory"]) if fewer else "–",
