@@ -1,10 +1,10 @@
 """From *send* to the last device having the key, on a real Synapse, with 1, 10, 100 and 1,000 devices.
 
-    python -m benchmarks.megolm_synapse [--devices 1 10 100 1000] [--database sqlite|postgres] [--json FILE]
+    python -m benchmarks.megolm_synapse [--devices 1 10 100 1000] [--json FILE]
 
 Each room has people of its own, registered on a private Synapse, whose devices are libolm accounts with uploaded device
-keys and one-time keys (up to 10 devices: one a user; 100: two; 1,000: five). The announcer has its database in SQLite;
-`--database` is Synapse's. In each room three messages go out, through the service's own door:
+keys and one-time keys (up to 10 devices: one a user; 100: two; 1,000: five). Synapse and the announcer have SQLite. In
+each room three messages go out, through the service's own door:
 
 - cold: the first one. Its send reads the device lists, claims a one-time key of each device, and gives the key.
 - another key: the room's history visibility has changed, so a new session is due; the Olm sessions are there.
@@ -33,8 +33,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,7 +46,6 @@ from bridge.core.ids import RoomId
 from bridge.e2ee.machine import Account
 from bridge.matrix.client import path
 from tests.harness.announcer import Stage, write_registration
-from tests.harness.postgres import Postgres
 
 AS_TOKEN = "token-of-the-benchmark"
 AT_ONCE = 8
@@ -265,33 +263,14 @@ class Room:
 # --- all of it --------------------------------------------------------------------------------------------------------
 
 
-@asynccontextmanager
-async def _synapse(folder: Path, database: str) -> AsyncIterator[PrivateSynapse]:
-    server = Postgres() if database == "postgres" else None
-    arguments = None
-    if server is not None:
-        await server.start()
-        arguments = server.synapse((await server.create_database("synapse")).rpartition("/")[2])
-    synapse = PrivateSynapse(folder / "synapse", database=arguments)
-    synapse.add_registration(write_registration(folder / "registration", AS_TOKEN))
-    try:
-        await synapse.start()
-        yield synapse
-    finally:
-        await synapse.stop()
-        if server is not None:
-            await server.close()
-
-
-async def measure(sizes: list[int], database: str) -> list[dict[str, Any]]:
+async def measure(sizes: list[int]) -> list[dict[str, Any]]:
     rows = []
     with tempfile.TemporaryDirectory(prefix="matrix-communities-benchmark-") as name:
         folder = Path(name)
+        synapse = PrivateSynapse(folder / "synapse")
+        synapse.add_registration(write_registration(folder / "registration", AS_TOKEN))
         timeout, connector = aiohttp.ClientTimeout(total=120), aiohttp.TCPConnector(limit=AT_ONCE + WATCHERS)
-        async with (
-            _synapse(folder, database) as synapse,
-            aiohttp.ClientSession(timeout=timeout, connector=connector) as http,
-        ):
+        async with synapse, aiohttp.ClientSession(timeout=timeout, connector=connector) as http:
             stage = Stage(synapse, AS_TOKEN, f"sqlite:///{folder}/keys.db")
             requests = Requests()
             try:
@@ -355,13 +334,12 @@ def main() -> int:
         prog="python -m benchmarks.megolm_synapse", description=(__doc__ or "").split("\n", 1)[0]
     )
     parser.add_argument("--devices", type=int, nargs="+", default=[1, 10, 100, 1000])
-    parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite", help="of Synapse")
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
-    rows = asyncio.run(measure(options.devices, options.database))
+    rows = asyncio.run(measure(options.devices))
     show(rows)
     if options.json:
-        options.json.write_text(json.dumps({"synapse_database": options.database, "rows": rows}, indent=2) + "\n")
+        options.json.write_text(json.dumps({"rows": rows}, indent=2) + "\n")
     return 0
 
 

@@ -39,13 +39,10 @@ def count_statements() -> None:
     import aiosqlite
     import asyncpg
 
-    names = ("execute", "executemany", "executescript", "execute_insert", "execute_fetchall")
-    for name in names:
+    for name in ("execute", "executemany", "executescript", "execute_insert", "execute_fetchall"):
         _count(aiosqlite.Connection, name)
-    names = ("execute", "executemany", "fetch", "fetchrow", "fetchval", "fetchmany", "copy_records_to_table")
-    for name in names:
-        if hasattr(asyncpg.Connection, name):
-            _count(asyncpg.Connection, name)
+    for name in ("execute", "executemany", "fetch", "fetchrow", "fetchval", "fetchmany", "copy_records_to_table"):
+        _count(asyncpg.Connection, name)
 
 
 def _count(owner: type, name: str) -> None:
