@@ -1,11 +1,11 @@
-"""Run all benchmarks, or those that are named: `python -m benchmarks [intake] [rooms] [heal] [start]`."""
+"""Run all benchmarks, or those that are named: `python -m benchmarks [intake] [rooms] [heal] [start] [megolm] …`."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 
-NAMES = ("intake", "rooms", "heal", "start")
+NAMES = ("intake", "rooms", "heal", "start", "megolm", "megolm_synapse", "olm_engines")
 
 
 def main() -> int:

@@ -1,0 +1,1 @@
+"""A room key for thousands of devices: ours, stock mautrix and raw Olm calls, upon one stub homeserver."""
