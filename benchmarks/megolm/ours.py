@@ -6,6 +6,7 @@ from benchmarks.megolm.homeserver import ANNOUNCER, ROOM, OurServer, Wire
 from benchmarks.megolm.meter import Cost, Meter
 from benchmarks.megolm.reader import TEXT
 from benchmarks.megolm.world import PICKLE_KEY, World
+from bridge.app.memory import share_one_heap
 from bridge.e2ee.devices import DeviceLists
 from bridge.e2ee.keys import Keys
 from bridge.store.database import Database
@@ -30,6 +31,7 @@ async def run(case: str, world: World, url: str) -> tuple[Cost, Wire, dict[str, 
     Args:
         case: `ready` is not measured: it makes the room known, with devices that have no one-time keys yet.
     """
+    share_one_heap()  # as the service does
     wire = Wire(world, one_time_keys=case == "cold")
     # A change of the room's history visibility makes the next session due: by that the cold case has one of its own.
     visibility = "joined" if case == "ready" else "shared"

@@ -8,6 +8,7 @@ import logging
 import signal
 
 from bridge.app import Service
+from bridge.app.memory import share_one_heap
 from bridge.cli.options import DEFAULT_CONFIG, ConfigFile
 from bridge.config import Config, load
 
@@ -17,6 +18,7 @@ log = logging.getLogger("bridge")
 def run(config: ConfigFile = DEFAULT_CONFIG) -> None:
     """Run the service: hold every community as declared, carry announcements, answer people."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the config is about to be read anyway; the service listens later
+    share_one_heap()
     loaded = load(config)
     set_up_logging(loaded)
     for line in loaded.warnings:

@@ -194,6 +194,7 @@ class Database:
                 "init_commands": [
                     "PRAGMA journal_mode = WAL",
                     "PRAGMA synchronous = FULL",
+                    "PRAGMA cache_size = -1024",  # KiB: what is asked for again is in the system's own cache
                     "PRAGMA foreign_keys = ON",
                     "PRAGMA busy_timeout = 5000",
                 ],
