@@ -120,7 +120,12 @@ class House:
             must_encrypt=lambda room_id: room_id in self.index.places,
         )
         self.announcements = Announcements(
-            database=self.database, jobs=self.jobs, wake=self.worker.wake, messenger=self.sender, clock=self.clock
+            database=self.database,
+            jobs=self.jobs,
+            wake=self.worker.wake,
+            messenger=self.sender,
+            accounts=self.accounts,
+            clock=self.clock,
         )
         self.enforcement = Enforcement(
             database=self.database,

@@ -160,7 +160,7 @@ class Operations:
         if room_id is None:
             return None
         async with self._house.database.transaction() as tx:
-            reach = await shares.reach(tx, room_id)
+            reach = await shares.reach(tx, room_id, ours=self._house.accounts.both)
         progress = self._house.keys.progress(room_id)
         return {
             "devices": reach.devices,

@@ -13,6 +13,7 @@ from bridge.core import texts
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, RoomId
 from bridge.core.messages import DeliverAnnouncement, SendMessage
+from bridge.plan.state import Accounts
 from bridge.ports import Clock, Messenger, Sent
 from bridge.store import announcements as store
 from bridge.store import shares
@@ -69,12 +70,20 @@ class Announcements:
     """The life of announcements between whoever writes them and the rooms that they reach."""
 
     def __init__(
-        self, *, database: Database, jobs: Jobs, wake: Callable[[], None], messenger: Messenger, clock: Clock
+        self,
+        *,
+        database: Database,
+        jobs: Jobs,
+        wake: Callable[[], None],
+        messenger: Messenger,
+        accounts: Accounts,
+        clock: Clock,
     ) -> None:
         self._database = database
         self._jobs = jobs
         self._wake = wake
         self._messenger = messenger
+        self._accounts = accounts
         self._clock = clock
 
     async def publish(
@@ -121,7 +130,7 @@ class Announcements:
     async def _delivered(self, job_id: str, job: DeliverAnnouncement, sent: Sent) -> None:
         now = self._clock.now_ms()
         async with self._database.transaction() as tx:
-            reach = await shares.reach(tx, job.room_id)
+            reach = await shares.reach(tx, job.room_id, ours=self._accounts.both)
             await store.delivered(
                 tx,
                 job.announcement,

@@ -296,8 +296,8 @@ class Reach:
     """Members of whom no device holds the key."""
 
 
-async def reach(tx: Transaction, room_id: str) -> Reach:
-    """Who can read what is said next in a room, as far as keys were given by now."""
+async def reach(tx: Transaction, room_id: str, *, ours: Iterable[str]) -> Reach:
+    """Who can read what is said next in a room, as far as keys were given by now; our own accounts not counted."""
     session_id = await tx.fetch_value("SELECT session_id FROM crypto_outbound WHERE room_id = $1", room_id)
     counts = await tx.fetch(
         "SELECT state, COUNT(*) AS number FROM crypto_share WHERE session_id = $1 GROUP BY state", session_id
@@ -305,9 +305,11 @@ async def reach(tx: Transaction, room_id: str) -> Reach:
     row = await tx.fetch_row(
         "SELECT COUNT(*) AS people, COALESCE(SUM(CASE WHEN NOT EXISTS (SELECT 1 FROM crypto_share s WHERE "
         "s.session_id = $2 AND s.user_id = a.user_id AND s.state = 'held') THEN 1 ELSE 0 END), 0) AS unreached "
-        "FROM crypto_audience a WHERE a.room_id = $1 AND a.user_id NOT IN (SELECT user_id FROM crypto_account)",
+        "FROM crypto_audience a WHERE a.room_id = $1 AND NOT a.user_id "
+        f"{tx.one_of('$3')}",
         room_id,
         session_id,
+        tx.texts(ours),
     )
     assert row is not None
     by_state = {str(one["state"]): int(one["number"]) for one in counts}

@@ -116,7 +116,12 @@ class Scene:
         )
         self.watch = Watch(self.reconciler, self.reader)
         self.announcements = Announcements(
-            database=self.database, jobs=self.jobs, wake=self._wake, messenger=self.messenger, clock=self.clock
+            database=self.database,
+            jobs=self.jobs,
+            wake=self._wake,
+            messenger=self.messenger,
+            accounts=ACCOUNTS,
+            clock=self.clock,
         )
         self.enforcement = Enforcement(
             database=self.database,

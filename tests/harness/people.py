@@ -57,9 +57,12 @@ class People:
         self._clients.append(person)
         return person
 
-    async def on(self, library: Library, name: str = "person") -> Client:
-        """A new person on either library, for tests that run with both."""
-        return await self.nio(name) if library == "nio" else await self.js(name)
+    async def on(
+        self, library: Library, name: str = "person", *, account: Account | None = None, new_device: bool = False
+    ) -> Client:
+        """A person on either library, for tests that run with both: see `nio` and `js`."""
+        make = self.nio if library == "nio" else self.js
+        return await make(name, account=account, new_device=new_device)
 
     async def close(self) -> None:
         """Take everybody off line."""

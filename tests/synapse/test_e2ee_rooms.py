@@ -10,10 +10,12 @@ import pytest
 
 from bridge.cli.demo.homeserver import PrivateSynapse
 from bridge.cli.demo.person import Client, Person
-from bridge.core.errors import CannotDecrypt, CannotEncrypt, Refused, Unreachable
+from bridge.core.errors import BadRequest, CannotDecrypt, CannotEncrypt, Refused, Unreachable
 from bridge.core.ids import RoomId
+from bridge.e2ee.recipients import Trust
 from bridge.matrix.client import path
-from tests.harness.announcer import ANNOUNCER, Stage, write_registration
+from bridge.store import shares
+from tests.harness.announcer import ANNOUNCER, STEWARD, Stage, write_registration
 from tests.harness.people import Library, People
 from tests.harness.wait import eventually
 
@@ -77,15 +79,16 @@ async def test_members_read_and_a_removed_member_does_not(
     assert await bob.try_decrypt(room, await stage.raw(room, event_id)) is None
 
 
+@pytest.mark.parametrize("library", ["nio", "js"])
 async def test_who_leaves_adds_a_device_and_returns_reads_on_with_both(
-    stage: Stage, crowd: People, room: RoomId
+    stage: Stage, crowd: People, room: RoomId, library: Library
 ) -> None:
-    ann = await crowd.nio("ann")
+    ann = await crowd.on(library, "ann")
     await bring_in(stage, room, ann)
     await stage.say(room, "first")
     await ann.wait_text(room, "first")
     await ann.leave(room)
-    other = await crowd.nio(account=ann.account, new_device=True)
+    other = await crowd.on(library, account=ann.account, new_device=True)
     await bring_in(stage, room, ann)
     _, devices = await stage.say(room, "second")
     assert devices == 2
@@ -93,11 +96,14 @@ async def test_who_leaves_adds_a_device_and_returns_reads_on_with_both(
         assert (await client.wait_text(room, "second")).decrypted
 
 
-async def test_a_device_that_appears_later_reads_on(stage: Stage, crowd: People, room: RoomId) -> None:
-    ann = await crowd.nio("ann")
+@pytest.mark.parametrize("library", ["nio", "js"])
+async def test_a_device_that_appears_later_reads_on(
+    stage: Stage, crowd: People, room: RoomId, library: Library
+) -> None:
+    ann = await crowd.on(library, "ann")
     await bring_in(stage, room, ann)
     await stage.say(room, "first")
-    other = await crowd.nio(account=ann.account, new_device=True)
+    other = await crowd.on(library, account=ann.account, new_device=True)
 
     async def both() -> bool:
         return (await stage.say(room, "second"))[1] == 2
@@ -106,8 +112,11 @@ async def test_a_device_that_appears_later_reads_on(stage: Stage, crowd: People,
     assert (await other.wait_text(room, "second")).decrypted
 
 
-async def test_who_joins_while_the_service_is_down_reads_on(stage: Stage, crowd: People, room: RoomId) -> None:
-    ann, bob = await crowd.nio("ann"), await crowd.nio("bob")
+@pytest.mark.parametrize("library", ["nio", "js"])
+async def test_who_joins_while_the_service_is_down_reads_on(
+    stage: Stage, crowd: People, room: RoomId, library: Library
+) -> None:
+    ann, bob = await crowd.nio("ann"), await crowd.on(library, "bob")
     await bring_in(stage, room, ann)
     _, devices = await stage.say(room, "first")
     session = (await ann.wait_text(room, "first")).session_id
@@ -123,8 +132,11 @@ async def test_who_joins_while_the_service_is_down_reads_on(stage: Stage, crowd:
     assert (await bob.wait_text(room, "second")).session_id == session, "a join is no reason for a new session"
 
 
-async def test_who_leaves_while_the_service_is_down_reads_no_more(stage: Stage, crowd: People, room: RoomId) -> None:
-    ann, bob = await crowd.nio("ann"), await crowd.nio("bob")
+@pytest.mark.parametrize("library", ["nio", "js"])
+async def test_who_leaves_while_the_service_is_down_reads_no_more(
+    stage: Stage, crowd: People, room: RoomId, library: Library
+) -> None:
+    ann, bob = await crowd.nio("ann"), await crowd.on(library, "bob")
     await bring_in(stage, room, ann, bob)
     await stage.say(room, "first")
     await bob.wait_text(room, "first")
@@ -136,10 +148,11 @@ async def test_who_leaves_while_the_service_is_down_reads_no_more(stage: Stage, 
     assert await bob.try_decrypt(room, await stage.raw(room, event_id)) is None
 
 
+@pytest.mark.parametrize("library", ["nio", "js"])
 async def test_who_leaves_during_a_share_does_not_read_what_was_being_said(
-    stage: Stage, crowd: People, room: RoomId, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, crowd: People, room: RoomId, monkeypatch: pytest.MonkeyPatch, library: Library
 ) -> None:
-    ann, bob = await crowd.nio("ann"), await crowd.nio("bob")
+    ann, bob = await crowd.nio("ann"), await crowd.on(library, "bob")
     await bring_in(stage, room, ann, bob)
     send = stage.server.send_to_device
 
@@ -154,6 +167,149 @@ async def test_who_leaves_during_a_share_does_not_read_what_was_being_said(
     await ann.wait_text(room, "hello")
     await bob.wait_to_device(lambda event: event.inner_type == "m.room_key")
     assert await bob.try_decrypt(room, await stage.raw(room, event_id)) is None
+
+
+@pytest.mark.parametrize("library", ["nio", "js"])
+async def test_a_failed_claim_is_made_good_with_the_next_message(
+    stage: Stage, crowd: People, room: RoomId, monkeypatch: pytest.MonkeyPatch, library: Library
+) -> None:
+    ann, bob = await crowd.nio("ann"), await crowd.on(library, "bob")
+    await bring_in(stage, room, ann)
+    await stage.say(room, "before")
+    await bring_in(stage, room, bob)
+
+    async def refuse(*args: Any) -> dict[str, Any]:
+        raise BadRequest("not now")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stage.server, "claim_keys", refuse)
+        _, devices = await stage.say(room, "first")
+        assert devices == 1, "the others read all the same"
+    await ann.wait_text(room, "first")
+    _, devices = await stage.say(room, "second")
+    assert devices == 2
+    assert (await bob.wait_text(room, "second")).decrypted
+
+
+@pytest.mark.parametrize("library", ["nio", "js"])
+async def test_many_devices_are_served_by_several_requests(
+    stage: Stage, crowd: People, room: RoomId, monkeypatch: pytest.MonkeyPatch, library: Library
+) -> None:
+    people = [await crowd.on(library, "ann"), *[await crowd.nio("bob") for _ in range(4)]]
+    await bring_in(stage, room, *people)
+    monkeypatch.setattr("bridge.e2ee.recipients.CHUNK_DEVICES", 2)
+    send, sizes = stage.server.send_to_device, []
+
+    async def count(event_type: str, txn_id: str, messages: Mapping[str, Mapping[str, Any]]) -> None:
+        sizes.append(sum(len(devices) for devices in messages.values()))
+        await send(event_type, txn_id, messages)
+
+    monkeypatch.setattr(stage.server, "send_to_device", count)
+    _, devices = await stage.say(room, "hello")
+    assert devices == 5
+    assert sorted(sizes) == [1, 2, 2]
+    for person in people:
+        assert (await person.wait_text(room, "hello")).decrypted
+
+
+async def test_keys_that_went_out_ahead_leave_one_event_to_send(
+    stage: Stage, crowd: People, room: RoomId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann, bob = await crowd.nio("ann"), await crowd.js("bob")
+    await bring_in(stage, room, ann, bob)
+    assert await stage.keys.prepare(room) is None
+    for person in (ann, bob):
+        await person.wait_to_device(lambda event: event.inner_type == "m.room_key")
+
+    async def never(*args: Any) -> None:
+        raise AssertionError("a key went out with the announcement")
+
+    with monkeypatch.context() as patch:
+        for name in ("send_to_device", "claim_keys", "query_keys"):
+            patch.setattr(stage.server, name, never)
+        _, devices = await stage.say(room, "hello")
+    assert devices == 2
+    for person in (ann, bob):
+        assert (await person.wait_text(room, "hello")).decrypted
+
+
+async def test_an_unused_session_is_not_replaced_for_everybody_who_goes(
+    stage: Stage, crowd: People, room: RoomId
+) -> None:
+    ann, bob = await crowd.nio("ann"), await crowd.nio("bob")
+    await bring_in(stage, room, ann, bob)
+    await stage.keys.prepare(room)
+    await bob.leave(room)
+    again = await stage.keys.prepare(room)
+    assert again is not None
+    assert 0 < again - stage.clock.now_ms() <= 10 * 60 * 1000
+    stage.clock.ahead_ms += again - stage.clock.now_ms() + 1000
+    assert await stage.keys.prepare(room) is None
+    event_id, devices = await stage.say(room, "hello")
+    assert devices == 1
+    assert await bob.try_decrypt(room, await stage.raw(room, event_id)) is None
+    # an announcement never waits for that
+    await bring_in(stage, room, bob)
+    await stage.keys.prepare(room)
+    await bob.leave(room)
+    event_id, devices = await stage.say(room, "again")
+    assert devices == 1
+    assert await bob.try_decrypt(room, await stage.raw(room, event_id)) is None
+
+
+# --- trust ------------------------------------------------------------------------------------------------------------
+
+
+async def test_signed_devices_alone_read_where_that_is_the_setting(
+    homeserver: PrivateSynapse, crowd: People, room_version: str, tmp_path: Path
+) -> None:
+    stage = Stage(homeserver, AS_TOKEN, f"sqlite:///{tmp_path}/signed.db", trust=Trust.SIGNED)
+    await stage.start()
+    try:
+        room = await stage.create_room(version=room_version)
+        ann, bob = await crowd.js("ann", cross_sign=True), await crowd.nio("bob")
+        cleo = await crowd.js("cleo")
+        await bring_in(stage, room, ann, bob, cleo)
+        event_id, devices = await stage.say(room, "for signed devices")
+        assert devices == 1
+        assert (await ann.wait_text(room, "for signed devices")).decrypted
+        told = await bob.wait_to_device(lambda event: event.type == "m.room_key.withheld")
+        assert (told.content["code"], told.content["room_id"]) == ("m.unverified", room)
+        for person in (bob, cleo):
+            assert await person.try_decrypt(room, await stage.raw(room, event_id)) is None
+        async with stage.database.transaction() as tx:
+            reach = await shares.reach(tx, room, ours=[ANNOUNCER, STEWARD])
+        assert reach == shares.Reach(devices=1, without={"withheld": 2}, people=3, unreached=2)
+        # once her identity has signed it, her device is given the key, without anybody's doing
+        await cleo.cross_sign()
+
+        async def both() -> bool:
+            await stage.keys.prepare(room)
+            async with stage.database.transaction() as tx:
+                return (await shares.reach(tx, room, ours=[ANNOUNCER, STEWARD])).devices == 2
+
+        await eventually(both, what="the signed device to have the key")
+        await stage.say(room, "for two")
+        assert (await cleo.wait_text(room, "for two")).decrypted
+        assert await bob.try_decrypt(room, await stage.raw(room, event_id)) is None
+    finally:
+        await stage.close()
+
+
+async def test_what_a_device_that_is_not_trusted_says_is_not_believed(
+    homeserver: PrivateSynapse, crowd: People, tmp_path: Path
+) -> None:
+    stage = Stage(homeserver, AS_TOKEN, f"sqlite:///{tmp_path}/believed.db", trust=Trust.SIGNED)
+    await stage.start()
+    try:
+        ann, bob = await crowd.js("ann", cross_sign=True), await crowd.nio("bob")
+        room = await chat(stage, ann)
+        assert (await heard(stage, room, await ann.send(room, "help")))["content"]["body"] == "help"
+        other = await chat(stage, bob)
+        with pytest.raises(CannotDecrypt, match="not trusted"):
+            await heard(stage, other, await bob.send(other, "help"))
+    finally:
+        await stage.close()
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before the request", "before its answer"])
