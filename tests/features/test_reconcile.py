@@ -569,3 +569,14 @@ async def test_a_report_waits_for_the_control_room(scene: Scene) -> None:
     await scene.reconcile(SCHOOL)
     assert lost.room_id != scene.control_room.room_id
     assert any("@cid:example.org" in text and "left or declined" in text for text in await scene.told())
+
+
+async def test_what_is_wanted_now_is_tried_though_something_alike_was_refused(scene: Scene) -> None:
+    await scene.settle(SCHOOL)
+    refused = BadRequest("not that one", status=400, errcode="M_UNKNOWN")
+    scene.faults.fail(refused, lambda name: "m.room.name" in name and name.startswith("PUT"), times=1)
+    outcome = await scene.reconcile(replace(SCHOOL, name="A name that is refused"))
+    assert [failure.why for failure in outcome.failures] == ["not that one"]
+    outcome = await scene.reconcile(replace(SCHOOL, name="A better name"))
+    assert outcome.ok
+    assert scene.space.content("m.room.name") == {"name": "A better name"}

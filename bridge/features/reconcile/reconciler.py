@@ -69,7 +69,7 @@ class Reconciler:
         self.memory = Memory(database, index, clock)
         self.notices = Notices(database=database, memory=self.memory, jobs=jobs, wake=wake, clock=clock)
         self._fights = Fights(database=database, memory=self.memory, notices=self.notices, clock=clock)
-        self._refused: dict[CommunityId, dict[tuple[RoomKeyName, str], Failure]] = {}
+        self._refused: dict[CommunityId, list[tuple[Action, Failure]]] = {}
         """What the homeserver refused in the last pass, and will refuse again: tried again when everything is read."""
         self._locks: dict[CommunityId, asyncio.Lock] = {}
         self._gate = asyncio.Semaphore(rules.parallel_rooms)
@@ -161,12 +161,8 @@ class Reconciler:
 
     async def _until_done(self, look: Look, *, force: bool, progress: Progress | None) -> Outcome:
         done, unsafe = 0, tuple[str, ...]()
-        refused = self._refused.get(look.community.id, {})
-        failures = [
-            (action, refused[action.room, action.summary])
-            for action in look.plan.actions
-            if (action.room, action.summary) in refused
-        ]
+        planned = _Actions(look.plan.actions)
+        failures = [(action, why) for action, why in self._refused.get(look.community.id, []) if action in planned]
         await self._drop_leftover_aliases(look.community.id)
         for round_number in range(ROUNDS):
             tried = _without(look, [action for action, _ in failures])
@@ -179,11 +175,9 @@ class Reconciler:
             if look.unsafe and not force:
                 unsafe = look.unsafe
                 break
-        self._refused[look.community.id] = {
-            (action.room, action.summary): failure
-            for action, failure in failures
-            if not failure.passes and action.phase in _ADDING
-        }
+        self._refused[look.community.id] = [
+            (action, failure) for action, failure in failures if not failure.passes and action.phase in _ADDING
+        ]
         why = tuple(failure for _, failure in failures)
         return Outcome(str(look.community.id), done, why, look.plan.blocked, unsafe, look.plan.notes)
 
@@ -414,10 +408,25 @@ _ADDING = frozenset({Phase.PROFILE, Phase.INVITE})
 """Phases that only add. What protects or removes is tried at every look, whatever came of it before."""
 
 
+class _Actions:
+    """Actions, to be found again by being the same. Their contents have no hash, and their words are no name."""
+
+    def __init__(self, actions: Iterable[Action]) -> None:
+        self._by_words: dict[tuple[RoomKeyName, str], list[Action]] = {}
+        for action in actions:
+            self._by_words.setdefault((action.room, action.summary), []).append(action)
+
+    def __contains__(self, action: Action) -> bool:
+        return action in self._by_words.get((action.room, action.summary), ())
+
+
 def _without(look: Look, failed: list[Action]) -> Look:
     """The look without what was tried before, and failed."""
-    seen = {(action.kind, action.room, action.summary) for action in failed}
-    actions = tuple(action for action in look.plan.actions if (action.kind, action.room, action.summary) not in seen)
+    tried = _Actions(failed)
+    return _with_actions(look, tuple(action for action in look.plan.actions if action not in tried))
+
+
+def _with_actions(look: Look, actions: tuple[Action, ...]) -> Look:
     return replace(look, comparison=replace(look.comparison, plan=replace(look.plan, actions=actions)))
 
 
