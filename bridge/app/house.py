@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from bridge.config import Config
 from bridge.config.sections import Account
 from bridge.core.errors import BadRequest, CommunitiesError, Forbidden
-from bridge.core.ids import RoomId, UserId
+from bridge.core.ids import CommunityId, RoomId, UserId
 from bridge.core.messages import DeliverAnnouncement, Job, RedactEvent, SendMessage
 from bridge.e2ee.keys import Keys
 from bridge.e2ee.recipients import Trust
@@ -66,6 +66,8 @@ class House:
         self.clock = SystemClock()
         self.wait_ping: Callable[[str, float], Awaitable[bool]] | None = None
         """Waits for a ping of the homeserver; there while something listens."""
+        self.look_again: Callable[[CommunityId], None] = lambda _: None
+        """Has a community looked at again; nobody does where a command works alone."""
         self.accounts = Accounts(config.steward, config.announcer)
         self.database = Database(config.database.url.reveal())
         self.ownership = Ownership(self.database)
@@ -213,10 +215,18 @@ class House:
             case SendMessage():
                 await self.sender.send(job.room_id, job.content, txn_id=job_id)
             case DeliverAnnouncement():
-                await self.reconciler.before_announcing(job.community)
+                await self._see_who_is_out(job.community)
                 await self.announcements.deliver(job_id, job)
             case RedactEvent():
                 await self.executor.redact(job.room_id, job.event_id, job.reason, txn_id=job_id)
+
+    async def _see_who_is_out(self, community: CommunityId) -> None:
+        to_do = True
+        try:
+            to_do = await self.reconciler.before_announcing(community)
+        finally:
+            if to_do:
+                self.look_again(community)
 
     async def _given_up(self, job_id: str, job: Job | None, reason: str) -> None:
         log.error("job %s was given up: %s", job_id, reason)

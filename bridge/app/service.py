@@ -45,6 +45,7 @@ class Service:
         interests = InterestIndex(self.house.index)
         self.transactions = transactions_of(self.house, self.inbox, self._wake_pump, self._rescan)
         self.house.wait_ping = self.transactions.wait_ping
+        self.house.look_again = self.house.watch.look_again
         self.pump = Pump(
             inbox=self.inbox,
             rooms=interests,

@@ -14,9 +14,11 @@ from bridge.plan.actions import (
     Action,
     AdoptProfile,
     AdoptRole,
+    Ban,
     Blocked,
     Cause,
     CreateRoom,
+    Kick,
     Link,
     Plan,
     SetListed,
@@ -55,6 +57,8 @@ class Comparison:
     """
     owners_before: frozenset[UserId] = frozenset()
     """Who was an owner by memory, before this plan."""
+    removals: tuple[Kick | Ban, ...] = ()
+    """Who has to go from which room, whether the steward has the power for it or not."""
 
 
 def compare(
@@ -104,7 +108,8 @@ def compare(
     plan = Plan(str(community.id), tuple(ordered), tuple(blocked), tuple(notes))
     remembered = _remembered(community, known, desired, census)
     named = people.names_to_remember(community, known, rooms, census, plan.actions)
-    return Comparison(plan, desired, roles, replace(remembered, named=named), before)
+    removals = tuple(move for move in moves if isinstance(move, Kick | Ban))
+    return Comparison(plan, desired, roles, replace(remembered, named=named), before, removals)
 
 
 def _remembered(

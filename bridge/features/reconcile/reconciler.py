@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -21,9 +21,10 @@ from bridge.features.reconcile.rules import Rules
 from bridge.features.reconcile.standing import standing
 from bridge.features.reconcile.work import Work
 from bridge.plan import safety
-from bridge.plan.actions import Action, AdoptRole, Ban, Cause, Kick, Phase, SetState
+from bridge.plan.actions import Action, AdoptRole, Ban, Kick, Phase, SetState
 from bridge.plan.desired import Setting
 from bridge.plan.diff import compare
+from bridge.plan.people import ABSENT
 from bridge.plan.state import Known, RoomState
 from bridge.ports import Clock, RoomExecutor, RoomReader
 from bridge.store import communities as store
@@ -298,9 +299,7 @@ class Reconciler:
     async def _enforce_what_is_in_force(self, community: Community) -> list[Failure]:
         """Heal by the declaration that was last applied; of a plan that would be unsafe even so, only what protects."""
         async with self._lock(community.id):
-            async with self._database.transaction() as tx:
-                text = (await store.community_record(tx, community.id)).in_force
-            look = await self.look(community if text is None else declarations.from_json(text))
+            look = await self.look(await self._in_force(community.id) or community)
             if look.unsafe:
                 look = _only_what_protects(look)
             else:
@@ -335,30 +334,66 @@ class Reconciler:
             return None
         return known.roles.get(user, Role.MEMBER)
 
-    async def before_announcing(self, community_id: CommunityId) -> None:
+    async def before_announcing(self, community_id: CommunityId) -> bool:
         """See that nobody is in the announcement room who is out of the community, as the homeserver has it now.
 
-        Keys go to whoever is in the room. Somebody may have left the space, or been removed from it, while nothing ran
-        or a moment ago; they are taken out of the room before an announcement is encrypted.
+        Keys go to whoever is in the room. Somebody may have left the space, been removed from it or been taken out of
+        the declaration while nothing ran or a moment ago; they are taken out of the room before an announcement is
+        encrypted. It does not wait for a pass that is under way: removing somebody twice is once.
+
+        Returns:
+            Whether the look found anything to do. Rooms were read anew for it, so that what the homeserver pushes about
+            them later is no news: a pass has to follow.
 
         Raises:
             Unreachable: somebody is still in the room who should not be; a later try may help.
+            Refused: the same, and it does not pass.
         """
         community = self.declared.get(community_id)
         known = await self.memory.known(community_id)
         if community is None:
-            return
+            return False
         for key in (SPACE, ANNOUNCEMENTS):
             if key in known.rooms:
                 self._reader.forget(known.rooms[key])
         look = await self.look(community)
-        if not _removals(look):
-            return
-        await self.reconcile(community_id)
-        left = _removals(await self.look(community))
+        if ANNOUNCEMENTS in known.rooms and ANNOUNCEMENTS not in look.rooms:
+            raise Refused(
+                "the announcement room cannot be read, so nobody can see who is in it",
+                where=str(community_id),
+                remedy="let a server admin make the steward join it again",
+            )
+        left = {removal.user: removal for removal in _due_removals(look)}
+        if look.unsafe and (in_force := await self._in_force(community_id)) is not None:
+            left |= {removal.user: removal for removal in _due_removals(await self.look(in_force))}
         if left:
-            names = ", ".join(sorted(action.user for action in left))
-            raise Unreachable(f"{names} should no longer be in the announcement room, and is still there")
+            await self._remove_before_announcing(look, left)
+        return not look.plan.empty
+
+    async def _remove_before_announcing(self, look: Look, left: Mapping[UserId, Kick | Ban]) -> None:
+        names = ", ".join(sorted(left))
+        where = "the announcement room"
+        if not _is_ours(look, ANNOUNCEMENTS):
+            raise Refused(
+                f"{names} should no longer be in {where}, which does not carry our mark: nobody is removed from it",
+                where=str(look.community.id),
+                remedy="remove them by hand, and announce again",
+            )
+        failures = await self._work(_with_actions(look, tuple(left.values())))
+        if not failures:
+            return
+        names = ", ".join(sorted({action.user for action, _ in failures if isinstance(action, Kick | Ban)}))
+        why = "; ".join(sorted({failure.why for _, failure in failures}))
+        what = f"{names} should no longer be in {where}, and could not be removed: {why}"
+        if any(failure.passes for _, failure in failures):
+            raise Unreachable(what)
+        raise Refused(what, where=str(look.community.id), remedy="remove them by hand, and announce again")
+
+    async def _in_force(self, community: CommunityId) -> Community | None:
+        """The declaration that was last carried out."""
+        async with self._database.transaction() as tx:
+            text = (await store.community_record(tx, community)).in_force
+        return None if text is None else declarations.from_json(text)
 
     async def announcement_room(self, community: CommunityId) -> RoomId | None:
         """The room that a community's announcements go to, None before it was made.
@@ -384,12 +419,18 @@ class Reconciler:
         return standing(await self.look(community), record, self.setting.accounts)
 
 
-def _removals(look: Look) -> list[Kick | Ban]:
-    """Whom people took out of the community, and who is still in the announcement room."""
+def _due_removals(look: Look) -> list[Kick | Ban]:
+    """Who has to go from the announcement room before anything is announced.
+
+    The declaration's removals wait for an owner's word while the plan is unsafe; but who is out of the space already is
+    out of the community, whatever becomes of the plan.
+    """
+    space = look.rooms.get(SPACE)
     return [
-        action
-        for action in look.plan.actions
-        if isinstance(action, Kick | Ban) and action.room == ANNOUNCEMENTS and action.cause is Cause.CASCADE
+        removal
+        for removal in look.comparison.removals
+        if removal.room == ANNOUNCEMENTS
+        and (not look.unsafe or (space is not None and not space.members.get(removal.user, ABSENT).present))
     ]
 
 
@@ -432,13 +473,18 @@ def _with_actions(look: Look, actions: tuple[Action, ...]) -> Look:
 
 def _only_what_protects(look: Look) -> Look:
     """The part of an unsafe plan that may be done without a word: thresholds of our own rooms, and nobody's level."""
-    foreign = {key for key, room in look.rooms.items() if room.marker != (str(look.community.id), key)}
     protective = tuple(
         _with_levels_as_they_are(action, look)
         for action in look.plan.actions
-        if isinstance(action, SetState) and action.room not in foreign
+        if isinstance(action, SetState) and (action.room not in look.rooms or _is_ours(look, action.room))
     )
-    return replace(look, comparison=replace(look.comparison, plan=replace(look.plan, actions=protective)))
+    return _with_actions(look, protective)
+
+
+def _is_ours(look: Look, key: RoomKeyName) -> bool:
+    """Whether a room carries our mark, with its key."""
+    room = look.rooms.get(key)
+    return room is not None and room.marker == (str(look.community.id), key)
 
 
 def _with_levels_as_they_are(action: SetState, look: Look) -> SetState:

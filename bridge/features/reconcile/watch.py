@@ -40,13 +40,15 @@ class _Marks:
     """Pieces of state, with what was pushed last of each."""
     rooms: set[RoomId] = field(default_factory=set)
     everything: bool = False
+    again: bool = False
+    """Whether there is to be a pass though nothing has to be read anew."""
 
     @property
     def touched(self) -> set[RoomId]:
         return self.rooms | {room_id for room_id, _, _ in self.pieces}
 
     def __bool__(self) -> bool:
-        return bool(self.pieces or self.rooms or self.everything)
+        return bool(self.pieces or self.rooms or self.everything or self.again)
 
 
 class Watch:
@@ -107,6 +109,11 @@ class Watch:
     def all_of(self, community: CommunityId) -> None:
         """Look at every room of a community anew."""
         self._mark(community).everything = True
+        self._start(community)
+
+    def look_again(self, community: CommunityId) -> None:
+        """Somebody else read rooms anew: what is pushed about them is known then, and yet to be worked off."""
+        self._mark(community).again = True
         self._start(community)
 
     def _mark(self, community: CommunityId) -> _Marks:
