@@ -580,3 +580,18 @@ async def test_what_is_wanted_now_is_tried_though_something_alike_was_refused(sc
     outcome = await scene.reconcile(replace(SCHOOL, name="A better name"))
     assert outcome.ok
     assert scene.space.content("m.room.name") == {"name": "A better name"}
+
+
+async def test_a_space_that_cannot_be_read_gives_nobody_a_role_and_keeps_no_other_community_from_theirs(
+    scene: Scene,
+) -> None:
+    club = replace(SCHOOL, id=CommunityId("club"))
+    for community in (SCHOOL, club):
+        await scene.apply(community)
+        await scene.accept_all()
+        await scene.hear()
+    scene.reconciler.declare([SCHOOL, club])
+    lost = (await scene.known(club.id)).rooms[SPACE]
+    scene.homeserver.lose(lost)
+    scene.reader.forget(lost)
+    assert [await scene.reconciler.role_of(one.id, BEA) for one in (club, SCHOOL)] == [None, Role.ADMIN]

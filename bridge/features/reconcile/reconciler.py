@@ -324,12 +324,16 @@ class Reconciler:
     # --- asked by others ----------------------------------------------------------------------------------------
 
     async def role_of(self, community: CommunityId, user: UserId) -> Role | None:
-        """Somebody's role as it is in force; None for who is not in the space."""
+        """Somebody's role as it is in force; None for who is not in the space, or where that cannot be read."""
         known = await self.memory.known(community)
         space_id = known.rooms.get(SPACE)
         if space_id is None:
             return None
-        here = (await self._reader.read(space_id)).members.get(user)
+        try:
+            here = (await self._reader.read(space_id)).members.get(user)
+        except (Forbidden, NotFound) as error:  # `plan` and the control room tell of it; other communities go on
+            log.warning("%s: nobody has a role, since the space cannot be read: %s", community, error.what)
+            return None
         if here is None or here.state != "join":
             return None
         return known.roles.get(user, Role.MEMBER)
