@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -111,6 +111,20 @@ class SendMessage:
 
     room_id: RoomId
     content: Mapping[str, Any]
+
+
+def notice(text: str) -> dict[str, Any]:
+    """The content of a message that asks nothing of anybody: clients show it, and let no phone ring."""
+    return {"msgtype": "m.notice", "body": text, "m.mentions": {}}
+
+
+def call(text: str, people: Iterable[str]) -> dict[str, Any]:
+    """The content of a message that waits for somebody: their clients notify them (client-server API, `m.mentions`).
+
+    A notice would not do: the push rule `.m.rule.suppress_notices` mutes it.
+    """
+    names = sorted(people)
+    return {"msgtype": "m.text", "body": text, "m.mentions": {"user_ids": names} if names else {}}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 from bridge.core import texts
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, RoomId
-from bridge.core.messages import DeliverAnnouncement, SendMessage
+from bridge.core.messages import DeliverAnnouncement, SendMessage, call, notice
 from bridge.ports import Clock, Messenger, Sent
 from bridge.store import announcements as store
 from bridge.store.communities import record
@@ -124,7 +124,7 @@ class Announcements:
             await self._jobs.complete(tx, job_id)
             reply_room = await store.reply_room(tx, job.announcement)
             if reply_room is not None:
-                content = _notice(texts.announced(job.community, sent.devices))
+                content = notice(texts.announced(job.community, sent.devices))
                 await self._jobs.add(tx, f"told-{job_id}", reply_room, SendMessage(reply_room, content), now)
         if reply_room is not None:
             self._wake()
@@ -135,7 +135,8 @@ class Announcements:
             await store.failed(tx, job.announcement, job.community, why)
             reply_room = await store.reply_room(tx, job.announcement)
             if reply_room is not None:
-                content = _notice(texts.announcement_failed(job.community, why))
+                author = await store.author_of(tx, job.announcement)
+                content = call(texts.announcement_failed(job.community, why), [author] if author else [])
                 now = self._clock.now_ms()
                 # its id differs from that of the good news, which may follow when the job is released
                 await self._jobs.add(tx, f"failed-{job_id}", reply_room, SendMessage(reply_room, content), now)
@@ -145,7 +146,3 @@ class Announcements:
         """Where the deliveries of `publish` stand: community, event id, devices, and why it failed."""
         async with self._database.transaction() as tx:
             return [await store.outcome(tx, job_id) for job_id in job_ids]
-
-
-def _notice(text: str) -> dict[str, Any]:
-    return {"msgtype": "m.notice", "body": text, "m.mentions": {}}

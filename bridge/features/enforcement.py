@@ -7,7 +7,7 @@ from collections.abc import Callable
 from bridge.core import texts
 from bridge.core.community import CONTROL, Role, RoomKind
 from bridge.core.ids import EventId, RoomId, UserId
-from bridge.core.messages import Posted, Redacted, RedactEvent, SendMessage, StateChanged
+from bridge.core.messages import Posted, Redacted, RedactEvent, SendMessage, StateChanged, notice
 from bridge.core.power_levels import needed_for
 from bridge.plan.desired import power_levels
 from bridge.plan.state import Accounts
@@ -122,5 +122,4 @@ class Enforcement:
     async def _tell(self, tx: Transaction, place: Place, text: str, job_id: str, now: int) -> None:
         control = self._index.room_of(place.community, CONTROL)
         if control is not None:
-            content = {"msgtype": "m.notice", "body": text, "m.mentions": {}}
-            await self._jobs.add(tx, f"tell-{job_id}", control, SendMessage(control, content), now)
+            await self._jobs.add(tx, f"tell-{job_id}", control, SendMessage(control, notice(text)), now)

@@ -41,6 +41,12 @@ async def text_of(tx: Transaction, announcement: str) -> str | None:
     return text
 
 
+async def author_of(tx: Transaction, announcement: str) -> str | None:
+    """Who wrote it: a user id where it has a `reply_room`."""
+    author: str | None = await tx.fetch_value("SELECT author FROM announcement WHERE id = $1", announcement)
+    return author
+
+
 async def reply_room(tx: Transaction, announcement: str) -> RoomId | None:
     room: str | None = await tx.fetch_value("SELECT reply_room FROM announcement WHERE id = $1", announcement)
     return None if room is None else RoomId(room)

@@ -202,6 +202,9 @@ async def test_an_unsafe_plan_is_held_and_what_is_in_force_goes_on(scene: Scene)
     # told once
     await scene.reconcile(fewer)
     assert sum(digest in text for text in await scene.told()) == 1
+    [(text, mentioned)] = scene.messenger.calls(scene.control_room.room_id)
+    assert digest in text
+    assert mentioned == [ANN]
     # an owner's word
     with pytest.raises(Refused):
         await scene.reconciler.agree(CommunityId("school"), "another")
@@ -471,6 +474,9 @@ async def test_a_fight_over_levels_ends_in_a_lock_that_an_owner_lifts(new_scene:
         await scene.hear()
     assert room.needed("m.room.encrypted", state=False) == 200
     assert any("@ann:example.org" in text and "!thaw school" in text for text in await scene.told())
+    [(text, mentioned)] = scene.messenger.calls(scene.control_room.room_id)
+    assert "I have locked it" in text
+    assert mentioned == [ANN]
     await scene.restart()
     scene.forget_requests()
     await scene.reconcile(SCHOOL, fresh=True)
@@ -479,6 +485,26 @@ async def test_a_fight_over_levels_ends_in_a_lock_that_an_owner_lifts(new_scene:
     await scene.reconciler.thaw(CommunityId("school"))
     await scene.reconcile(SCHOOL)
     assert room.needed("m.room.encrypted", state=False) == 100
+
+
+async def test_a_fight_in_the_control_room_locks_nothing_and_says_so(new_scene: Callable[..., Any]) -> None:
+    scene = await new_scene(rules=PEACEFUL)
+    await scene.settle(SCHOOL)
+    room = scene.control_room
+    for number in range(4):
+        scene.homeserver.tamper(room.room_id, LEVELS, scene.levels(room, invite=number), by=STEWARD)
+        await scene.hear()
+    await scene.told()
+    [(text, mentioned)] = scene.messenger.calls(room.room_id)
+    assert "have not locked it" in text
+    assert "!thaw school" in text
+    assert mentioned == [ANN]
+    assert room.needed("m.room.encrypted", state=False) == 0
+    assert room.threshold("invite") == 200
+    [line] = (await scene.reconciler.status(SCHOOL))["drift"]
+    assert line.endswith("is not locked")
+    await scene.reconciler.thaw(CommunityId("school"))
+    assert (await scene.reconciler.status(SCHOOL))["drift"] == []
 
 
 async def test_an_owner_fighting_over_the_space_loses_its_levels_until_the_thaw(new_scene: Callable[..., Any]) -> None:
@@ -510,6 +536,7 @@ async def test_a_fight_over_a_name_gives_up_the_name_alone(new_scene: Callable[.
     assert scene.space.content("m.room.name") == {"name": "Mine 3"}
     assert scene.space.needed(LEVELS, state=True) == 150
     assert any("the name of" in text for text in await scene.told())
+    assert scene.messenger.calls(scene.control_room.room_id) == []
 
 
 async def test_our_own_failures_are_no_fight(new_scene: Callable[..., Any]) -> None:

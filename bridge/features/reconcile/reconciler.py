@@ -290,8 +290,9 @@ class Reconciler:
             before = (await store.community_record(tx, community.id)).held_digest
             if before != look.plan.digest:
                 await store.set_held(tx, community.id, look.plan.digest)
-                text = texts.plan_held(look.plan.digest, look.unsafe, community.id)
-                await self.notices.add(tx, community.id, room_id, text)
+                owners = [user for user, role in look.known.roles.items() if role is Role.OWNER]
+                text = texts.plan_held(look.plan.digest, look.unsafe, community.id, owners)
+                await self.notices.add(tx, community.id, room_id, text, called=owners)
         if before != look.plan.digest:
             log.warning("%s: plan %s is held: %s", community.id, look.plan.digest, "; ".join(look.unsafe))
             self.notices.wake()
