@@ -563,6 +563,30 @@ async def test_links_that_an_admin_takes_away_are_put_back_and_lock_nothing(new_
     assert scene.space.needed(LEVELS, state=True) == 150
 
 
+async def test_links_that_members_got_in_are_taken_away_and_an_admins_stays_when_they_are_none_any_more(
+    scene: Scene,
+) -> None:
+    await scene.settle(SCHOOL)
+    space = scene.space
+    await scene.write(BEA, space, "m.space.child", {"via": ["example.org"]}, "!tea:example.org")
+    await scene.hear()
+    levels = scene.levels(space, state_default=0)
+    levels["events"] = {**levels["events"], "m.space.child": 0}
+    scene.homeserver.tamper(space.room_id, LEVELS, levels, by=STEWARD)
+    for key in ("!spam:example.org", DAN):
+        await scene.write(DAN, space, "m.space.child", {"via": ["example.org"]}, key)
+    await scene.write(DAN, space, "m.space.parent", {"via": ["example.org"], "canonical": True}, "!club:example.org")
+    await scene.hear()
+    assert space.content("m.space.child", "!spam:example.org") == {}
+    assert space.content("m.space.child", DAN) == {}
+    assert space.content("m.space.parent", "!club:example.org") == {}
+    await scene.settle(replace(SCHOOL, admins=frozenset(), members=frozenset({BEA, CID, DAN})))
+    assert space.content("m.space.child", "!tea:example.org") == {"via": ["example.org"]}
+    told = "\n".join(await scene.told())
+    assert told.count("!tea:example.org") == 1
+    assert "!spam:example.org" not in told
+
+
 # --- reports --------------------------------------------------------------------------------------------------------
 
 
