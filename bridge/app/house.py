@@ -10,7 +10,7 @@ from bridge.config import Config
 from bridge.config.sections import Account
 from bridge.core.errors import BadRequest, CommunitiesError, Forbidden
 from bridge.core.ids import CommunityId, RoomId, UserId
-from bridge.core.messages import DeliverAnnouncement, Job, RedactEvent, SendMessage
+from bridge.core.messages import DeliverAnnouncement, Job, RedactEvent, SendMessage, TakeBackState
 from bridge.e2ee.keys import Keys
 from bridge.e2ee.recipients import Trust
 from bridge.features.announcements import Announcements
@@ -126,6 +126,8 @@ class House:
             index=self.index,
             jobs=self.jobs,
             wake=self.worker.wake,
+            history=self.reader,
+            rooms=self.executor,
             accounts=self.accounts,
             clock=self.clock,
         )
@@ -219,6 +221,8 @@ class House:
                 await self.announcements.deliver(job_id, job)
             case RedactEvent():
                 await self.executor.redact(job.room_id, job.event_id, job.reason, txn_id=job_id)
+            case TakeBackState():
+                await self.enforcement.take_back(job_id, job)
 
     async def _see_who_is_out(self, community: CommunityId) -> None:
         to_do = True

@@ -145,4 +145,14 @@ class RedactEvent:
     reason: str
 
 
-Job = SendMessage | DeliverAnnouncement | RedactEvent
+@dataclass(frozen=True, slots=True)
+class TakeBackState:
+    """Put back what a state event (with an empty state key) replaced, and redact the event, as the steward."""
+
+    room_id: RoomId
+    event_id: EventId
+    type: str
+    reason: str
+
+
+Job = SendMessage | DeliverAnnouncement | RedactEvent | TakeBackState

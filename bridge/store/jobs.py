@@ -11,13 +11,14 @@ from typing import Any
 
 import orjson
 
-from bridge.core.messages import DeliverAnnouncement, Job, RedactEvent, SendMessage
+from bridge.core.messages import DeliverAnnouncement, Job, RedactEvent, SendMessage, TakeBackState
 from bridge.store.database import Database, Row, Transaction
 
 KINDS: dict[str, type[Job]] = {
     "send_message.1": SendMessage,
     "deliver_announcement.1": DeliverAnnouncement,
     "redact_event.1": RedactEvent,
+    "take_back_state.1": TakeBackState,
 }
 """Kind names on disk. When the fields of a job change, its name is raised and the old one gets a decoder of its own."""
 
