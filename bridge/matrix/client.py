@@ -172,12 +172,6 @@ def _json_object(raw: bytes, where: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {"value": value}
 
 
-class _Wait(RateLimited):
-    """Told to wait: `seconds` as the homeserver asks."""
-
-    seconds: float = 0.0
-
-
 def _refusal(status: int, raw: bytes, retry_after: str | None, where: str) -> MatrixError:
     try:
         body = orjson.loads(raw)
@@ -188,7 +182,7 @@ def _refusal(status: int, raw: bytes, retry_after: str | None, where: str) -> Ma
     errcode = str(body.get("errcode", ""))
     words = str(body.get("error", ""))[:MAX_ERROR_CHARACTERS] or f"HTTP {status}"
     if status == 429 or errcode == "M_LIMIT_EXCEEDED":
-        error = _Wait(words, status=status, errcode=errcode, where=where)
+        error = RateLimited(words, status=status, errcode=errcode, where=where)
         error.seconds = _asked_wait(body.get("retry_after_ms"), retry_after)
         return error
     if status in _TRANSIENT:
@@ -213,12 +207,12 @@ def _asked_wait(milliseconds: object, header: str | None) -> float:
 
 def _asks_for_patience(error: MatrixError) -> bool:
     """Whether the homeserver says itself when to come back; then its word counts, and not the number of tries."""
-    return isinstance(error, _Wait) and error.seconds >= SHORTEST_PATIENCE_SECONDS
+    return isinstance(error, RateLimited) and error.seconds >= SHORTEST_PATIENCE_SECONDS
 
 
 def _backoff(attempt: int, error: MatrixError) -> float:
     own: float = min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2**attempt)
     own *= 0.75 + random.random() / 2  # noqa: S311 - spreads retries, protects nothing
-    if isinstance(error, _Wait):
+    if isinstance(error, RateLimited):
         return max(error.seconds + 0.05, own if error.seconds == 0 else 0.0)
     return own

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from bridge.core import texts
 from bridge.core.community import ANNOUNCEMENTS, SPACE, Community, Role
-from bridge.core.errors import Forbidden, MatrixError, NotFound, Refused, Unreachable
+from bridge.core.errors import Forbidden, MatrixError, NotFound, RateLimited, Refused, Unreachable
 from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
 from bridge.features.reconcile.fights import Fights
 from bridge.features.reconcile.look import Look
@@ -71,7 +71,8 @@ class Reconciler:
         self.notices = Notices(database=database, memory=self.memory, jobs=jobs, wake=wake, clock=clock)
         self._fights = Fights(database=database, memory=self.memory, notices=self.notices, clock=clock)
         self._refused: dict[CommunityId, list[tuple[Action, Failure]]] = {}
-        """What the homeserver refused in the last pass, and will refuse again: tried again when everything is read."""
+        """What the homeserver refused in the last pass, and will refuse again, or not be asked for so soon: tried again
+        when everything is read."""
         self._locks: dict[CommunityId, asyncio.Lock] = {}
         self._gate = asyncio.Semaphore(rules.parallel_rooms)
 
@@ -163,7 +164,12 @@ class Reconciler:
     async def _until_done(self, look: Look, *, force: bool, progress: Progress | None) -> Outcome:
         done, unsafe = 0, tuple[str, ...]()
         planned = _Actions(look.plan.actions)
-        failures = [(action, why) for action, why in self._refused.get(look.community.id, []) if action in planned]
+        now = self._clock.now_ms()
+        failures = [
+            (action, why)
+            for action, why in self._refused.get(look.community.id, [])
+            if action in planned and not 0 < why.not_before <= now
+        ]
         await self._drop_leftover_aliases(look.community.id)
         for round_number in range(ROUNDS):
             tried = _without(look, [action for action, _ in failures])
@@ -177,7 +183,9 @@ class Reconciler:
                 unsafe = look.unsafe
                 break
         self._refused[look.community.id] = [
-            (action, failure) for action, failure in failures if not failure.passes and action.phase in _ADDING
+            (action, failure)
+            for action, failure in failures
+            if (not failure.passes or failure.not_before) and action.phase in _ADDING
         ]
         why = tuple(failure for _, failure in failures)
         return Outcome(str(look.community.id), done, why, look.plan.blocked, unsafe, look.plan.notes)
@@ -230,7 +238,10 @@ class Reconciler:
                 await work.do(action)
         except (MatrixError, Refused) as error:
             log.warning("%s: %s: %s", action.room, action.summary, error.what)
-            return Failure(str(action.room), action.summary, error.what, getattr(error, "retry_helps", False))
+            asked = error.seconds if isinstance(error, RateLimited) else 0.0
+            not_before = self._clock.now_ms() + int(asked * 1000) if asked else 0
+            passes = isinstance(error, MatrixError) and error.retry_helps
+            return Failure(str(action.room), action.summary, error.what, passes, not_before)
         return None
 
     async def _adopt(self, look: Look) -> None:
@@ -310,6 +321,11 @@ class Reconciler:
                 locked = await self.look(look.community)
                 await self._work(_only_what_protects(locked) if locked.unsafe else locked)
             return [failure for _, failure in failures]
+
+    def seconds_until(self, failures: Iterable[Failure]) -> float | None:
+        """How long to wait at least before what passes is tried again; None where nothing of it passes."""
+        passing = [failure.not_before for failure in failures if failure.passes]
+        return max(0.0, (max(passing) - self._clock.now_ms()) / 1000) if passing else None
 
     # --- an owner's word ----------------------------------------------------------------------------------------
 
