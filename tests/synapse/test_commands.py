@@ -235,8 +235,8 @@ async def verdicts(estate: Estate, *args: str, expect: int) -> dict[str, dict[st
 async def test_check_is_content_with_what_works(estate: Estate) -> None:
     found = await verdicts(estate, "--homeserver-config", str(estate.synapse.config_path), expect=0)
     assert {name for name, one in found.items() if one["verdict"] == "ok"} >= {
-        "service", "homeserver", "registration", "ping", "steward without a device", "announcer's device",
-        "rc_joins.local", "rc_joins_per_room", "rc_message",
+        "service", "homeserver", "registration", "room versions", "ping", "steward without a device",
+        "announcer's device", "rc_joins.local", "rc_joins_per_room", "rc_message",
     }  # fmt: skip
     shown = await estate.command("check")
     assert STEWARD in shown.out
