@@ -28,6 +28,7 @@ from bridge.plan.desired import Setting
 from bridge.plan.safety import Thresholds
 from bridge.plan.state import Accounts
 from bridge.store.database import Database
+from bridge.store.inbox import Inbox
 from bridge.store.jobs import Jobs
 from bridge.store.ownership import Ownership
 from bridge.store.rooms import RoomIndex
@@ -68,6 +69,8 @@ class House:
         """Waits for a ping of the homeserver; there while something listens."""
         self.look_again: Callable[[CommunityId], None] = lambda _: None
         """Has a community looked at again; nobody does where a command works alone."""
+        self.rescan: Callable[[], None] = lambda: None
+        """Has the inbox worked off from the start; the next run does where a command works alone."""
         self.accounts = Accounts(config.steward, config.announcer)
         self.database = Database(config.database.url.reveal())
         self.ownership = Ownership(self.database)
@@ -76,6 +79,7 @@ class House:
         self.reader = Reader(self.client)
         self.executor = Executor(self.client, self.reader, self.accounts)
         self.jobs = Jobs(self.database)
+        self.inbox = Inbox(self.database)
         self.worker = Worker(jobs=self.jobs, handler=self._do, clock=self.clock, on_parked=self._given_up)
         self.setting = Setting(self.accounts, FALLBACK_ROOM_VERSION)
         self.reconciler = Reconciler(

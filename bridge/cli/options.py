@@ -8,6 +8,7 @@ import threading
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,6 +33,13 @@ def print_json(value: Any) -> None:
 def say(text: str = "", style: str | None = None) -> None:
     """Print a line for people. Markup in the text is text, and what would steer the terminal is left out."""
     out.print(plain(text), style=style, markup=False)
+
+
+def when(milliseconds: int | None) -> str:
+    """A moment, in UTC."""
+    if milliseconds is None:
+        return "never"
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def plain(text: str) -> str:

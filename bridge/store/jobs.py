@@ -192,6 +192,12 @@ class Jobs:
             )
         return row is not None
 
+    async def drop(self, job_id: str) -> bool:
+        """Take a parked job away undone; whether there was one."""
+        async with self._database.transaction() as tx:
+            query = "DELETE FROM job WHERE id = $1 AND parked IS NOT NULL RETURNING seq"
+            return await tx.fetch_row(query, job_id) is not None
+
     async def find(self, job_id: str) -> StoredJob | None:
         """The job of that id; None when it is done (or never was)."""
         async with self._database.transaction() as tx:
