@@ -57,7 +57,7 @@ class Redacted:
     sent_at: int
     redacts: EventId
     wordy: bool = False
-    """Whether its reason is long enough to be a text of its own."""
+    """Whether it carries more than a short reason: a text of its own."""
 
 
 @dataclass(frozen=True, slots=True)
