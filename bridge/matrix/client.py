@@ -10,6 +10,7 @@ import itertools
 import logging
 import os
 import random
+import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -134,6 +135,7 @@ class Client:
             raise RuntimeError("the client is not started")
         self.requests += 1
         headers = {} if data is None else {"Content-Type": "application/json"}
+        began = time.monotonic()
         try:
             async with self._session.request(
                 method,
@@ -145,6 +147,8 @@ class Client:
                 allow_redirects=False,
             ) as response:
                 raw = await response.read()
+                took = (time.monotonic() - began) * 1000
+                log.debug("%s %s: %d in %.0f ms", method, url_path, response.status, took)
                 if response.status < 300:
                     return _json_object(raw, f"{method} {url_path}")
                 raise _refusal(response.status, raw, response.headers.get("Retry-After"), f"{method} {url_path}")
