@@ -6,7 +6,7 @@ was given which session from which message on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -137,13 +137,19 @@ class World:
             return False  # killed before the answer came
         for key, share in self.shares.items():
             if share.state is ShareState.PENDING and share.txn_id == txn_id:
-                self.shares[key] = Share(*share.identity, share.member_event, ShareState.HELD)
+                self.shares[key] = replace(share, state=ShareState.HELD, txn_id="")
         return True
 
     def note(self, one: Missing, state: ShareState, txn_id: str) -> None:
         device = one.device
         self.shares[device.user_id, device.device_id] = Share(
-            *device.identity, one.member_event, state, txn_id if state is ShareState.PENDING else ""
+            device.user_id,
+            device.device_id,
+            device.curve25519,
+            device.ed25519,
+            one.member_event,
+            state,
+            txn_id if state is ShareState.PENDING else "",
         )
 
     def send(self) -> None:
