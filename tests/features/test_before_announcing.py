@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -12,6 +13,7 @@ import pytest
 from bridge.core.community import Community, Group, RoomKind
 from bridge.core.errors import Forbidden, Refused, Unreachable
 from bridge.core.ids import CommunityId, RoomKeyName, UserId
+from tests.fakes.faults import Crash
 from tests.fakes.homeserver import STEWARD
 from tests.fakes.scene import Scene
 
@@ -57,6 +59,26 @@ async def test_a_removal_that_was_cut_off_behind_the_space_is_finished(settled: 
     settled.reconciler.declare([WITHOUT_DAN])
     await settled.reconciler.before_announcing(NAME)
     assert settled.announcement_room.membership(DAN) == "leave"
+
+
+async def test_whenever_a_removal_is_killed_nobody_is_left_in_the_room(settled: Scene) -> None:
+    for point in itertools.count():
+        await settled.settle(SCHOOL)
+        settled.faults.arm(point)
+        try:
+            await settled.apply(WITHOUT_DAN)
+        except Crash:
+            await settled.die()
+            await settled.start()
+        else:
+            settled.faults.arm(None)
+            break
+        settled.reconciler.declare([WITHOUT_DAN])
+        await settled.reconciler.before_announcing(NAME)
+        assert settled.announcement_room.membership(DAN) == "leave", point
+        await settled.settle(WITHOUT_DAN)
+        assert settled.space.membership(DAN) == "leave", point
+    assert point > 20
 
 
 async def test_a_held_removal_waits_but_who_is_out_of_the_space_does_not(scene: Scene) -> None:
