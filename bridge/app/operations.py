@@ -12,6 +12,7 @@ from bridge.config import Config, load
 from bridge.core.community import Community, Role
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, EventId, RoomId, UserId
+from bridge.core.messages import DeliverAnnouncement, Job
 from bridge.features.announcements import Target
 from bridge.features.reconcile import Outcome, Progress
 from bridge.plan.render import as_json
@@ -166,7 +167,7 @@ class Operations:
         ]
         jobs = [
             {"id": one.id, "kind": one.kind.partition(".")[0], "since": one.due_at, "why": one.parked or ""}
-            | self._where(_room_of(one))
+            | self._where(None if (job := _job_of(one)) is None else job.room_id)
             for one in await house.jobs.parked(MOST_PARKED)
         ]
         return events + jobs
@@ -184,7 +185,15 @@ class Operations:
         return released
 
     async def _drop(self, name: str) -> bool:
-        return await self._house.inbox.drop(EventId(name)) or await self._house.jobs.drop(name)
+        if await self._house.inbox.drop(EventId(name)):
+            return True
+        stored = await self._house.jobs.find(name)
+        if stored is None or not await self._house.jobs.drop(name):
+            return False
+        job = _job_of(stored)
+        if isinstance(job, DeliverAnnouncement):
+            await self._house.announcements.dropped(job)
+        return True
 
     async def check(self) -> list[dict[str, Any]]:
         """The checks that only the running service can make, beside those that anybody can."""
@@ -232,10 +241,10 @@ class Operations:
         self._house.watch.all_of(community)
 
 
-def _room_of(job: StoredJob) -> RoomId | None:
-    """The room that a job is about; None where this version does not understand it."""
+def _job_of(stored: StoredJob) -> Job | None:
+    """The job of a row; None where this version does not understand it."""
     try:
-        return decode(job.kind, job.body).room_id
+        return decode(stored.kind, stored.body)
     except Undecodable:
         return None
 

@@ -142,6 +142,11 @@ class Announcements:
                 await self._jobs.add(tx, f"failed-{job_id}", reply_room, SendMessage(reply_room, content), now)
         self._wake()
 
+    async def dropped(self, job: DeliverAnnouncement) -> None:
+        """Forget an announcement that was given up and shall not be tried again, with its text."""
+        async with self._database.transaction() as tx:
+            await store.dropped(tx, job.announcement, job.community)
+
     async def outcomes(self, job_ids: Sequence[str]) -> list[dict[str, Any]]:
         """Where the deliveries of `publish` stand: community, event id, devices, and why it failed."""
         async with self._database.transaction() as tx:

@@ -61,6 +61,19 @@ async def delivered(
            WHERE announcement = $1 AND community = $2""",
         announcement, community, event_id, devices, now,
     )  # fmt: skip
+    await _forget_text(tx, announcement)
+
+
+async def dropped(tx: Transaction, announcement: str, community: CommunityId) -> None:
+    """Forget a delivery that will not be made; with the last of them the text."""
+    await tx.execute(
+        "DELETE FROM announcement_target WHERE announcement = $1 AND community = $2 AND event_id IS NULL",
+        announcement, community,
+    )  # fmt: skip
+    await _forget_text(tx, announcement)
+
+
+async def _forget_text(tx: Transaction, announcement: str) -> None:
     await tx.execute(
         """UPDATE announcement SET text = '' WHERE id = $1 AND NOT EXISTS
            (SELECT 1 FROM announcement_target WHERE announcement = $1 AND event_id IS NULL)""",

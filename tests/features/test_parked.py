@@ -13,6 +13,7 @@ from bridge.core.community import CONTROL, RoomKind
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, EventId, RoomId
 from bridge.core.messages import SendMessage, notice
+from bridge.features.announcements import Target
 from bridge.store.inbox import Arrival, Inbox
 from bridge.store.rooms import Place
 from tests.fakes.scene import Scene
@@ -28,6 +29,7 @@ async def given_up(scene: Scene) -> Any:
     scene.index.places[ROOM] = Place(CommunityId("school"), CONTROL, RoomKind.CONTROL)
     house = SimpleNamespace(
         inbox=inbox,
+        announcements=scene.announcements,
         jobs=scene.jobs,
         index=scene.index,
         clock=scene.clock,
@@ -88,6 +90,21 @@ async def test_one_is_forgotten_and_an_event_does_not_come_again(given_up: Any, 
     assert await scene.jobs.find("two") is None
     assert await given_up.inbox.store([Arrival(EventId("$event"), CHAT, b"{}")], 4) == 0
     assert [one["id"] for one in (await given_up.operations.parked())["parked"]] == ["one"]
+
+
+async def test_the_text_of_a_forgotten_announcement_is_forgotten(given_up: Any, scene: Scene) -> None:
+    async def texts() -> list[str]:
+        async with scene.database.transaction() as tx:
+            return [row["text"] for row in await tx.fetch("SELECT text FROM announcement")]
+
+    targets = [Target(CommunityId(name), RoomId(f"!{name}:example.org")) for name in ("school", "club")]
+    ids = await scene.announcements.publish(source="$one", author="operator", text="a text", targets=targets)
+    for job_id in ids:
+        await scene.jobs.park(job_id, "why")
+    await given_up.operations.parked(drop=ids[0])
+    assert await texts() == ["a text"]
+    await given_up.operations.parked(drop=ids[1])
+    assert await texts() == [""]
 
 
 @pytest.mark.parametrize("how", ["release", "drop"])
