@@ -40,6 +40,28 @@ class RoomReader(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A state event, with what is needed to judge it and to find the one before it."""
+
+    event_id: EventId
+    sender: UserId
+    sent_at: int
+    content: Mapping[str, Any]
+    replaces: EventId | None
+    """The event that held before, as far as the homeserver says so (`unsigned.replaces_state`)."""
+
+
+class RoomHistory(Protocol):
+    """What state was, before it was changed."""
+
+    async def latest(self, room_id: RoomId, event_type: str) -> Written | None:
+        """The event that holds now, with an empty state key."""
+        ...
+
+    async def written(self, room_id: RoomId, event_id: EventId) -> Written | None: ...
+
+
 class RoomFinder(Protocol):
     """Which rooms the steward is in, whether they are remembered or not."""
 

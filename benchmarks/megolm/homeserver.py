@@ -173,13 +173,14 @@ def stock_client(wire: Wire, device_id: str) -> Any:
     """mautrix' own client with its own HTTP layer, whose last step (the request itself) ends here."""
     from mautrix.api import HTTPAPI
     from mautrix.client import ClientAPI
+    from mautrix.types import DeviceID, UserID
 
     class Http(HTTPAPI):
         async def request(self, method: Any, path: Any, content: Any = None, *args: Any, **kwargs: Any) -> Any:
             self.content = content
             return await super().request(method, path, content, *args, **kwargs)
 
-        async def _send(self, method: Any, url: Any, content: str, query_params: Any, headers: Any) -> Any:
+        async def _send(self, method: Any, url: Any, content: Any, query_params: Any, headers: Any) -> Any:
             return orjson.loads(answer(str(url.path), content, self.content)), SimpleNamespace(status=200)
 
     class Client(ClientAPI):
@@ -202,4 +203,4 @@ def stock_client(wire: Wire, device_id: str) -> Any:
 
     session: Any = SimpleNamespace(closed=False)
     api = Http("http://127.0.0.1:1", "token", client_session=session)
-    return Client(ANNOUNCER, device_id, api=api)
+    return Client(UserID(ANNOUNCER), DeviceID(device_id), api=api)

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from mautrix.crypto import OlmMachine, PgCryptoStore
-from mautrix.types import EncryptionAlgorithm, EventType, RoomEncryptionStateEventContent
+from mautrix.types import DeviceID, EncryptionAlgorithm, EventType, RoomEncryptionStateEventContent, RoomID, UserID
 from mautrix.util.async_db import Database
 
 from benchmarks.megolm.homeserver import ROOM, Wire, stock_client
@@ -41,28 +41,29 @@ async def run(case: str, world: World, url: str) -> tuple[Cost, Wire, dict[str, 
     try:
         store = PgCryptoStore("benchmark", PICKLE_KEY, database)
         state: Any = _State()
+        room, device = RoomID(ROOM), DeviceID(DEVICE)
         machine = OlmMachine(stock_client(wire, DEVICE), store, state)
         await store.get_device_id()
         await machine.load()
-        await store.put_device_id(DEVICE)
+        await store.put_device_id(device)
         await machine.share_keys(0)
         await asyncio.sleep(0)
         wire.forget()
         if case == "lists":
             meter = Meter()
-            found = await machine._fetch_keys(list(world.users), include_untracked=True)
+            found = await machine._fetch_keys([UserID(user) for user in world.users], include_untracked=True)
             cost = meter.stop()
             assert len(found) == world.members
             return cost, wire, None
         users: list[Any] = list(world.users)
         if case == "warm":
-            await store.remove_outbound_group_session(ROOM)  # what it does when somebody leaves
+            await store.remove_outbound_group_session(room)  # what it does when somebody leaves
             del users[-1]
         meter = Meter()
-        await machine.share_group_session(ROOM, users)
+        await machine.share_group_session(room, users)
         cost = meter.stop()
         content = {"msgtype": "m.text", "body": TEXT}
-        message = await machine.encrypt_megolm_event(ROOM, EventType.ROOM_MESSAGE, content)
+        message = await machine.encrypt_megolm_event(room, EventType.ROOM_MESSAGE, content)
         return cost, wire, message.serialize()
     finally:
         await database.stop()

@@ -139,7 +139,7 @@ class World:
 
     def query(self, users: list[str]) -> bytes:
         """The answer of `/keys/query`."""
-        numbers = [self._numbers[user] for user in users if user in self._numbers]
+        numbers = [self._numbers[UserId(user)] for user in users if user in self._numbers]
 
         def every(piece: int) -> bytes:
             return b",".join([self._piece(number, piece) for number in numbers])

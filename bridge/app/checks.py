@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -12,13 +13,16 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from bridge.app.house import House
+from bridge.app.house import FALLBACK_ROOM_VERSION, House
 from bridge.core.errors import CommunitiesError, ConfigError, Forbidden, MatrixError, NotFound
 from bridge.matrix.client import path
 from bridge.store.keys import load_account
 
 PING_SECONDS = 10.0
 LOOK_SECONDS = 5.0
+NEEDED_VERSION = (1, 8)
+"""Of the specification: pings of application services came with v1.7, room version 11 with v1.8."""
+TESTED_ROOM_VERSIONS = frozenset({"11", "12"})
 
 
 WaitPing = Callable[[str, float], Awaitable[bool]]
@@ -67,11 +71,55 @@ async def homeserver(house: House) -> list[Finding]:
         if error.errcode != "M_UNKNOWN_TOKEN":
             return [failed("homeserver", error)]
         answer = {}  # it is there, and asks who we are before it says anything
-    listed = answer.get("versions")
-    newest = str(listed[-1]) if isinstance(listed, list) and listed else "an unknown version"
-    findings.append(ok("homeserver", f"answers at {house.config.homeserver.url}, speaks Matrix up to {newest}"))
+    findings.append(_speaks(answer.get("versions"), f"answers at {house.config.homeserver.url}"))
     findings.append(await _registration(house))
+    if findings[-1].verdict is not Verdict.FAILED:
+        findings.append(await _room_versions(house))
     return findings
+
+
+def _speaks(listed: object, where: str) -> Finding:
+    """Judge the versions of the specification that `GET /_matrix/client/versions` lists."""
+    if not isinstance(listed, list) or not listed:
+        return ok("homeserver", f"{where}, does not say which version of Matrix it speaks")
+    found = [re.fullmatch(r"v(\d+)\.(\d+)", str(version)) for version in listed]
+    newest = max(((int(version[1]), int(version[2])) for version in found if version), default=(0, 0))
+    what = f"{where}, speaks Matrix up to {_version(newest) if any(found) else listed[-1]}"
+    if newest >= NEEDED_VERSION:
+        return ok("homeserver", what)
+    return Finding("homeserver", Verdict.FAILED, f"{what}; {_version(NEEDED_VERSION)} is needed", "update it")
+
+
+def _version(numbers: tuple[int, int]) -> str:
+    return f"v{numbers[0]}.{numbers[1]}"
+
+
+async def _room_versions(house: House) -> Finding:
+    """Whether new rooms can be of the version that they should have, and of one that is tested."""
+    name = "room versions"
+    try:
+        answer = await house.client.request("GET", path("v3", "capabilities"), retries=1)
+    except MatrixError as error:
+        return failed(name, error)
+    capability = _mapping(_mapping(answer.get("capabilities")).get("m.room_versions"))
+    offered = _mapping(capability.get("available")).keys()
+    default = str(capability.get("default", FALLBACK_ROOM_VERSION))
+    wanted = {community.room_version or default for community in house.config.communities} or {default}
+    tested = " and ".join(sorted(offered & TESTED_ROOM_VERSIONS)) or "neither 11 nor 12"
+    what = f"offers {tested}, its default is {default}"
+    if lacking := sorted(wanted - offered):
+        remedy = f"let the homeserver be updated, or set `room_version` to one of {', '.join(sorted(offered))}"
+        return Finding(name, Verdict.FAILED, f"{what}; declared is {', '.join(lacking)}", remedy)
+    if untested := sorted(wanted - TESTED_ROOM_VERSIONS):
+        remedy = 'set `room_version: "12"` or `"11"` in the configuration; for that the homeserver may need an update'
+        return warning(
+            name, f"{what}; new rooms would be of version {', '.join(untested)}, which is not tested", remedy
+        )
+    return ok(name, what)
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 async def _registration(house: House) -> Finding:
@@ -178,7 +226,7 @@ async def running(house: House) -> list[Finding]:
 async def alone(house: House, wait_ping: WaitPing) -> list[Finding]:
     """The same where no service runs: what cannot be known before the first run is a warning."""
     findings = await homeserver(house)
-    if findings[0].verdict is Verdict.FAILED or findings[-1].verdict is Verdict.FAILED:
+    if any(finding.verdict is Verdict.FAILED for finding in findings[:2]):
         return findings
     findings.append(await ping(house, wait_ping))
     findings.append(await _steward(house))

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 from bridge.config import Config
 from bridge.config.sections import Account
 from bridge.core.errors import BadRequest, CommunitiesError, Forbidden, NotFound
-from bridge.core.ids import RoomId, UserId
-from bridge.core.messages import DeliverAnnouncement, Job, RedactEvent, SendMessage, ShareKeys
+from bridge.core.ids import CommunityId, RoomId, UserId
+from bridge.core.messages import DeliverAnnouncement, Job, RedactEvent, SendMessage, ShareKeys, TakeBackState
 from bridge.e2ee.keys import Keys
 from bridge.e2ee.recipients import Trust
 from bridge.features.announcements import Announcements
@@ -29,6 +29,7 @@ from bridge.plan.desired import Setting
 from bridge.plan.safety import Thresholds
 from bridge.plan.state import Accounts
 from bridge.store.database import Database
+from bridge.store.inbox import Inbox
 from bridge.store.jobs import Jobs
 from bridge.store.ownership import Ownership
 from bridge.store.rooms import RoomIndex
@@ -67,6 +68,10 @@ class House:
         self.clock = SystemClock()
         self.wait_ping: Callable[[str, float], Awaitable[bool]] | None = None
         """Waits for a ping of the homeserver; there while something listens."""
+        self.look_again: Callable[[CommunityId], None] = lambda _: None
+        """Has a community looked at again; nobody does where a command works alone."""
+        self.rescan: Callable[[], None] = lambda: None
+        """Has the inbox worked off from the start; the next run does where a command works alone."""
         self.accounts = Accounts(config.steward, config.announcer)
         self.database = Database(config.database.url.reveal())
         self.ownership = Ownership(self.database)
@@ -75,6 +80,7 @@ class House:
         self.reader = Reader(self.client)
         self.executor = Executor(self.client, self.reader, self.accounts)
         self.jobs = Jobs(self.database)
+        self.inbox = Inbox(self.database)
         self.worker = Worker(jobs=self.jobs, handler=self._do, clock=self.clock, on_parked=self._given_up)
         self.setting = Setting(self.accounts, FALLBACK_ROOM_VERSION)
         self.reconciler = Reconciler(
@@ -132,6 +138,8 @@ class House:
             index=self.index,
             jobs=self.jobs,
             wake=self.worker.wake,
+            history=self.reader,
+            rooms=self.executor,
             accounts=self.accounts,
             clock=self.clock,
         )
@@ -221,12 +229,14 @@ class House:
             case SendMessage():
                 await self.sender.send(job.room_id, job.content, txn_id=job_id)
             case DeliverAnnouncement():
-                await self.reconciler.before_announcing(job.community)
+                await self._see_who_is_out(job.community)
                 await self.announcements.deliver(job_id, job)
             case RedactEvent():
                 await self.executor.redact(job.room_id, job.event_id, job.reason, txn_id=job_id)
             case ShareKeys():
                 await self._share_keys(job.room_id)
+            case TakeBackState():
+                await self.enforcement.take_back(job_id, job)
 
     async def _share_keys(self, room_id: RoomId) -> None:
         try:
@@ -237,6 +247,14 @@ class House:
         if again is not None:
             async with self.database.transaction() as tx:
                 await self.readiness.share(tx, room_id, at=again)
+
+    async def _see_who_is_out(self, community: CommunityId) -> None:
+        to_do = True
+        try:
+            to_do = await self.reconciler.before_announcing(community)
+        finally:
+            if to_do:
+                self.look_again(community)
 
     async def _given_up(self, job_id: str, job: Job | None, reason: str) -> None:
         log.error("job %s was given up: %s", job_id, reason)

@@ -12,13 +12,14 @@ from bridge.app.house import House, rules_of
 from bridge.config import Config, load
 from bridge.core.community import ANNOUNCEMENTS, Community, Role
 from bridge.core.errors import Refused
-from bridge.core.ids import CommunityId, RoomId, UserId
+from bridge.core.ids import CommunityId, EventId, RoomId, UserId
+from bridge.core.messages import DeliverAnnouncement, Job
 from bridge.features.announcements import Target
 from bridge.features.reconcile import Outcome, Progress
 from bridge.plan.render import as_json
 from bridge.plan.state import digest_of
 from bridge.store import shares
-from bridge.store.inbox import Inbox
+from bridge.store.jobs import StoredJob, Undecodable, decode
 from bridge.worker import State
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,9 @@ CODES = {"withheld": "m.unverified", "no_olm": "m.no_olm"}
 
 def _nobody(done: int, total: int, text: str) -> None:
     """Nobody wants to be told."""
+
+
+MOST_PARKED = 1000
 
 
 class Operations:
@@ -171,14 +175,79 @@ class Operations:
         }
 
     async def _queue(self) -> dict[str, int]:
-        parked_jobs = await self._house.jobs.parked()
-        inbox = Inbox(self._house.database)
+        jobs, inbox = self._house.jobs, self._house.inbox
         return {
-            "jobs": await self._house.jobs.waiting(),
+            "jobs": await jobs.waiting(),
             "events": await inbox.waiting(),
-            "parked_jobs": len(parked_jobs),
-            "parked_events": len(await inbox.parked()),
+            "parked_jobs": len(await jobs.parked(MOST_PARKED)),
+            "parked_events": len(await inbox.parked(MOST_PARKED)),
         }
+
+    async def parked(self, *, release: str | None = None, drop: str | None = None) -> dict[str, Any]:
+        """What was given up, after some of it was released, or one thing dropped.
+
+        Args:
+            release: the id of an event or a job to try again; `all` is everything.
+            drop: the id of one to forget.
+
+        Raises:
+            Refused: nothing of that id was given up.
+        """
+        released: list[str] = []
+        if release is not None:
+            names = [one["id"] for one in await self._given_up()] if release == "all" else [release]
+            released = [name for name in names if await self._release(name)]
+        dropped = [drop] if drop is not None and await self._drop(drop) else []
+        if (release not in (None, "all") and not released) or (drop is not None and not dropped):
+            raise Refused(
+                f"nothing that is called {release or drop} was given up",
+                where="parked",
+                remedy="see `matrix-communities parked` for what was",
+            )
+        return {"parked": await self._given_up(), "released": released, "dropped": dropped}
+
+    async def _given_up(self) -> list[dict[str, Any]]:
+        """Events, then jobs, the newest first."""
+        house = self._house
+        events = [
+            {
+                "id": one.event_id,
+                "kind": "event",
+                "since": one.arrived_at,
+                "why": one.reason,
+                **self._where(one.room_id),
+            }
+            for one in await house.inbox.parked(MOST_PARKED)
+        ]
+        jobs = [
+            {"id": one.id, "kind": one.kind.partition(".")[0], "since": one.due_at, "why": one.parked or ""}
+            | self._where(None if (job := _job_of(one)) is None else job.room_id)
+            for one in await house.jobs.parked(MOST_PARKED)
+        ]
+        return events + jobs
+
+    def _where(self, room_id: RoomId | None) -> dict[str, Any]:
+        place = None if room_id is None else self._house.index.place_of(room_id)
+        return {"room_id": room_id, "room": None if place is None else f"{place.community}/{place.key}"}
+
+    async def _release(self, name: str) -> bool:
+        if await self._house.inbox.release(EventId(name)):
+            self._house.rescan()
+            return True
+        released = await self._house.jobs.release(name, self._house.clock.now_ms())
+        self._house.worker.wake()
+        return released
+
+    async def _drop(self, name: str) -> bool:
+        if await self._house.inbox.drop(EventId(name)):
+            return True
+        stored = await self._house.jobs.find(name)
+        if stored is None or not await self._house.jobs.drop(name):
+            return False
+        job = _job_of(stored)
+        if isinstance(job, DeliverAnnouncement):
+            await self._house.announcements.dropped(job)
+        return True
 
     async def check(self) -> list[dict[str, Any]]:
         """The checks that only the running service can make, beside those that anybody can."""
@@ -224,6 +293,14 @@ class Operations:
     async def thaw(self, community: CommunityId) -> None:
         await self._house.reconciler.thaw(community)
         self._house.watch.all_of(community)
+
+
+def _job_of(stored: StoredJob) -> Job | None:
+    """The job of a row; None where this version does not understand it."""
+    try:
+        return decode(stored.kind, stored.body)
+    except Undecodable:
+        return None
 
 
 def _chosen(config: Config, names: Sequence[str]) -> list[Community]:

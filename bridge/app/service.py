@@ -25,7 +25,6 @@ from bridge.intake.router import Router
 from bridge.intake.transactions import MAX_BODY_BYTES
 from bridge.matrix.client import path
 from bridge.plan.state import Membership, StateEvent
-from bridge.store.inbox import Inbox
 from bridge.web.control import ControlDoor
 
 log = logging.getLogger(__name__)
@@ -42,10 +41,11 @@ class Service:
     def __init__(self, config: Config) -> None:
         self.house = House(config)
         self.operations = Operations(self.house)
-        self.inbox = Inbox(self.house.database)
+        self.inbox = self.house.inbox
         interests = InterestIndex(self.house.index)
         self.transactions = transactions_of(self.house, self.inbox, self._wake_pump, self._rescan)
         self.house.wait_ping = self.transactions.wait_ping
+        self.house.look_again = self.house.watch.look_again
         self.pump = Pump(
             inbox=self.inbox,
             rooms=interests,
@@ -56,6 +56,7 @@ class Service:
             decryptor=self.house.keys,
             on_parked=self._parked,
         )
+        self.house.rescan = self.pump.rescan
         self._door = ChatDoor(self.operations, self.house.chats.say)
         self._stop = asyncio.Event()
         self._refused = asyncio.Event()

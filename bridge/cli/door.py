@@ -18,7 +18,15 @@ from bridge.config import Config
 from bridge.core.errors import CommunitiesError, Refused, ServiceUnreachable
 
 PREFIX = "/_communities/v1"
-ANSWER_SECONDS = {"ready": 10.0, "plan": 300.0, "status": 60.0, "check": 120.0, "announce": 600.0, "apply": 3600.0}
+ANSWER_SECONDS = {
+    "ready": 10.0,
+    "plan": 300.0,
+    "status": 60.0,
+    "parked": 60.0,
+    "check": 120.0,
+    "announce": 600.0,
+    "apply": 3600.0,
+}
 CONNECT_SECONDS = 5.0
 LONGEST_LINE_BYTES = 64 * 1024 * 1024
 Told = Callable[[int, int, str], None]
@@ -74,6 +82,9 @@ class Door:
 
     async def status(self) -> dict[str, Any]:
         return dict(await self.ask("status", {}))
+
+    async def parked(self, *, release: str | None = None, drop: str | None = None) -> dict[str, Any]:
+        return dict(await self.ask("parked", {"release": release, "drop": drop}))
 
     async def check(self) -> list[dict[str, Any]]:
         return list(await self.ask("check", {}))

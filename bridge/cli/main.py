@@ -13,6 +13,7 @@ from bridge.cli.announce import announce
 from bridge.cli.check import check
 from bridge.cli.demo.command import demo
 from bridge.cli.init import init
+from bridge.cli.parked import parked
 from bridge.cli.plan import apply, plan
 from bridge.cli.registration import registration
 from bridge.cli.run import run
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (init, registration, check, plan, apply, run, status, announce, demo):
+for command in (init, registration, check, plan, apply, run, status, announce, parked, demo):
     app.command()(command)
 
 

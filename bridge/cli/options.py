@@ -8,6 +8,7 @@ import threading
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 ConfigFile = Annotated[Path, typer.Option("--config", metavar="FILE", help="The configuration to read.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DEFAULT_CONFIG = Path("config.yaml")
-QUIET_SECONDS = 2.0
+QUIET_SECONDS = 1.0
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -32,6 +33,13 @@ def print_json(value: Any) -> None:
 def say(text: str = "", style: str | None = None) -> None:
     """Print a line for people. Markup in the text is text, and what would steer the terminal is left out."""
     out.print(plain(text), style=style, markup=False)
+
+
+def when(milliseconds: int | None) -> str:
+    """A moment, in UTC."""
+    if milliseconds is None:
+        return "never"
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def plain(text: str) -> str:

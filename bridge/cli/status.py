@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 from typing import Any
 
 from bridge.cli.door import service_or_alone
-from bridge.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json, say, working
+from bridge.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json, say, when, working
 from bridge.config import Config, load
 from bridge.core.lines import LONGEST_NAME, one_line
 
@@ -53,12 +52,13 @@ def _steward(devices: list[str] | None) -> str:
 
 
 def _given_up(queue: dict[str, int]) -> str:
-    return f"{queue.get('parked_jobs', 0)} jobs, {queue.get('parked_events', 0)} events"
+    jobs, events = queue.get("parked_jobs", 0), queue.get("parked_events", 0)
+    return f"{jobs} jobs, {events} events" + (" (see `matrix-communities parked`)" if jobs or events else "")
 
 
 def _show_community(community: dict[str, Any]) -> None:
     say(f"{one_line(community['name'], LONGEST_NAME)} ({community['id']})", "bold")
-    say(f"  space {community['space'] or 'not made yet'}, looked at {_when(community.get('last_reconcile'))}")
+    say(f"  space {community['space'] or 'not made yet'}, looked at {when(community.get('last_reconcile'))}")
     members = ", ".join(f"{count} {role}" for role, count in community["members"].items())
     say(f"  members: {members}")
     for room in community["rooms"]:
@@ -81,9 +81,3 @@ def _show_keys(keys: dict[str, Any]) -> None:
         say(f"  ! {keys['unreached']} members read nothing", "yellow")
     for code, count in sorted(keys["withheld"].items()):
         say(f"    {count} devices {WITHHELD[code]}", "yellow")
-
-
-def _when(milliseconds: int | None) -> str:
-    if milliseconds is None:
-        return "never"
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

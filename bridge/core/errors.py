@@ -80,9 +80,10 @@ class Unreachable(MatrixError):
 
 
 class RateLimited(MatrixError):
-    """Still told to wait after all retries (M_LIMIT_EXCEEDED)."""
+    """Still told to wait after all retries (M_LIMIT_EXCEEDED); `seconds` as the homeserver asks, 0 if it does not."""
 
     retry_helps = True
+    seconds: float = 0.0
 
 
 class Forbidden(MatrixError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,7 +57,7 @@ class Redacted:
     sent_at: int
     redacts: EventId
     wordy: bool = False
-    """Whether its reason is long enough to be a text of its own."""
+    """Whether it carries more than a short reason: a text of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +113,20 @@ class SendMessage:
     content: Mapping[str, Any]
 
 
+def notice(text: str) -> dict[str, Any]:
+    """The content of a message that asks nothing of anybody: clients show it, and let no phone ring."""
+    return {"msgtype": "m.notice", "body": text, "m.mentions": {}}
+
+
+def call(text: str, people: Iterable[str]) -> dict[str, Any]:
+    """The content of a message that waits for somebody: their clients notify them (client-server API, `m.mentions`).
+
+    A notice would not do: the push rule `.m.rule.suppress_notices` mutes it.
+    """
+    names = sorted(people)
+    return {"msgtype": "m.text", "body": text, "m.mentions": {"user_ids": names} if names else {}}
+
+
 @dataclass(frozen=True, slots=True)
 class DeliverAnnouncement:
     """Send an announcement into one community's announcement room."""
@@ -138,4 +152,14 @@ class ShareKeys:
     room_id: RoomId
 
 
-Job = SendMessage | DeliverAnnouncement | RedactEvent | ShareKeys
+@dataclass(frozen=True, slots=True)
+class TakeBackState:
+    """Put back what a state event (with an empty state key) replaced, and redact the event, as the steward."""
+
+    room_id: RoomId
+    event_id: EventId
+    type: str
+    reason: str
+
+
+Job = SendMessage | DeliverAnnouncement | RedactEvent | ShareKeys | TakeBackState

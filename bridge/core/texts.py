@@ -69,22 +69,34 @@ def announcement_failed(community: str, why: str) -> str:
     return f"Your announcement did not reach {community}: {why}"
 
 
-def plan_held(digest: str, reasons: Iterable[str], community: str) -> str:
+def plan_held(digest: str, reasons: Iterable[str], community: str, owners: Iterable[str]) -> str:
     lines = "\n".join(f"- {reason}" for reason in reasons)
+    names = ", ".join(sorted(owners)) or "owners"
     return (
-        f"The configuration asks for a change that I hold back until an owner agrees:\n\n{lines}\n\n"
+        f"{names}: the configuration asks for a change that I hold back until an owner agrees:\n\n{lines}\n\n"
         f"An owner can agree by writing `!apply {community} {digest}` here, or to me in a direct chat."
     )
 
 
 def frozen(room: str, community: str, owners: Iterable[str]) -> str:
-    names = ", ".join(owners) or "owners"
-    room = one_line(room, LONGEST_NAME)
     return (
-        f"{names}: somebody keeps changing who may do what in “{room}”, and I keep putting it back. "
-        f"I have locked it. When this is settled, an owner can write `!thaw {community}` here, "
+        f"{_fight(room, owners)} I have locked it. When this is settled, an owner can write `!thaw {community}` here, "
         "or to me in a direct chat."
     )
+
+
+def fight_in_the_control_room(room: str, community: str, owners: Iterable[str]) -> str:
+    return (
+        f"{_fight(room, owners)} I have not locked it, so that you can talk here. Only the service can change this, so "
+        "somebody else has its token: tell whoever runs the service. When this is settled, an owner can write "
+        f"`!thaw {community}` here, or to me in a direct chat."
+    )
+
+
+def _fight(room: str, owners: Iterable[str]) -> str:
+    names = ", ".join(sorted(owners)) or "owners"
+    room = one_line(room, LONGEST_NAME)
+    return f"{names}: somebody keeps changing who may do what in “{room}”, and I keep putting it back."
 
 
 def fight_over_profile(room: str, what: str) -> str:

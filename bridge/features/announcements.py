@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 from bridge.core import texts
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, RoomId
-from bridge.core.messages import DeliverAnnouncement, SendMessage
+from bridge.core.messages import DeliverAnnouncement, SendMessage, call, notice
 from bridge.plan.state import Accounts
 from bridge.ports import Clock, Messenger, Sent
 from bridge.store import announcements as store
@@ -143,7 +143,7 @@ class Announcements:
             await self._jobs.complete(tx, job_id)
             reply_room = await store.reply_room(tx, job.announcement)
             if reply_room is not None:
-                content = _notice(texts.announced(job.community, sent.devices, reach.unreached))
+                content = notice(texts.announced(job.community, sent.devices, reach.unreached))
                 await self._jobs.add(tx, f"told-{job_id}", reply_room, SendMessage(reply_room, content), now)
         if reply_room is not None:
             self._wake()
@@ -154,11 +154,17 @@ class Announcements:
             await store.failed(tx, job.announcement, job.community, why)
             reply_room = await store.reply_room(tx, job.announcement)
             if reply_room is not None:
-                content = _notice(texts.announcement_failed(job.community, why))
+                author = await store.author_of(tx, job.announcement)
+                content = call(texts.announcement_failed(job.community, why), [author] if author else [])
                 now = self._clock.now_ms()
                 # its id differs from that of the good news, which may follow when the job is released
                 await self._jobs.add(tx, f"failed-{job_id}", reply_room, SendMessage(reply_room, content), now)
         self._wake()
+
+    async def dropped(self, job: DeliverAnnouncement) -> None:
+        """Forget an announcement that was given up and shall not be tried again, with its text."""
+        async with self._database.transaction() as tx:
+            await store.dropped(tx, job.announcement, job.community)
 
     async def outcomes(self, job_ids: Sequence[str]) -> list[dict[str, Any]]:
         """Where the deliveries of `publish` stand: community, event id, devices, members without a device that holds
@@ -166,7 +172,3 @@ class Announcements:
         """
         async with self._database.transaction() as tx:
             return [await store.outcome(tx, job_id) for job_id in job_ids]
-
-
-def _notice(text: str) -> dict[str, Any]:
-    return {"msgtype": "m.notice", "body": text, "m.mentions": {}}

@@ -8,7 +8,7 @@ from typing import Protocol
 from bridge.core import texts
 from bridge.core.errors import MatrixError
 from bridge.core.ids import RoomId, UserId
-from bridge.core.messages import Invited, MembershipChanged, SendMessage
+from bridge.core.messages import Invited, MembershipChanged, SendMessage, notice
 from bridge.plan.state import Accounts
 from bridge.ports import Clock, RoomReaderAsAnnouncer
 from bridge.store import communities as store
@@ -102,7 +102,7 @@ class Chats:
 
     async def say(self, room_id: RoomId, text: str, *, key: str) -> None:
         """Answer in a chat or control room; the same `key` is the same answer."""
-        content = {"msgtype": "m.notice", "body": text, "m.mentions": {}}
+        content = notice(text)
         async with self._database.transaction() as tx:
             await self._jobs.add(tx, key, room_id, SendMessage(room_id, content), self._clock.now_ms())
         self._wake()

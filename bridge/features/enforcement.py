@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from bridge.core import texts
 from bridge.core.community import CONTROL, Role, RoomKind
+from bridge.core.errors import BadRequest, Forbidden
 from bridge.core.ids import EventId, RoomId, UserId
-from bridge.core.messages import Posted, Redacted, RedactEvent, SendMessage, StateChanged
+from bridge.core.messages import Posted, Redacted, RedactEvent, SendMessage, StateChanged, TakeBackState, notice
 from bridge.core.power_levels import needed_for
 from bridge.plan.desired import power_levels
 from bridge.plan.state import Accounts
-from bridge.ports import Clock
+from bridge.ports import Clock, RoomExecutor, RoomHistory, Written
 from bridge.store import communities as store
 from bridge.store.database import Database, Transaction
 from bridge.store.jobs import Jobs
 from bridge.store.rooms import Place, RoomIndex
 
+log = logging.getLogger(__name__)
+
+MOST_STEPS_BACK = 50
+"""How many events back an entitled one is looked for."""
 TELL_AGAIN_MS = 60_000
 """For how long admins are not told again of posts that the same person tries in the same room."""
 MOST_TOLD = 1000
@@ -41,9 +47,13 @@ class Enforcement:
         index: RoomIndex,
         jobs: Jobs,
         wake: Callable[[], None],
+        history: RoomHistory,
+        rooms: RoomExecutor,
         accounts: Accounts,
         clock: Clock,
     ) -> None:
+        self._history = history
+        self._rooms = rooms
         self._database = database
         self._index = index
         self._jobs = jobs
@@ -81,18 +91,53 @@ class Enforcement:
         self._wake()
 
     async def state_changed(self, event: StateChanged) -> None:
-        """Redact state that nobody manages and that its sender was not entitled to write; the rest is put back."""
+        """Take back state that nobody manages and that its sender was not entitled to write; the rest is put back."""
         place = self._index.place_of(event.room_id)
         if place is None or event.sender in self._accounts.both or event.type in _HEALED_BY_TYPE:
             return
-        thresholds = power_levels(place.kind, "12", self._accounts, {})
+        job: RedactEvent | TakeBackState = RedactEvent(event.room_id, event.event_id, texts.NOT_ENTITLED)
+        if event.state_key == "":  # what it replaced may have been an admin's: pins
+            job = TakeBackState(event.room_id, event.event_id, event.type, texts.NOT_ENTITLED)
         async with self._database.transaction() as tx:
-            role = await store.role_at(tx, place.community, event.sender, event.sent_at)
-            level = await self._level(tx, place, event.sender, role)
-            if level >= needed_for(thresholds, event.type, state=True):
+            if await self._was_entitled(tx, place, event.type, event.sender, event.sent_at):
                 return
-            await self._redact(tx, place, event.room_id, event.event_id, event.sender, texts.NOT_ENTITLED)
+            await self._take_back(tx, place, job, event.sender)
         self._wake()
+
+    async def take_back(self, job_id: str, job: TakeBackState) -> None:
+        """Write what was there before, by the last who was entitled; then redact what somebody wrote who was not.
+
+        If something newer is there already, that is left as it is: it is judged for itself.
+        """
+        place = self._index.place_of(job.room_id)
+        now = None if place is None else await self._history.latest(job.room_id, job.type)
+        if place is not None and now is not None and now.event_id == job.event_id:
+            before = await self._before(place, job, now)
+            if before is not None and before.content:
+                try:
+                    await self._rooms.set_state(job.room_id, job.type, "", before.content)
+                except (Forbidden, BadRequest) as error:  # the redaction counts more
+                    log.warning("%s: %s cannot be put back: %s", job.room_id, job.type, error.what)
+        await self._rooms.redact(job.room_id, job.event_id, job.reason, txn_id=job_id)
+
+    async def _before(self, place: Place, job: TakeBackState, event: Written) -> Written | None:
+        for _ in range(MOST_STEPS_BACK):
+            before = None if event.replaces is None else await self._history.written(job.room_id, event.replaces)
+            if before is None:
+                return None
+            async with self._database.transaction() as tx:
+                if await self._was_entitled(tx, place, job.type, before.sender, before.sent_at):
+                    return before
+            event = before
+        return None
+
+    async def _was_entitled(self, tx: Transaction, place: Place, event_type: str, user: UserId, at: int) -> bool:
+        """Whether somebody might write state of that type, by their role then."""
+        if user in self._accounts.both:
+            return True
+        thresholds = power_levels(place.kind, "12", self._accounts, {})
+        role = await store.role_at(tx, place.community, user, at)
+        return await self._level(tx, place, user, role) >= needed_for(thresholds, event_type, state=True)
 
     async def _level(self, tx: Transaction, place: Place, user: UserId, role: Role) -> int:
         if (
@@ -106,9 +151,13 @@ class Enforcement:
     async def _redact(
         self, tx: Transaction, place: Place, room_id: RoomId, event_id: EventId, sender: UserId, reason: str
     ) -> None:
+        await self._take_back(tx, place, RedactEvent(room_id, event_id, reason), sender)
+
+    async def _take_back(self, tx: Transaction, place: Place, job: RedactEvent | TakeBackState, sender: UserId) -> None:
+        room_id, event_id, reason = job.room_id, job.event_id, job.reason
         now = self._clock.now_ms()
         job_id = f"redact-{event_id}"
-        if not await self._jobs.add(tx, job_id, f"redact {room_id}", RedactEvent(room_id, event_id, reason), now):
+        if not await self._jobs.add(tx, job_id, f"redact {room_id}", job, now):
             return
         await store.record(tx, now, place.community, room_id, sender, "redacted", f"{event_id}: {reason}")
         last = self._told.get((room_id, sender))
@@ -122,5 +171,4 @@ class Enforcement:
     async def _tell(self, tx: Transaction, place: Place, text: str, job_id: str, now: int) -> None:
         control = self._index.room_of(place.community, CONTROL)
         if control is not None:
-            content = {"msgtype": "m.notice", "body": text, "m.mentions": {}}
-            await self._jobs.add(tx, f"tell-{job_id}", control, SendMessage(control, content), now)
+            await self._jobs.add(tx, f"tell-{job_id}", control, SendMessage(control, notice(text)), now)

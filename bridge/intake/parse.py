@@ -33,6 +33,10 @@ _KEPT_WHOLE = frozenset(
 """Settings of rooms, whose content is compared with what it should be; and reactions, which are judged as a whole."""
 LONGEST_REACTION = 32
 _REACTION_FIELDS = frozenset({"m.relates_to", "shortcode", "com.beeper.reaction.shortcode", "m.mentions"})
+_REDACTION_FIELDS = frozenset(
+    {"redacts", "reason", "m.mentions", "with_rel_types", "org.matrix.msc3912.with_relations"}
+)  # fmt: skip
+_RELATIONS = frozenset({"*", "m.annotation", "m.reference", "m.replace", "m.thread"})
 MEMBERSHIPS = frozenset({"invite", "join", "knock", "leave", "ban"})
 _MALFORMED = Ignored("malformed")
 
@@ -73,7 +77,9 @@ def parse(
     if interest is None:
         return Ignored("not our room")
     if kind == "m.room.redaction":
-        return _redaction(head, raw, content)
+        found = _redaction(head, raw, content)
+        if found is not _MALFORMED or interest is not Interest.ANNOUNCEMENTS:
+            return found  # else it redacts nothing, and is a post like any other
     if interest is Interest.ANNOUNCEMENTS:
         return Posted(*head, type=kind, short_reaction=kind == "m.reaction" and _is_short_reaction(content))
     if not interest.is_read:
@@ -94,8 +100,8 @@ def essence(raw: Mapping[str, Any]) -> dict[str, Any]:
         kept["content"] = content
     elif isinstance(content, dict):
         kept["content"] = {key: value for key, value in content.items() if key in _CONTENT}
-        if _is_wordy(content.get("reason")):
-            kept["content"]["reason"] = content["reason"][: LONGEST_REACTION + 1]
+        if kind == "m.room.redaction" and _is_wordy(content, raw.get("redacts")):
+            kept["content"]["reason"] = "…" * (LONGEST_REACTION + 1)  # it is judged, and not read
     unsigned = raw.get("unsigned")
     if isinstance(unsigned, dict) and isinstance(stripped := unsigned.get("invite_room_state"), list):
         kept["unsigned"] = {"invite_room_state": [piece for piece in stripped if _is_encryption(piece)]}
@@ -141,7 +147,7 @@ def _redaction(head: _Head, raw: Mapping[str, Any], content: Mapping[str, Any]) 
     # From room version 11 on `redacts` stands in the content; homeservers give both to application services.
     for target in (raw.get("redacts"), content.get("redacts")):
         if is_id(target):
-            return Redacted(*head, redacts=EventId(str(target)), wordy=_is_wordy(content.get("reason")))
+            return Redacted(*head, redacts=EventId(str(target)), wordy=_is_wordy(content, target))
     return _MALFORMED
 
 
@@ -216,9 +222,18 @@ def _is_short_reaction(content: Mapping[str, Any]) -> bool:
     )
 
 
-def _is_wordy(reason: object) -> bool:
-    """Whether the reason of a redaction is long enough to be a text of its own."""
-    return isinstance(reason, str) and len(reason) > LONGEST_REACTION
+def _is_wordy(content: Mapping[str, Any], target: object) -> bool:
+    """Whether a redaction carries more than what it redacts and a short reason (and relations, MSC3912): a text."""
+    reason = content.get("reason")
+    kinds = (content.get("with_rel_types", []), content.get("org.matrix.msc3912.with_relations", []))
+    return not (
+        content.keys() <= _REDACTION_FIELDS
+        and (target is None or content.get("redacts", target) == target)
+        and (reason is None or (isinstance(reason, str) and len(reason) <= LONGEST_REACTION))
+        and content.get("m.mentions", {}) == {}
+        and all(isinstance(some, list) and len(some) <= len(_RELATIONS) for some in kinds)
+        and all(isinstance(one, str) and one in _RELATIONS for some in kinds for one in some)
+    )
 
 
 def _storable(text: str) -> str:

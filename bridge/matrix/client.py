@@ -10,6 +10,7 @@ import itertools
 import logging
 import os
 import random
+import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -134,6 +135,7 @@ class Client:
             raise RuntimeError("the client is not started")
         self.requests += 1
         headers = {} if data is None else {"Content-Type": "application/json"}
+        began = time.monotonic()
         try:
             async with self._session.request(
                 method,
@@ -145,6 +147,8 @@ class Client:
                 allow_redirects=False,
             ) as response:
                 raw = await response.read()
+                took = (time.monotonic() - began) * 1000
+                log.debug("%s %s: %d in %.0f ms", method, url_path, response.status, took)
                 if response.status < 300:
                     return _json_object(raw, f"{method} {url_path}")
                 raise _refusal(response.status, raw, response.headers.get("Retry-After"), f"{method} {url_path}")
@@ -172,12 +176,6 @@ def _json_object(raw: bytes, where: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {"value": value}
 
 
-class _Wait(RateLimited):
-    """Told to wait: `seconds` as the homeserver asks."""
-
-    seconds: float = 0.0
-
-
 def _refusal(status: int, raw: bytes, retry_after: str | None, where: str) -> MatrixError:
     try:
         body = orjson.loads(raw)
@@ -188,7 +186,7 @@ def _refusal(status: int, raw: bytes, retry_after: str | None, where: str) -> Ma
     errcode = str(body.get("errcode", ""))
     words = str(body.get("error", ""))[:MAX_ERROR_CHARACTERS] or f"HTTP {status}"
     if status == 429 or errcode == "M_LIMIT_EXCEEDED":
-        error = _Wait(words, status=status, errcode=errcode, where=where)
+        error = RateLimited(words, status=status, errcode=errcode, where=where)
         error.seconds = _asked_wait(body.get("retry_after_ms"), retry_after)
         return error
     if status in _TRANSIENT:
@@ -213,12 +211,12 @@ def _asked_wait(milliseconds: object, header: str | None) -> float:
 
 def _asks_for_patience(error: MatrixError) -> bool:
     """Whether the homeserver says itself when to come back; then its word counts, and not the number of tries."""
-    return isinstance(error, _Wait) and error.seconds >= SHORTEST_PATIENCE_SECONDS
+    return isinstance(error, RateLimited) and error.seconds >= SHORTEST_PATIENCE_SECONDS
 
 
 def _backoff(attempt: int, error: MatrixError) -> float:
     own: float = min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2**attempt)
     own *= 0.75 + random.random() / 2  # noqa: S311 - spreads retries, protects nothing
-    if isinstance(error, _Wait):
+    if isinstance(error, RateLimited):
         return max(error.seconds + 0.05, own if error.seconds == 0 else 0.0)
     return own

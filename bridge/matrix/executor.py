@@ -96,9 +96,9 @@ class Executor:
         """Write one piece of state (client-server API, `PUT /rooms/{roomId}/state/{eventType}/{stateKey}`).
 
         Empty content takes a piece of state away. Homeservers refuse an empty topic, and a tombstone without its room:
-        the one becomes an empty text, the other is redacted.
+        the one becomes an empty text, the other is redacted. So is state whose key is a user id: it belongs to them.
         """
-        if not content and event_type == "m.room.tombstone":
+        if not content and (event_type == "m.room.tombstone" or state_key.startswith("@")):
             return await self._redact_state(room_id, event_type, state_key)
         if not content and event_type == "m.room.topic":
             content = {"topic": ""}

@@ -10,6 +10,7 @@ from bridge.core.errors import Forbidden, NotFound
 from bridge.core.ids import EventId, RoomId, UserId
 from bridge.matrix.client import Client, path
 from bridge.plan.state import LISTED, Membership, RoomState, StateEvent
+from bridge.ports import Written
 
 
 class Reader:
@@ -70,6 +71,33 @@ class Reader:
             else:
                 self._rooms.pop(room_id, None)
             return room
+
+    async def latest(self, room_id: RoomId, event_type: str) -> Written | None:
+        """The state event of that type, with an empty state key, as the homeserver has it now."""
+        parts = path("v3", "rooms", room_id, "state", event_type, "")
+        return await self._written(parts, {"format": "event"})
+
+    async def written(self, room_id: RoomId, event_id: EventId) -> Written | None:
+        """A state event, whether it holds still or not (client-server API, `GET /rooms/{roomId}/event/{eventId}`)."""
+        return await self._written(path("v3", "rooms", room_id, "event", event_id), {})
+
+    async def _written(self, parts: str, query: Mapping[str, str]) -> Written | None:
+        try:
+            event = await self._client.request("GET", parts, query=query)
+        except NotFound:
+            return None
+        parsed = _parse(event)
+        if parsed is None:
+            return None
+        piece, sent_at, unsigned = parsed[2], event.get("origin_server_ts"), event.get("unsigned")
+        before = unsigned.get("replaces_state") if isinstance(unsigned, Mapping) else None
+        return Written(
+            piece.event_id,
+            UserId(piece.sender),
+            sent_at if isinstance(sent_at, int) else 0,
+            piece.content,
+            EventId(before) if isinstance(before, str) else None,
+        )
 
     async def joined(self) -> list[RoomId]:
         """The rooms that the steward is in (client-server API, `GET /joined_rooms`)."""

@@ -79,6 +79,8 @@ class SetState:
 
     @property
     def summary(self) -> str:
+        if not self.content and self.cause is Cause.DRIFT and self.type in _FOREIGN:
+            return f"take away {_FOREIGN[self.type]} {self.state_key}"
         verb = "put back" if self.cause is Cause.DRIFT else "set"
         return f"{verb if self.content else 'take away'} {_STATE_WORDS.get(self.type, self.type)}"
 
@@ -242,6 +244,9 @@ _WORDS = {
     RoomKind.REQUEST: "request group",
     RoomKind.HIDDEN: "hidden group",
 }
+
+_FOREIGN = {"m.space.child": "the link to", "m.space.parent": "the link to another space,"}
+"""Links that nobody entitled placed; the state key says where to."""
 
 _STATE_WORDS = {
     "m.room.name": "the name",

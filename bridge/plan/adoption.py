@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from bridge.core.community import SPACE, Community, Role
-from bridge.core.ids import UserId, is_room_id, parse_user_id
+from bridge.core.ids import RoomId, RoomKeyName, UserId, is_room_id, parse_user_id
 from bridge.core.power_levels import needed_for, users_of
 from bridge.plan.actions import PROFILE_TYPES, AdoptProfile, AdoptRole
 from bridge.plan.desired import DesiredRoom
 from bridge.plan.people import Census
-from bridge.plan.state import Accounts, Known, RoomState, StateEvent
+from bridge.plan.state import Accounts, Known, RoomState, StateEvent, digest_of
 
 _FIELDS = {"m.room.name": "name", "m.room.topic": "topic", "m.room.avatar": "url"}
 _EMPTY: dict[str, dict[str, Any]] = {"m.room.name": {}, "m.room.topic": {"topic": ""}, "m.room.avatar": {}}
@@ -127,6 +127,41 @@ def stray_children(space: RoomState, known: Known) -> list[tuple[str, str]]:
         if event_type == "m.space.child" and is_room_id(state_key) and state_key not in ours
         and isinstance(event.content.get("via"), list) and event.content["via"]
     )  # fmt: skip
+
+
+def unentitled_links(
+    room: RoomState, desired: DesiredRoom, known: Known, entitled_levels: Mapping[str, int], accounts: Accounts
+) -> list[tuple[str, str]]:
+    """Links to rooms that are not of the community, by somebody who might not place them: event type and state key.
+
+    They got in while a threshold was open. Who was entitled once stays so for the links that they placed then.
+    """
+    thresholds = desired.state["m.room.power_levels", ""]
+    ours: dict[str, set[RoomId | None]] = {
+        "m.space.child": {*known.rooms.values()},
+        "m.space.parent": {known.rooms.get(SPACE)},
+    }
+    return sorted(
+        (event_type, state_key)
+        for (event_type, state_key), event in room.state.items()
+        if event_type in ours and state_key not in ours[event_type]
+        and event.content and event.sender not in accounts.both
+        and entitled_levels.get(event.sender, 0) < needed_for(thresholds, event_type, state=True)
+        and known.settled.get((desired.key, event_type, state_key)) != digest_of(event.event_id)
+    )  # fmt: skip
+
+
+def entitled_links(
+    room: RoomState, desired: DesiredRoom, known: Known, entitled_levels: Mapping[str, int], accounts: Accounts
+) -> dict[tuple[RoomKeyName, str, str], str]:
+    """Links to other rooms that stay, to be remembered: their placing counts by the roles of that time."""
+    taken_away = unentitled_links(room, desired, known, entitled_levels, accounts)
+    return {
+        (desired.key, event_type, state_key): digest_of(event.event_id)
+        for (event_type, state_key), event in room.state.items()
+        if event_type == "m.space.child" and state_key not in known.rooms.values()
+        and event.content and event.sender not in accounts.both and (event_type, state_key) not in taken_away
+    }  # fmt: skip
 
 
 def levels_by_role(roles: Mapping[UserId, Role], moderators: frozenset[UserId]) -> dict[str, int]:

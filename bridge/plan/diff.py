@@ -14,9 +14,11 @@ from bridge.plan.actions import (
     Action,
     AdoptProfile,
     AdoptRole,
+    Ban,
     Blocked,
     Cause,
     CreateRoom,
+    Kick,
     Link,
     Plan,
     SetListed,
@@ -55,6 +57,8 @@ class Comparison:
     """
     owners_before: frozenset[UserId] = frozenset()
     """Who was an owner by memory, before this plan."""
+    removals: tuple[Kick | Ban, ...] = ()
+    """Who has to go from which room, whether the steward has the power for it or not."""
 
 
 def compare(
@@ -95,16 +99,22 @@ def compare(
         if _reachable(key, known, rooms):
             actions += _room(known, room, rooms.get(key), setting)
     actions += _links(known, desired, rooms, setting)
+    levels = adoption.levels_by_role(roles, frozenset())
+    actions += _unentitled_links(known, desired, rooms, levels, accounts)
     moves, told = people.membership_actions(community, known, desired, rooms, roles, census, accounts)
     actions += [move for move in moves if _reachable(move.room, known, rooms)]
     notes += told
-    notes += _strays(known, rooms, desired, accounts)
+    notes += _strays(known, rooms, desired, levels, accounts)
     ordered, obstacles = authority.sift(sorted(actions, key=lambda action: action.phase), rooms, accounts)
     blocked += [*obstacles, *authority.beyond_limits(rooms, accounts)]
     plan = Plan(str(community.id), tuple(ordered), tuple(blocked), tuple(notes))
     remembered = _remembered(community, known, desired, census)
+    if space is not None and _reachable(SPACE, known, rooms):
+        placed = adoption.entitled_links(space, desired[SPACE], known, levels, accounts)
+        remembered = replace(remembered, settled={**remembered.settled, **placed})
     named = people.names_to_remember(community, known, rooms, census, plan.actions)
-    return Comparison(plan, desired, roles, replace(remembered, named=named), before)
+    removals = tuple(move for move in moves if isinstance(move, Kick | Ban))
+    return Comparison(plan, desired, roles, replace(remembered, named=named), before, removals)
 
 
 def _remembered(
@@ -266,19 +276,36 @@ def _link_cause(known: Known, room: RoomKeyName, of: RoomKeyName, content: Mappi
     return Cause.DRIFT if settled == digest_of(content) else Cause.DECLARED
 
 
+def _unentitled_links(
+    known: Known,
+    desired: Mapping[RoomKeyName, DesiredRoom],
+    rooms: Mapping[RoomKeyName, RoomState],
+    levels: Mapping[str, int],
+    accounts: Accounts,
+) -> list[SetState]:
+    return [
+        SetState(key, event_type, state_key, {}, Cause.DRIFT)
+        for key, room in desired.items()
+        if key in rooms
+        for event_type, state_key in adoption.unentitled_links(rooms[key], room, known, levels, accounts)
+    ]
+
+
 def _strays(
     known: Known,
     rooms: Mapping[RoomKeyName, RoomState],
     desired: Mapping[RoomKeyName, DesiredRoom],
+    levels: Mapping[str, int],
     accounts: Accounts,
 ) -> list[str]:
     notes = []
     space = rooms.get(SPACE)
     if space is not None:
+        taken_away = adoption.unentitled_links(space, desired[SPACE], known, levels, accounts)
         notes = [
             f"{sender} added {room_id} to the space by hand. It is no room of this community, and is left alone"
             for room_id, sender in adoption.stray_children(space, known)
-            if sender not in accounts.both
+            if sender not in accounts.both and ("m.space.child", room_id) not in taken_away
         ]
     gone = sorted(set(known.rooms) - set(desired))
     notes += [f"{key} is in the configuration no longer. Its room is left as it is" for key in gone]

@@ -37,11 +37,17 @@ def reasons_against(
 def _removes_many(
     plan: Plan, rooms: Mapping[RoomKeyName, RoomState], accounts: Accounts, thresholds: Thresholds
 ) -> list[str]:
-    """Counts people of the space, invited ones too, or where that cannot be read, of all rooms that can."""
+    """Counts people of the space, invited ones too, or where that cannot be read, of all rooms that can.
+
+    Who is out of the space already is removed no more: a removal that was cut off half-way does not become unsafe by
+    the people whom it has removed.
+    """
     counted = [rooms[SPACE]] if SPACE in rooms else list(rooms.values())
     present = {user for room in counted for user, here in room.members.items() if here.present}
     members = len(present - accounts.both)
-    removed = {action.user for action in plan.actions if isinstance(action, Kick) and action.cause is Cause.DECLARED}
+    removed = present & {
+        action.user for action in plan.actions if isinstance(action, Kick) and action.cause is Cause.DECLARED
+    }
     allowed = thresholds.allowed(members)
     if len(removed) <= allowed:
         return []

@@ -41,6 +41,12 @@ async def text_of(tx: Transaction, announcement: str) -> str | None:
     return text
 
 
+async def author_of(tx: Transaction, announcement: str) -> str | None:
+    """Who wrote it: a user id where it has a `reply_room`."""
+    author: str | None = await tx.fetch_value("SELECT author FROM announcement WHERE id = $1", announcement)
+    return author
+
+
 async def reply_room(tx: Transaction, announcement: str) -> RoomId | None:
     room: str | None = await tx.fetch_value("SELECT reply_room FROM announcement WHERE id = $1", announcement)
     return None if room is None else RoomId(room)
@@ -64,6 +70,19 @@ async def delivered(
            WHERE announcement = $1 AND community = $2""",
         announcement, community, event_id, devices, unreached, now,
     )  # fmt: skip
+    await _forget_text(tx, announcement)
+
+
+async def dropped(tx: Transaction, announcement: str, community: CommunityId) -> None:
+    """Forget a delivery that will not be made; with the last of them the text."""
+    await tx.execute(
+        "DELETE FROM announcement_target WHERE announcement = $1 AND community = $2 AND event_id IS NULL",
+        announcement, community,
+    )  # fmt: skip
+    await _forget_text(tx, announcement)
+
+
+async def _forget_text(tx: Transaction, announcement: str) -> None:
     await tx.execute(
         """UPDATE announcement SET text = '' WHERE id = $1 AND NOT EXISTS
            (SELECT 1 FROM announcement_target WHERE announcement = $1 AND event_id IS NULL)""",

@@ -185,6 +185,15 @@ class Inbox:
             query = "UPDATE inbox SET parked = NULL WHERE event_id = $1 AND parked IS NOT NULL RETURNING seq"
             return await tx.fetch_row(query, event_id) is not None
 
+    async def drop(self, event_id: EventId) -> bool:
+        """Forget a parked event; whether there was one. It stays known: the homeserver may send it again."""
+        async with self._database.transaction() as tx:
+            row = await tx.fetch_row("SELECT seq FROM inbox WHERE event_id = $1 AND parked IS NOT NULL", event_id)
+        if row is None:
+            return False
+        await self.forget([row["seq"]])
+        return True
+
     async def waiting(self) -> int:
         """How many events are to be worked off, parked ones not counted."""
         async with self._database.transaction() as tx:

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from bridge.core.messages import DeliverAnnouncement, Job, RedactEvent, SendMessage, ShareKeys
+from bridge.core.messages import DeliverAnnouncement, Job, RedactEvent, SendMessage, ShareKeys, TakeBackState
 from bridge.store.database import Database, Row, Transaction
 
 KINDS: dict[str, type[Job]] = {
@@ -19,6 +19,7 @@ KINDS: dict[str, type[Job]] = {
     "deliver_announcement.1": DeliverAnnouncement,
     "redact_event.1": RedactEvent,
     "share_keys.1": ShareKeys,
+    "take_back_state.1": TakeBackState,
 }
 """Kind names on disk. When the fields of a job change, its name is raised and the old one gets a decoder of its own."""
 
@@ -191,6 +192,12 @@ class Jobs:
                 now_ms,
             )
         return row is not None
+
+    async def drop(self, job_id: str) -> bool:
+        """Take a parked job away undone; whether there was one."""
+        async with self._database.transaction() as tx:
+            query = "DELETE FROM job WHERE id = $1 AND parked IS NOT NULL RETURNING seq"
+            return await tx.fetch_row(query, job_id) is not None
 
     async def find(self, job_id: str) -> StoredJob | None:
         """The job of that id; None when it is done (or never was)."""

@@ -303,7 +303,7 @@ async def reach(tx: Transaction, room_id: str, *, ours: Iterable[str]) -> Reach:
         "SELECT state, COUNT(*) AS number FROM crypto_share WHERE session_id = $1 GROUP BY state", session_id
     )
     row = await tx.fetch_row(
-        "SELECT COUNT(*) AS people, COALESCE(SUM(CASE WHEN NOT EXISTS (SELECT 1 FROM crypto_share s WHERE "
+        "SELECT COUNT(*) AS people, COALESCE(SUM(CASE WHEN NOT EXISTS (SELECT 1 FROM crypto_share s WHERE "  # noqa: S608
         "s.session_id = $2 AND s.user_id = a.user_id AND s.state = 'held') THEN 1 ELSE 0 END), 0) AS unreached "
         "FROM crypto_audience a WHERE a.room_id = $1 AND NOT a.user_id "
         f"{tx.one_of('$3')}",

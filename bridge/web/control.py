@@ -55,6 +55,8 @@ class Operations(Protocol):
 
     async def status(self) -> dict[str, Any]: ...
 
+    async def parked(self, *, release: str | None = None, drop: str | None = None) -> dict[str, Any]: ...
+
     async def check(self) -> list[dict[str, Any]]: ...
 
 
@@ -66,7 +68,7 @@ class ControlDoor:
         self._operations = operations
 
     def add_routes(self, app: web.Application) -> None:
-        for name in ("plan", "apply", "announce", "status", "check", "ready"):
+        for name in ("plan", "apply", "announce", "status", "parked", "check", "ready"):
             app.router.add_post(f"{PREFIX}/{name}", self._handler(getattr(self, f"_{name}")))
 
     def _handler(
@@ -158,6 +160,12 @@ class ControlDoor:
 
     async def _status(self, _: Mapping[str, Any], __: Progress) -> Any:
         return await self._operations.status()
+
+    async def _parked(self, body: Mapping[str, Any], _: Progress) -> Any:
+        release, drop = body.get("release"), body.get("drop")
+        if not isinstance(release, str | None) or not isinstance(drop, str | None):
+            raise Refused("release and drop are names")
+        return await self._operations.parked(release=release, drop=drop)
 
     async def _check(self, _: Mapping[str, Any], __: Progress) -> Any:
         return await self._operations.check()

@@ -168,3 +168,19 @@ async def test_members_as_key_delivery_asks_for_them(world: World) -> None:
     await world.executor.join_as_announcer(room_id)
     answer = await world.client.request("GET", path("v3", "rooms", room_id, "members"), as_user=ANNOUNCER)
     assert {event["state_key"] for event in answer["chunk"]} == {STEWARD, ANNOUNCER}
+
+
+async def test_state_names_what_it_replaced_and_does_so_when_it_is_redacted(world: World, room_version: str) -> None:
+    room_id = await world.room(room_version)
+    alice = await member(world, room_id, level=50)
+    assert await world.reader.latest(room_id, "m.room.name") is None
+    first = await world.executor.set_state(room_id, "m.room.name", "", {"name": "Chess"})
+    second = await alice.write(room_id, "m.room.name", {"name": "Checkers"})
+    await alice.redact(room_id, second)
+    now = await world.reader.latest(room_id, "m.room.name")
+    assert now is not None
+    assert (now.event_id, now.sender, now.replaces, dict(now.content)) == (second, alice.user_id, first, {})
+    before = await world.reader.written(room_id, first)
+    assert before is not None
+    assert (before.sender, before.replaces, dict(before.content)) == (STEWARD, None, {"name": "Chess"})
+    assert await world.reader.written(room_id, EventId("$none")) is None

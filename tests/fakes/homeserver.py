@@ -205,6 +205,12 @@ class FakeHomeserver:
                 if event is None:
                     raise missing("no such state")
                 return event if query.get("format") == "event" else dict(event["content"])
+            case "GET", ["event", event_id]:
+                self._visible(room, user)
+                found = [event for event in room.timeline if event["event_id"] == event_id]
+                if not found:
+                    raise missing("no such event")
+                return found[0]
             case "GET", ["members"]:
                 events = self._visible(room, user).items()
                 return {"chunk": [event for (kind, _), event in events if kind == "m.room.member"]}
@@ -261,6 +267,8 @@ class FakeHomeserver:
         }
         if state_key is not None:
             event["state_key"] = state_key
+            if (before := room.state.get((event_type, state_key))) is not None:
+                event["unsigned"] = {"replaces_state": before["event_id"]}
             room.state[event_type, state_key] = event
         room.timeline.append(event)
         self.feed.append(event)
@@ -336,7 +344,7 @@ class FakeHomeserver:
         if event["type"] != "m.room.create":
             kept = _KEPT_BY_REDACTION.get(event["type"], set())
             event["content"] = {key: value for key, value in event["content"].items() if key in kept}
-        event["unsigned"] = {"redacted_because": dict(redaction)}
+        event["unsigned"] = {**event.get("unsigned", {}), "redacted_because": dict(redaction)}
         return str(redaction["event_id"])
 
     # --- members ----------------------------------------------------------------------------------------------------

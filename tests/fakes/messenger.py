@@ -34,6 +34,14 @@ class FakeMessenger:
         self._faults.point(of_homeserver=True)
         return Sent(self._events[txn_id], self._devices)
 
+    def calls(self, room_id: RoomId) -> list[tuple[str, list[str]]]:
+        """What was said so that somebody is notified: `m.text`, since notices are muted; with who is mentioned."""
+        return [
+            (str(content["body"]), list(content["m.mentions"].get("user_ids", [])))
+            for room, content in self.sent
+            if room == room_id and content["msgtype"] == "m.text"
+        ]
+
     def said(self, room_id: RoomId | None = None) -> list[str]:
         """What was said, in order."""
         return [str(content["body"]) for room, content in self.sent if room_id in (None, room)]

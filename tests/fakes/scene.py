@@ -20,6 +20,7 @@ from bridge.core.messages import (
     RedactEvent,
     SendMessage,
     StateChanged,
+    TakeBackState,
 )
 from bridge.features.announcements import Announcements
 from bridge.features.chats import Chats
@@ -128,6 +129,8 @@ class Scene:
             index=self.index,
             jobs=self.jobs,
             wake=self._wake,
+            history=self.reader,
+            rooms=self.executor,
             accounts=ACCOUNTS,
             clock=self.clock,
         )
@@ -300,6 +303,8 @@ class Scene:
                         await self.announcements.deliver(stored.id, job)
                     case RedactEvent():
                         await self.executor.redact(job.room_id, job.event_id, job.reason, txn_id=stored.id)
+                    case TakeBackState():
+                        await self.enforcement.take_back(stored.id, job)
                 await self.jobs.finish(stored.id)
 
     async def told(self) -> list[str]:

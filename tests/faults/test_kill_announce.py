@@ -7,6 +7,8 @@ import random
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -66,9 +68,11 @@ class Towns:
                 "GET", f"/rooms/{community.announcements}/messages", query={"dir": "b", "limit": "20"}
             )
             newest = next(one["event_id"] for one in page["chunk"] if one["type"] == "m.room.encrypted")
-            await self.reader.wait_event(
-                community.announcements, lambda event, newest=newest: event["event_id"] == newest
-            )
+            await self.reader.wait_event(community.announcements, partial(_is, newest))
+
+
+def _is(event_id: str, event: dict[str, Any]) -> bool:
+    return bool(event["event_id"] == event_id)
 
 
 @pytest.fixture(scope="module")

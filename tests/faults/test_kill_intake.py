@@ -7,6 +7,7 @@ import random
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from tests.harness.people import People
 from tests.harness.wait import eventually
 
 MEMBERS = 3
-HEALED = {
+HEALED: dict[str, dict[str, dict[str, Any]]] = {
     "space": {
         "m.room.power_levels": {"users_default": 100},
         "m.room.history_visibility": {"history_visibility": "world_readable"},
@@ -42,6 +43,9 @@ class Village:
     """The chat of each member with the announcer."""
     right: dict[tuple[str, str], dict[str, Any]]
     """The state that is in force."""
+
+    def has_answered(self, member: Person, word: str) -> bool:
+        return self.answers(member, word) == 1
 
     def answers(self, member: Person, word: str) -> int:
         """How often a word that nobody understands was answered."""
@@ -134,5 +138,5 @@ async def test_no_command_and_no_drift_is_lost(ground: Ground, village: Village,
         marks = [await member.send(village.chats[member.user_id], f"end-{seed}") for member in village.members]
         assert marks
         for member in village.members:
-            await eventually(lambda member=member: village.answers(member, f"end-{seed}") == 1, 30)
+            await eventually(partial(village.has_answered, member, f"end-{seed}"), 30)
         assert await answered()

@@ -114,7 +114,9 @@ async def test_an_announcement_that_was_given_up_is_told_and_so_is_its_arrival_l
     for _ in range(2):
         await scene.announcements.failed(job, job_id, "CannotEncrypt: no key")
     await scene.do_jobs()
-    assert sum("did not reach school" in text for text in scene.messenger.said(CHAT)) == 1
+    [(text, mentioned)] = scene.messenger.calls(CHAT)
+    assert "did not reach school" in text
+    assert mentioned == ["@ann:example.org"]
     [outcome, _] = await scene.announcements.outcomes([job_id, _job_of(job_id)])
     assert (outcome["event_id"], outcome["failed"]) == (None, "CannotEncrypt: no key")
     assert await scene.jobs.release(job_id, scene.clock.now_ms())

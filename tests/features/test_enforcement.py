@@ -178,3 +178,37 @@ async def test_a_moderators_pin_stays_in_their_group_and_a_members_does_not(sett
     await settled.do_jobs()
     assert is_there(room, moderators)
     assert not is_there(room, members)
+
+
+async def open_pins(scene: Scene, room: FakeRoom) -> None:
+    levels = scene.levels(room)
+    open_levels = {**levels, "events": {**levels["events"], "m.room.pinned_events": 0}}
+    scene.homeserver.tamper(room.room_id, LEVELS, open_levels, by=STEWARD)
+
+
+async def test_what_a_member_wrote_over_is_put_back(settled: Scene) -> None:
+    """Pins belong to admins: a member who writes over them takes them from everybody."""
+    room = settled.announcement_room
+    await settled.write(BEA, room, "m.room.pinned_events", {"pinned": ["$a"]})
+    await settled.hear()
+    await open_pins(settled, room)
+    taken_back = [await settled.write(DAN, room, "m.room.pinned_events", {"pinned": pins}) for pins in ([], ["$spam"])]
+    await settled.hear()
+    for _ in range(2):
+        await settled.do_jobs()
+        await settled.hear()
+    assert room.content("m.room.pinned_events") == {"pinned": ["$a"]}
+    assert not any(is_there(room, event_id) for event_id in taken_back)
+    assert len(await audit(settled)) == 2
+
+
+async def test_what_an_admin_wrote_meanwhile_stays(settled: Scene) -> None:
+    room = settled.announcement_room
+    await settled.write(BEA, room, "m.room.pinned_events", {"pinned": ["$a"]})
+    await open_pins(settled, room)
+    spam = await settled.write(DAN, room, "m.room.pinned_events", {"pinned": ["$spam"]})
+    await settled.write(ANN, room, "m.room.pinned_events", {"pinned": ["$b"]})
+    await settled.hear()
+    await settled.do_jobs()
+    assert room.content("m.room.pinned_events") == {"pinned": ["$b"]}
+    assert not is_there(room, spam)

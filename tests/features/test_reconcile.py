@@ -202,6 +202,9 @@ async def test_an_unsafe_plan_is_held_and_what_is_in_force_goes_on(scene: Scene)
     # told once
     await scene.reconcile(fewer)
     assert sum(digest in text for text in await scene.told()) == 1
+    [(text, mentioned)] = scene.messenger.calls(scene.control_room.room_id)
+    assert digest in text
+    assert mentioned == [ANN]
     # an owner's word
     with pytest.raises(Refused):
         await scene.reconciler.agree(CommunityId("school"), "another")
@@ -471,6 +474,9 @@ async def test_a_fight_over_levels_ends_in_a_lock_that_an_owner_lifts(new_scene:
         await scene.hear()
     assert room.needed("m.room.encrypted", state=False) == 200
     assert any("@ann:example.org" in text and "!thaw school" in text for text in await scene.told())
+    [(text, mentioned)] = scene.messenger.calls(scene.control_room.room_id)
+    assert "I have locked it" in text
+    assert mentioned == [ANN]
     await scene.restart()
     scene.forget_requests()
     await scene.reconcile(SCHOOL, fresh=True)
@@ -479,6 +485,26 @@ async def test_a_fight_over_levels_ends_in_a_lock_that_an_owner_lifts(new_scene:
     await scene.reconciler.thaw(CommunityId("school"))
     await scene.reconcile(SCHOOL)
     assert room.needed("m.room.encrypted", state=False) == 100
+
+
+async def test_a_fight_in_the_control_room_locks_nothing_and_says_so(new_scene: Callable[..., Any]) -> None:
+    scene = await new_scene(rules=PEACEFUL)
+    await scene.settle(SCHOOL)
+    room = scene.control_room
+    for number in range(4):
+        scene.homeserver.tamper(room.room_id, LEVELS, scene.levels(room, invite=number), by=STEWARD)
+        await scene.hear()
+    await scene.told()
+    [(text, mentioned)] = scene.messenger.calls(room.room_id)
+    assert "have not locked it" in text
+    assert "!thaw school" in text
+    assert mentioned == [ANN]
+    assert room.needed("m.room.encrypted", state=False) == 0
+    assert room.threshold("invite") == 200
+    [line] = (await scene.reconciler.status(SCHOOL))["drift"]
+    assert line.endswith("is not locked")
+    await scene.reconciler.thaw(CommunityId("school"))
+    assert (await scene.reconciler.status(SCHOOL))["drift"] == []
 
 
 async def test_an_owner_fighting_over_the_space_loses_its_levels_until_the_thaw(new_scene: Callable[..., Any]) -> None:
@@ -510,6 +536,7 @@ async def test_a_fight_over_a_name_gives_up_the_name_alone(new_scene: Callable[.
     assert scene.space.content("m.room.name") == {"name": "Mine 3"}
     assert scene.space.needed(LEVELS, state=True) == 150
     assert any("the name of" in text for text in await scene.told())
+    assert scene.messenger.calls(scene.control_room.room_id) == []
 
 
 async def test_our_own_failures_are_no_fight(new_scene: Callable[..., Any]) -> None:
@@ -534,6 +561,30 @@ async def test_links_that_an_admin_takes_away_are_put_back_and_lock_nothing(new_
     await scene.hear()
     assert all(scene.space.content("m.space.child", scene.room(key).room_id) for key in (ANNOUNCEMENTS, GENERAL, CHESS))
     assert scene.space.needed(LEVELS, state=True) == 150
+
+
+async def test_links_that_members_got_in_are_taken_away_and_an_admins_stays_when_they_are_none_any_more(
+    scene: Scene,
+) -> None:
+    await scene.settle(SCHOOL)
+    space = scene.space
+    await scene.write(BEA, space, "m.space.child", {"via": ["example.org"]}, "!tea:example.org")
+    await scene.hear()
+    levels = scene.levels(space, state_default=0)
+    levels["events"] = {**levels["events"], "m.space.child": 0}
+    scene.homeserver.tamper(space.room_id, LEVELS, levels, by=STEWARD)
+    for key in ("!spam:example.org", DAN):
+        await scene.write(DAN, space, "m.space.child", {"via": ["example.org"]}, key)
+    await scene.write(DAN, space, "m.space.parent", {"via": ["example.org"], "canonical": True}, "!club:example.org")
+    await scene.hear()
+    assert space.content("m.space.child", "!spam:example.org") == {}
+    assert space.content("m.space.child", DAN) == {}
+    assert space.content("m.space.parent", "!club:example.org") == {}
+    await scene.settle(replace(SCHOOL, admins=frozenset(), members=frozenset({BEA, CID, DAN})))
+    assert space.content("m.space.child", "!tea:example.org") == {"via": ["example.org"]}
+    told = "\n".join(await scene.told())
+    assert told.count("!tea:example.org") == 1
+    assert "!spam:example.org" not in told
 
 
 # --- reports --------------------------------------------------------------------------------------------------------
@@ -569,3 +620,29 @@ async def test_a_report_waits_for_the_control_room(scene: Scene) -> None:
     await scene.reconcile(SCHOOL)
     assert lost.room_id != scene.control_room.room_id
     assert any("@cid:example.org" in text and "left or declined" in text for text in await scene.told())
+
+
+async def test_what_is_wanted_now_is_tried_though_something_alike_was_refused(scene: Scene) -> None:
+    await scene.settle(SCHOOL)
+    refused = BadRequest("not that one", status=400, errcode="M_UNKNOWN")
+    scene.faults.fail(refused, lambda name: "m.room.name" in name and name.startswith("PUT"), times=1)
+    outcome = await scene.reconcile(replace(SCHOOL, name="A name that is refused"))
+    assert [failure.why for failure in outcome.failures] == ["not that one"]
+    outcome = await scene.reconcile(replace(SCHOOL, name="A better name"))
+    assert outcome.ok
+    assert scene.space.content("m.room.name") == {"name": "A better name"}
+
+
+async def test_a_space_that_cannot_be_read_gives_nobody_a_role_and_keeps_no_other_community_from_theirs(
+    scene: Scene,
+) -> None:
+    club = replace(SCHOOL, id=CommunityId("club"))
+    for community in (SCHOOL, club):
+        await scene.apply(community)
+        await scene.accept_all()
+        await scene.hear()
+    scene.reconciler.declare([SCHOOL, club])
+    lost = (await scene.known(club.id)).rooms[SPACE]
+    scene.homeserver.lose(lost)
+    scene.reader.forget(lost)
+    assert [await scene.reconciler.role_of(one.id, BEA) for one in (club, SCHOOL)] == [None, Role.ADMIN]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from bridge.core.community import ANNOUNCEMENTS, GENERAL, SPACE, Community
-from bridge.core.errors import BadRequest, Unreachable
+from bridge.core.errors import BadRequest, RateLimited, Unreachable
 from bridge.core.ids import CommunityId, EventId, RoomId, UserId
 from bridge.features.reconcile import watch as watching
 from bridge.matrix.client import path
@@ -241,6 +242,36 @@ async def test_what_was_refused_is_not_tried_again_at_every_event(settled: Scene
     settled.watch.all_of(more.id)  # as it does every so often, and at the operator's word
     await settled.watch.idle()
     assert settled.space.membership("@nobody:elsewhere.org") == "invite"
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("what", ["invite", "look"])
+async def test_a_homeserver_that_asks_for_patience_is_left_alone_for_so_long(settled: Scene, what: str) -> None:
+    busy = RateLimited("slow down", status=429)
+    busy.seconds = 0.5
+    loop, asked = asyncio.get_running_loop(), list[float]()
+
+    def note(name: str) -> bool:
+        counts = "/invite" in name if what == "invite" else name.startswith("GET")
+        if counts:
+            asked.append(loop.time())
+        return counts
+
+    def answered(name: str) -> None:
+        note(name)
+
+    settled.homeserver.on_request = answered  # the others are refused
+    settled.faults.fail(busy, note, times=3)
+    settled.reconciler.declare([replace(SCHOOL, members=frozenset({CID, UserId("@nelson:example.org")}))])
+    settled.watch.all_of(SCHOOL.id)
+    await eventually(lambda: bool(asked))
+    if what == "invite":  # what is pushed meanwhile is looked at, and nobody is invited for it
+        open_threshold(settled)
+        await settled.hear(and_wait=False)
+        await eventually(lambda: is_closed(settled))
+    await settled.watch.idle()
+    assert settled.space.membership("@nelson:example.org") == "invite"
+    assert max(after - before for before, after in itertools.pairwise(asked)) > 0.4
 
 
 async def test_stopping_cuts_a_wait_off(settled: Scene) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bridge.core.errors import CannotEncrypt, Forbidden, RateLimited, StoreError, Unreachable
 from bridge.core.ids import CommunityId, EventId, RoomId
-from bridge.core.messages import DeliverAnnouncement, Job, RedactEvent, SendMessage
+from bridge.core.messages import DeliverAnnouncement, Job, RedactEvent, SendMessage, TakeBackState
 from bridge.store.database import Database
 from bridge.store.jobs import KINDS, Jobs, Undecodable, decode, encode
 from bridge.worker import Complete, Outcome, Persistence, State, Worker
@@ -30,6 +30,7 @@ JOBS = st.one_of(
     st.builds(SendMessage, WORDS.map(RoomId), st.dictionaries(WORDS, JSON, max_size=4)),
     st.builds(DeliverAnnouncement, WORDS, WORDS.map(CommunityId), WORDS.map(RoomId)),
     st.builds(RedactEvent, WORDS.map(RoomId), WORDS.map(EventId), WORDS),
+    st.builds(TakeBackState, WORDS.map(RoomId), WORDS.map(EventId), WORDS, WORDS),
 )
 
 

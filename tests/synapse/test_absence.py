@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from bridge.cli.demo.person import Person
 from tests.harness.community import Estate, refusal
@@ -48,7 +49,7 @@ async def test_all_is_put_right_after_an_absence(estate: Estate, schools: dict[s
     for school, (bart, lisa), levels, posts in zip(both, pupils, before, done, strict=True):
         community, room = school.community, school.community.announcements
 
-        async def healed(school: School = school, levels: dict[str, object] = levels) -> bool:
+        async def healed(school: School = school, levels: dict[str, dict[str, Any]] = levels) -> bool:
             for key, wanted in levels.items():
                 assert await estate.state(school.community[key], LEVELS) == wanted
             return bool(await estate.state(school.community.space, "m.space.child", school.community.announcements))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from urllib.parse import quote
 
 import pytest
 
@@ -121,6 +122,17 @@ async def test_a_text_dressed_up_as_a_reaction_is_redacted(estate: Estate, schoo
         return not (await school.owner.event(room, too_long))["content"]
 
     await eventually(redacted)
+    reaction = await school.homer.react(room, announcement, "👍")
+    await school.homer.redact(room, reaction)
+    reaction = await school.homer.react(room, announcement, "👎")
+    address = f"/rooms/{quote(room)}/redact/{quote(reaction)}/wordy"
+    wordy = await school.homer.call("PUT", address, {"reason": {"text": "a text"}, "body": "a text"})
+
+    async def said_no_more() -> bool:
+        event = await school.owner.event(room, wordy["event_id"])
+        return "redacted_because" in event["unsigned"] and "text" not in str(event["content"])
+
+    await eventually(said_no_more)
     await estate.taken_in(longest)
     assert (await school.owner.event(room, longest))["content"]
     # an admin may write what they like

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +177,33 @@ async def test_a_broken_config_is_refused_and_the_old_one_kept(estate: Estate, s
     assert "was read again" in await estate.reload()
 
 
+async def test_what_was_given_up_is_shown_and_tried_again(estate: Estate, school: School) -> None:
+    control = school.community.control
+    for number in (1, 2):
+        content = {"msgtype": "m.notice", "body": f"given up {number}", "m.mentions": {}}
+        body = json.dumps({"room_id": control, "content": content})
+        with closing(sqlite3.connect(estate.operator.folder / "communities.db")) as connection, connection:
+            connection.execute(
+                "INSERT INTO job (id, lane, kind, body, due_at, parked) VALUES (?, ?, 'send_message.1', ?, 1, 'why')",
+                (f"given-up-{number}", control, body),
+            )
+    shown = await estate.command("parked")
+    for words in ("given-up-1", "given-up-2", f"{school.community.id}/control", "1970-01-01", "why"):
+        assert words in shown.out
+    assert "matrix-communities parked" in (await estate.command("status")).out
+    ran = await estate.command("parked", "--release", "given-up-1", "--json")
+    assert (ran.json["released"], [one["id"] for one in ran.json["parked"]]) == (["given-up-1"], ["given-up-2"])
+    await school.community.told(school.owner, "given up 1")
+    await fails(estate, "parked", "--release", "given-up-1", says=["given-up-1", "matrix-communities parked"])
+    await fails(estate, "parked", "--release", "all", "--drop", "x", says=["either"])
+    await estate.operator.stop()
+    try:
+        assert (await estate.command("parked", "--drop", "given-up-2", "--json")).json["dropped"] == ["given-up-2"]
+        assert "Nothing is given up" in (await estate.command("parked")).out
+    finally:
+        await estate.operator.start()
+
+
 # --- without the service ----------------------------------------------------------------------------------------
 
 
@@ -235,8 +265,8 @@ async def verdicts(estate: Estate, *args: str, expect: int) -> dict[str, dict[st
 async def test_check_is_content_with_what_works(estate: Estate) -> None:
     found = await verdicts(estate, "--homeserver-config", str(estate.synapse.config_path), expect=0)
     assert {name for name, one in found.items() if one["verdict"] == "ok"} >= {
-        "service", "homeserver", "registration", "ping", "steward without a device", "announcer's device",
-        "rc_joins.local", "rc_joins_per_room", "rc_message",
+        "service", "homeserver", "registration", "room versions", "ping", "steward without a device",
+        "announcer's device", "rc_joins.local", "rc_joins_per_room", "rc_message",
     }  # fmt: skip
     shown = await estate.command("check")
     assert STEWARD in shown.out

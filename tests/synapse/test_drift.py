@@ -263,6 +263,28 @@ async def test_what_got_in_while_the_room_was_open_is_redacted(estate: Estate, s
     assert (await school.owner.event(room, of_admin))["content"]
 
 
+async def test_links_and_pins_of_a_member_are_taken_back(estate: Estate, school: School) -> None:
+    space, room, homer = school.community.space, school.community.announcements, school.homer
+    link = {"via": ["example.org"]}
+    pinned = await school.admin.send(room, "to be pinned")
+    await estate.taken_in(await school.admin.put_state(room, "m.room.pinned_events", "", {"pinned": [pinned]}))
+    before = {room_id: await estate.state(room_id, LEVELS) for room_id in (space, room)}
+    async with service_asleep(estate):
+        for room_id, levels in before.items():
+            opened = {"m.space.child": 0, "m.space.parent": 0, "m.room.pinned_events": 0}
+            await estate.put_state(room_id, LEVELS, levels | {"events": levels["events"] | opened})
+        await homer.put_state(space, "m.space.child", "!spam:example.org", link)
+        await homer.put_state(space, "m.space.child", homer.user_id, link)
+        await homer.put_state(room, "m.space.parent", "!spam:example.org", link | {"canonical": True})
+        await homer.put_state(room, "m.room.pinned_events", "", {"pinned": []})
+    for room_id, levels in before.items():
+        await wait_content(estate, room_id, LEVELS, levels)
+    await wait_content(estate, space, "m.space.child", {}, "!spam:example.org")
+    await wait_content(estate, space, "m.space.child", {}, homer.user_id)
+    await wait_content(estate, room, "m.space.parent", {}, "!spam:example.org")
+    await wait_content(estate, room, "m.room.pinned_events", {"pinned": [pinned]})
+
+
 # --- roles ------------------------------------------------------------------------------------------------------
 
 

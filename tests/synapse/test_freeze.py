@@ -41,7 +41,7 @@ async def fight(estate: Estate, room_id: str, key: str, by: Person | None) -> No
     before = await estate.state(room_id, LEVELS)
 
     async def put_back() -> bool:
-        return (await estate.state(room_id, LEVELS))[key] != 0
+        return bool((await estate.state(room_id, LEVELS))[key] != 0)
 
     for _ in range(ROUNDS + 1):
         if by is None:
@@ -128,7 +128,7 @@ async def test_a_fight_over_a_name_is_given_up_and_silences_nobody(
     community, owner = await pair(estate, folk, room_version)
 
     async def put_back() -> bool:
-        return (await estate.state(community.space, "m.room.name"))["name"] == "Duel"
+        return bool((await estate.state(community.space, "m.room.name"))["name"] == "Duel")
 
     for number in range(ROUNDS + 1):
         await owner.put_state(community.space, "m.room.name", "", {"name": f"Duel {number}"})

@@ -82,7 +82,7 @@ async def test_no_key_and_no_message_of_a_group_reaches_the_service(estate: Esta
 
 
 async def test_nobody_can_encrypt_to_the_steward(school: School) -> None:
-    asked = {"device_keys": {STEWARD: [], ANNOUNCER: []}}
+    asked: dict[str, dict[str, list[str]]] = {"device_keys": {STEWARD: [], ANNOUNCER: []}}
     for person in school.members:
         found = (await person.call("POST", "/keys/query", asked))["device_keys"]
         assert found[STEWARD] == {}

@@ -58,6 +58,27 @@ async def test_whoever_goes_is_gone_everywhere_and_reads_no_further(
     await take_out_of_config(community, nelson)
 
 
+async def test_whoever_the_config_no_longer_names_cannot_read_what_is_announced_at_once(
+    estate: Estate, school: School, folk: People
+) -> None:
+    community, room = school.community, school.community.announcements
+    nelson, sherri = await folk.nio("nelson"), await folk.js("sherri", cross_sign=True)
+    await community.admit(nelson, sherri)
+    await community.announce("while they are here")
+    for person in (nelson, sherri):
+        await person.wait_text(room, "while they are here")
+    taken_out = {nelson.user_id, sherri.user_id}
+    community.change(members=[user for user in community.declaration["members"] if user not in taken_out])
+    await estate.reload()
+    sent = await community.announce("without them")
+    event = await school.homer.event(room, sent)
+    assert (await school.homer.wait_text(room, "without them")).decrypted
+    for person in (nelson, sherri):
+        assert await person.try_decrypt(room, event) is None
+        await person.wait_left(room)
+        await person.wait_left(community.space)
+
+
 async def test_a_ban_that_is_lifted_in_the_space_is_lifted_everywhere(
     estate: Estate, school: School, folk: People
 ) -> None:

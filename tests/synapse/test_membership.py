@@ -281,6 +281,6 @@ async def test_nothing_is_left_to_do(estate: Estate, school: School) -> None:
     await estate.idle()
 
     async def done() -> bool:
-        return (await school.community.status())["drift"] == []
+        return bool((await school.community.status())["drift"] == [])
 
     await eventually(done)

@@ -47,6 +47,9 @@ async def test_an_unsafe_config_waits_for_an_owner_while_drift_is_healed(
     found = re.search(rf"!apply {community.id} ([0-9a-f]+)", held)
     assert found is not None
     digest = found.group(1)
+    [message] = [message for message in owner.messages(community.control) if message.text == held]
+    assert message.content["msgtype"] == "m.text"
+    assert message.content["m.mentions"] == {"user_ids": [owner.user_id]}
     assert "removes 6 people" in held
     assert (await community.status())["held"] == digest
     assert await ghosts(estate, community) == {"invite"}

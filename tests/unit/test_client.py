@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import re
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -407,6 +409,19 @@ async def test_no_network_inside_a_database_transaction(homeserver: Homeserver, 
 async def test_a_client_that_is_not_started_says_so(homeserver: Homeserver) -> None:
     with pytest.raises(RuntimeError, match="not started"):
         await get(Client(homeserver.url, "t"))
+
+
+async def test_every_request_can_be_logged_without_its_secrets(
+    homeserver: Homeserver, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    homeserver.gives(says(404, {"errcode": "M_NOT_FOUND", "error": "a text"}), says(200))
+    with caplog.at_level(logging.DEBUG, logger="bridge"):
+        with pytest.raises(NotFound):
+            await client.request("PUT", path("v3", "rooms", "!a b"), body={"body": "a text"})
+        await client.request("GET", path("v3", "sync"), query={"since": "s1"})
+    first, second = caplog.messages
+    assert re.fullmatch(r"PUT /_matrix/client/v3/rooms/%21a%20b: 404 in \d+ ms", first)
+    assert re.fullmatch(r"GET /_matrix/client/v3/sync: 200 in \d+ ms", second)
 
 
 async def test_a_redirect_takes_the_token_nowhere(homeserver: Homeserver, client: Client) -> None:

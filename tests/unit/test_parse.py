@@ -130,14 +130,45 @@ def test_reactions(content: dict[str, Any], short: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "wordy"), [("spam", False), ("x" * 32, False), ("a long text " * 20, True), (3, False)]
+    ("more", "wordy"),
+    [
+        ({}, False),
+        ({"reason": "spam"}, False),
+        ({"reason": "x" * 32}, False),
+        ({"reason": None}, False),
+        ({"m.mentions": {}}, False),
+        ({"with_rel_types": ["m.reference"], "org.matrix.msc3912.with_relations": ["*"]}, False),
+        ({"reason": "a long text " * 20}, True),
+        ({"reason": {"text": "a long text " * 20}}, True),
+        ({"reason": ["a long text"]}, True),
+        ({"reason": 3}, True),
+        ({"body": "a text", "msgtype": "m.text"}, True),
+        ({"with_rel_types": ["a long text"]}, True),
+        ({"with_rel_types": {"a long text": 1}}, True),
+        ({"with_rel_types": [["a long text"]]}, True),
+        ({"with_rel_types": ["*"] * 1000}, True),
+        ({"m.mentions": {"user_ids": ["a long text"]}}, True),
+    ],
 )
-def test_a_redaction_may_carry_a_text(reason: object, wordy: bool) -> None:
-    event = raw("m.room.redaction", {"redacts": "$0", "reason": reason})
+def test_a_redaction_may_carry_a_text(more: dict[str, Any], wordy: bool) -> None:
+    event = raw("m.room.redaction", {"redacts": "$0", **more})
     found = meaning(event, Interest.ANNOUNCEMENTS)
     assert isinstance(found, Redacted)
     assert found.wordy is wordy
-    assert meaning(essence(event), Interest.ANNOUNCEMENTS) == found
+    kept = essence(event)
+    assert meaning(kept, Interest.ANNOUNCEMENTS) == found
+    assert "text" not in str(kept)
+
+
+def test_a_redaction_of_nothing_is_a_post() -> None:
+    event = raw("m.room.redaction", {"body": "a text"})
+    assert meaning(event, Interest.ANNOUNCEMENTS) == Posted(*HEAD, type="m.room.redaction", short_reaction=False)
+    assert isinstance(meaning(event, Interest.GROUP), Ignored)
+
+
+def test_a_redaction_that_names_something_else_within_carries_a_text() -> None:
+    event = raw("m.room.redaction", {"redacts": "a text"}, redacts="$0")
+    assert meaning(event, Interest.ANNOUNCEMENTS) == Redacted(*HEAD, redacts=EventId("$0"), wordy=True)
 
 
 def test_a_message_in_a_group_is_nobodys_business() -> None:

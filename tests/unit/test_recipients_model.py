@@ -145,8 +145,14 @@ class World:
                 self.shares = {}
             missing = [one for one in decision.missing if (self.session.session_id, one.device.identity) not in tried]
             for refused in decision.withheld:
-                self.shares[refused.device.user_id, refused.device.device_id] = Share(
-                    *refused.device.identity, refused.member_event, ShareState.WITHHELD
+                device = refused.device
+                self.shares[device.user_id, device.device_id] = Share(
+                    device.user_id,
+                    device.device_id,
+                    device.curve25519,
+                    device.ed25519,
+                    refused.member_event,
+                    ShareState.WITHHELD,
                 )
             if not missing and decision.rotation is None:
                 return True
@@ -179,13 +185,19 @@ class World:
             return False  # killed before the answer came
         for key, share in self.shares.items():
             if share.state is ShareState.PENDING and share.txn_id == txn_id:
-                self.shares[key] = Share(*share.identity, share.member_event, ShareState.HELD)
+                self.shares[key] = replace(share, state=ShareState.HELD, txn_id="")
         return True
 
     def note(self, one: Missing, state: ShareState, txn_id: str) -> None:
         device = one.device
         self.shares[device.user_id, device.device_id] = Share(
-            *device.identity, one.member_event, state, txn_id if state is ShareState.PENDING else ""
+            device.user_id,
+            device.device_id,
+            device.curve25519,
+            device.ed25519,
+            one.member_event,
+            state,
+            txn_id if state is ShareState.PENDING else "",
         )
 
     def send(self) -> None:

@@ -70,7 +70,8 @@ def test_status_says_how_it_stands() -> None:
 
 
 def test_a_held_plan_can_be_agreed_to_by_copying_the_words() -> None:
-    text = texts.plan_held("12ab", ["it removes 12 people"], "school")
+    text = texts.plan_held("12ab", ["it removes 12 people"], "school", ["@ann:example.org"])
+    assert text.startswith("@ann:example.org: ")
     assert "!apply school 12ab" in text
     assert "- it removes 12 people" in text
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bridge.core import texts
-from bridge.core.community import Role
+from bridge.core.community import CONTROL, Role
 from bridge.core.ids import CommunityId, RoomKeyName
 from bridge.features.reconcile.look import Look
 from bridge.features.reconcile.memory import Memory
@@ -52,15 +52,17 @@ class Fights:
         if (aspect == store.LEVELS and room in known.frozen) or (room, aspect) in known.yielded:
             return False
         name = look.shown_name(room)
+        owners = None
         if aspect == store.LEVELS:
             owners = [user for user, role in look.comparison.roles.items() if role is Role.OWNER]
-            text = texts.frozen(name, look.community.id, owners)
+            tell = texts.fight_in_the_control_room if room == CONTROL else texts.frozen
+            text = tell(name, look.community.id, owners)
         else:
             text = texts.fight_over_profile(name, _WORDS[aspect])
         control_room = await self._notices.room_of(look.community.id)
         async with self._database.transaction() as tx:
             await store.freeze(tx, look.community.id, room, aspect, self._clock.now_ms())
-            await self._notices.add(tx, look.community.id, control_room, text)
+            await self._notices.add(tx, look.community.id, control_room, text, called=owners)
         await self._memory.reload(look.community.id)
         self._notices.wake()
         return True

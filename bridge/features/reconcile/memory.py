@@ -149,6 +149,7 @@ def settled(look: Look, failed: Sequence[Action]) -> Callable[[Known], Known]:
         entry for entry in look.known.invited if entry[1] in _removed_by_declaration(look) - failed_removals
     }
     present = _present(look)
+    placed = dict(after.settled.items() - look.known.settled.items())
 
     def change(known: Known) -> Known:
         return replace(
@@ -156,7 +157,7 @@ def settled(look: Look, failed: Sequence[Action]) -> Callable[[Known], Known]:
             roles=after.roles,
             profile=after.profile,
             moderators=after.moderators,
-            settled={**known.settled, **digests},
+            settled={**known.settled, **placed, **digests},
             invited=(known.invited | present) - forgotten,
             named=_named(community, known, unfinished),
         )

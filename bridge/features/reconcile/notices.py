@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from bridge.core.community import CONTROL
-from bridge.core.ids import CommunityId, RoomId
-from bridge.core.messages import SendMessage
+from bridge.core.ids import CommunityId, RoomId, UserId
+from bridge.core.messages import SendMessage, call, notice
 from bridge.features.reconcile.memory import Memory
 from bridge.plan.state import digest_of
 from bridge.ports import Clock
@@ -43,17 +43,25 @@ class Notices:
         return (await self._memory.known(community)).rooms.get(CONTROL)
 
     async def add(
-        self, tx: Transaction, community: CommunityId, room_id: RoomId | None, text: str, *, key: str | None = None
+        self,
+        tx: Transaction,
+        community: CommunityId,
+        room_id: RoomId | None,
+        text: str,
+        *,
+        key: str | None = None,
+        called: Iterable[UserId] | None = None,
     ) -> None:
         """`tell` in the database transaction of what it tells of, so that both happen or neither.
 
         Args:
             room_id: the control room, from `room_of`.
+            called: whose word is waited for: they are notified. None makes it a notice that nobody has to see at once.
         """
         if room_id is None:
             return
         now = self._clock.now_ms()
-        job = SendMessage(room_id, {"msgtype": "m.notice", "body": text, "m.mentions": {}})
+        job = SendMessage(room_id, notice(text) if called is None else call(text, called))
         await self._jobs.add(tx, f"tell-{community}-{key or digest_of([text, now])}", room_id, job, now)
 
     async def report(self, community: CommunityId, lines: Iterable[str]) -> None:

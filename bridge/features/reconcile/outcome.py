@@ -21,6 +21,8 @@ class Failure:
     why: str
     passes: bool = False
     """Whether the same may work soon: the homeserver was away, or busy."""
+    not_before: int = 0
+    """When the homeserver wants to be asked again (milliseconds since 1970), 0 where it does not say."""
 
     @property
     def line(self) -> str:

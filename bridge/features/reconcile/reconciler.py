@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from bridge.core import texts
 from bridge.core.community import ANNOUNCEMENTS, SPACE, Community, Role
-from bridge.core.errors import Forbidden, MatrixError, NotFound, Refused, Unreachable
+from bridge.core.errors import Forbidden, MatrixError, NotFound, RateLimited, Refused, Unreachable
 from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
 from bridge.features.reconcile.fights import Fights
 from bridge.features.reconcile.look import Look
@@ -21,9 +21,10 @@ from bridge.features.reconcile.rules import Rules
 from bridge.features.reconcile.standing import standing
 from bridge.features.reconcile.work import Work
 from bridge.plan import safety
-from bridge.plan.actions import Action, AdoptRole, Ban, Cause, Kick, Phase, SetState
+from bridge.plan.actions import Action, AdoptRole, Ban, Kick, Phase, SetState
 from bridge.plan.desired import Setting
 from bridge.plan.diff import compare
+from bridge.plan.people import ABSENT
 from bridge.plan.state import Known, RoomState
 from bridge.ports import Clock, RoomExecutor, RoomReader
 from bridge.store import communities as store
@@ -69,8 +70,9 @@ class Reconciler:
         self.memory = Memory(database, index, clock)
         self.notices = Notices(database=database, memory=self.memory, jobs=jobs, wake=wake, clock=clock)
         self._fights = Fights(database=database, memory=self.memory, notices=self.notices, clock=clock)
-        self._refused: dict[CommunityId, dict[tuple[RoomKeyName, str], Failure]] = {}
-        """What the homeserver refused in the last pass, and will refuse again: tried again when everything is read."""
+        self._refused: dict[CommunityId, list[tuple[Action, Failure]]] = {}
+        """What the homeserver refused in the last pass, and will refuse again, or not be asked for so soon: tried again
+        when everything is read."""
         self._locks: dict[CommunityId, asyncio.Lock] = {}
         self._gate = asyncio.Semaphore(rules.parallel_rooms)
 
@@ -161,11 +163,12 @@ class Reconciler:
 
     async def _until_done(self, look: Look, *, force: bool, progress: Progress | None) -> Outcome:
         done, unsafe = 0, tuple[str, ...]()
-        refused = self._refused.get(look.community.id, {})
+        planned = _Actions(look.plan.actions)
+        now = self._clock.now_ms()
         failures = [
-            (action, refused[action.room, action.summary])
-            for action in look.plan.actions
-            if (action.room, action.summary) in refused
+            (action, why)
+            for action, why in self._refused.get(look.community.id, [])
+            if action in planned and not 0 < why.not_before <= now
         ]
         await self._drop_leftover_aliases(look.community.id)
         for round_number in range(ROUNDS):
@@ -179,11 +182,11 @@ class Reconciler:
             if look.unsafe and not force:
                 unsafe = look.unsafe
                 break
-        self._refused[look.community.id] = {
-            (action.room, action.summary): failure
+        self._refused[look.community.id] = [
+            (action, failure)
             for action, failure in failures
-            if not failure.passes and action.phase in _ADDING
-        }
+            if (not failure.passes or failure.not_before) and action.phase in _ADDING
+        ]
         why = tuple(failure for _, failure in failures)
         return Outcome(str(look.community.id), done, why, look.plan.blocked, unsafe, look.plan.notes)
 
@@ -235,7 +238,10 @@ class Reconciler:
                 await work.do(action)
         except (MatrixError, Refused) as error:
             log.warning("%s: %s: %s", action.room, action.summary, error.what)
-            return Failure(str(action.room), action.summary, error.what, getattr(error, "retry_helps", False))
+            asked = error.seconds if isinstance(error, RateLimited) else 0.0
+            not_before = self._clock.now_ms() + int(asked * 1000) if asked else 0
+            passes = isinstance(error, MatrixError) and error.retry_helps
+            return Failure(str(action.room), action.summary, error.what, passes, not_before)
         return None
 
     async def _adopt(self, look: Look) -> None:
@@ -295,8 +301,9 @@ class Reconciler:
             before = (await store.community_record(tx, community.id)).held_digest
             if before != look.plan.digest:
                 await store.set_held(tx, community.id, look.plan.digest)
-                text = texts.plan_held(look.plan.digest, look.unsafe, community.id)
-                await self.notices.add(tx, community.id, room_id, text)
+                owners = [user for user, role in look.known.roles.items() if role is Role.OWNER]
+                text = texts.plan_held(look.plan.digest, look.unsafe, community.id, owners)
+                await self.notices.add(tx, community.id, room_id, text, called=owners)
         if before != look.plan.digest:
             log.warning("%s: plan %s is held: %s", community.id, look.plan.digest, "; ".join(look.unsafe))
             self.notices.wake()
@@ -304,9 +311,7 @@ class Reconciler:
     async def _enforce_what_is_in_force(self, community: Community) -> list[Failure]:
         """Heal by the declaration that was last applied; of a plan that would be unsafe even so, only what protects."""
         async with self._lock(community.id):
-            async with self._database.transaction() as tx:
-                text = (await store.community_record(tx, community.id)).in_force
-            look = await self.look(community if text is None else declarations.from_json(text))
+            look = await self.look(await self._in_force(community.id) or community)
             if look.unsafe:
                 look = _only_what_protects(look)
             else:
@@ -316,6 +321,11 @@ class Reconciler:
                 locked = await self.look(look.community)
                 await self._work(_only_what_protects(locked) if locked.unsafe else locked)
             return [failure for _, failure in failures]
+
+    def seconds_until(self, failures: Iterable[Failure]) -> float | None:
+        """How long to wait at least before what passes is tried again; None where nothing of it passes."""
+        passing = [failure.not_before for failure in failures if failure.passes]
+        return max(0.0, (max(passing) - self._clock.now_ms()) / 1000) if passing else None
 
     # --- an owner's word ----------------------------------------------------------------------------------------
 
@@ -331,40 +341,80 @@ class Reconciler:
     # --- asked by others ----------------------------------------------------------------------------------------
 
     async def role_of(self, community: CommunityId, user: UserId) -> Role | None:
-        """Somebody's role as it is in force; None for who is not in the space."""
+        """Somebody's role as it is in force; None for who is not in the space, or where that cannot be read."""
         known = await self.memory.known(community)
         space_id = known.rooms.get(SPACE)
         if space_id is None:
             return None
-        here = (await self._reader.read(space_id)).members.get(user)
+        try:
+            here = (await self._reader.read(space_id)).members.get(user)
+        except (Forbidden, NotFound) as error:  # `plan` and the control room tell of it; other communities go on
+            log.warning("%s: nobody has a role, since the space cannot be read: %s", community, error.what)
+            return None
         if here is None or here.state != "join":
             return None
         return known.roles.get(user, Role.MEMBER)
 
-    async def before_announcing(self, community_id: CommunityId) -> None:
+    async def before_announcing(self, community_id: CommunityId) -> bool:
         """See that nobody is in the announcement room who is out of the community, as the homeserver has it now.
 
-        Keys go to whoever is in the room. Somebody may have left the space, or been removed from it, while nothing ran
-        or a moment ago; they are taken out of the room before an announcement is encrypted.
+        Keys go to whoever is in the room. Somebody may have left the space, been removed from it or been taken out of
+        the declaration while nothing ran or a moment ago; they are taken out of the room before an announcement is
+        encrypted. It does not wait for a pass that is under way: removing somebody twice is once.
+
+        Returns:
+            Whether the look found anything to do. Rooms were read anew for it, so that what the homeserver pushes about
+            them later is no news: a pass has to follow.
 
         Raises:
             Unreachable: somebody is still in the room who should not be; a later try may help.
+            Refused: the same, and it does not pass.
         """
         community = self.declared.get(community_id)
         known = await self.memory.known(community_id)
         if community is None:
-            return
+            return False
         for key in (SPACE, ANNOUNCEMENTS):
             if key in known.rooms:
                 self._reader.forget(known.rooms[key])
         look = await self.look(community)
-        if not _removals(look):
-            return
-        await self.reconcile(community_id)
-        left = _removals(await self.look(community))
+        if ANNOUNCEMENTS in known.rooms and ANNOUNCEMENTS not in look.rooms:
+            raise Refused(
+                "the announcement room cannot be read, so nobody can see who is in it",
+                where=str(community_id),
+                remedy="let a server admin make the steward join it again",
+            )
+        left = {removal.user: removal for removal in _due_removals(look)}
+        if look.unsafe and (in_force := await self._in_force(community_id)) is not None:
+            left |= {removal.user: removal for removal in _due_removals(await self.look(in_force))}
         if left:
-            names = ", ".join(sorted(action.user for action in left))
-            raise Unreachable(f"{names} should no longer be in the announcement room, and is still there")
+            await self._remove_before_announcing(look, left)
+        return not look.plan.empty
+
+    async def _remove_before_announcing(self, look: Look, left: Mapping[UserId, Kick | Ban]) -> None:
+        names = ", ".join(sorted(left))
+        where = "the announcement room"
+        if not _is_ours(look, ANNOUNCEMENTS):
+            raise Refused(
+                f"{names} should no longer be in {where}, which does not carry our mark: nobody is removed from it",
+                where=str(look.community.id),
+                remedy="remove them by hand, and announce again",
+            )
+        failures = await self._work(_with_actions(look, tuple(left.values())))
+        if not failures:
+            return
+        names = ", ".join(sorted({action.user for action, _ in failures if isinstance(action, Kick | Ban)}))
+        why = "; ".join(sorted({failure.why for _, failure in failures}))
+        what = f"{names} should no longer be in {where}, and could not be removed: {why}"
+        if any(failure.passes for _, failure in failures):
+            raise Unreachable(what)
+        raise Refused(what, where=str(look.community.id), remedy="remove them by hand, and announce again")
+
+    async def _in_force(self, community: CommunityId) -> Community | None:
+        """The declaration that was last carried out."""
+        async with self._database.transaction() as tx:
+            text = (await store.community_record(tx, community)).in_force
+        return None if text is None else declarations.from_json(text)
 
     async def announcement_room(self, community: CommunityId) -> RoomId | None:
         """The room that a community's announcements go to, None before it was made.
@@ -390,12 +440,18 @@ class Reconciler:
         return standing(await self.look(community), record, self.setting.accounts)
 
 
-def _removals(look: Look) -> list[Kick | Ban]:
-    """Whom people took out of the community, and who is still in the announcement room."""
+def _due_removals(look: Look) -> list[Kick | Ban]:
+    """Who has to go from the announcement room before anything is announced.
+
+    The declaration's removals wait for an owner's word while the plan is unsafe; but who is out of the space already is
+    out of the community, whatever becomes of the plan.
+    """
+    space = look.rooms.get(SPACE)
     return [
-        action
-        for action in look.plan.actions
-        if isinstance(action, Kick | Ban) and action.room == ANNOUNCEMENTS and action.cause is Cause.CASCADE
+        removal
+        for removal in look.comparison.removals
+        if removal.room == ANNOUNCEMENTS
+        and (not look.unsafe or (space is not None and not space.members.get(removal.user, ABSENT).present))
     ]
 
 
@@ -414,22 +470,42 @@ _ADDING = frozenset({Phase.PROFILE, Phase.INVITE})
 """Phases that only add. What protects or removes is tried at every look, whatever came of it before."""
 
 
+class _Actions:
+    """Actions, to be found again by being the same. Their contents have no hash, and their words are no name."""
+
+    def __init__(self, actions: Iterable[Action]) -> None:
+        self._by_words: dict[tuple[RoomKeyName, str], list[Action]] = {}
+        for action in actions:
+            self._by_words.setdefault((action.room, action.summary), []).append(action)
+
+    def __contains__(self, action: Action) -> bool:
+        return action in self._by_words.get((action.room, action.summary), ())
+
+
 def _without(look: Look, failed: list[Action]) -> Look:
     """The look without what was tried before, and failed."""
-    seen = {(action.kind, action.room, action.summary) for action in failed}
-    actions = tuple(action for action in look.plan.actions if (action.kind, action.room, action.summary) not in seen)
+    tried = _Actions(failed)
+    return _with_actions(look, tuple(action for action in look.plan.actions if action not in tried))
+
+
+def _with_actions(look: Look, actions: tuple[Action, ...]) -> Look:
     return replace(look, comparison=replace(look.comparison, plan=replace(look.plan, actions=actions)))
 
 
 def _only_what_protects(look: Look) -> Look:
     """The part of an unsafe plan that may be done without a word: thresholds of our own rooms, and nobody's level."""
-    foreign = {key for key, room in look.rooms.items() if room.marker != (str(look.community.id), key)}
     protective = tuple(
         _with_levels_as_they_are(action, look)
         for action in look.plan.actions
-        if isinstance(action, SetState) and action.room not in foreign
+        if isinstance(action, SetState) and (action.room not in look.rooms or _is_ours(look, action.room))
     )
-    return replace(look, comparison=replace(look.comparison, plan=replace(look.plan, actions=protective)))
+    return _with_actions(look, protective)
+
+
+def _is_ours(look: Look, key: RoomKeyName) -> bool:
+    """Whether a room carries our mark, with its key."""
+    room = look.rooms.get(key)
+    return room is not None and room.marker == (str(look.community.id), key)
 
 
 def _with_levels_as_they_are(action: SetState, look: Look) -> SetState:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge.core.community import SPACE, Role
+from bridge.core.community import CONTROL, SPACE, Role
+from bridge.core.ids import RoomKeyName
 from bridge.features.reconcile.look import Look
 from bridge.plan.state import Accounts
 from bridge.store.communities import CommunityRecord
@@ -15,7 +16,7 @@ def standing(look: Look, record: CommunityRecord, accounts: Accounts) -> dict[st
     known = look.comparison.known
     drift = [f"{action.room}: {action.summary}" for action in look.plan.actions]
     drift += [f"{item.room}: blocked: {item.reason}" for item in look.plan.blocked]
-    drift += [f"{key}: locked after a fight" for key in sorted(known.frozen)]
+    drift += [_fought_over(key) for key in sorted(known.frozen)]
     return {
         "id": look.community.id,
         "name": look.shown_name(SPACE),
@@ -35,6 +36,12 @@ def standing(look: Look, record: CommunityRecord, accounts: Accounts) -> dict[st
         "held": record.held_digest,
         "last_reconcile": record.last_reconcile,
     }
+
+
+def _fought_over(key: RoomKeyName) -> str:
+    if key == CONTROL:  # owners are called to it, and nobody else is in it: its levels are put back, and nothing more
+        return f"{key}: somebody fought over its settings; it is not locked"
+    return f"{key}: locked after a fight"
 
 
 def members_by_role(look: Look, accounts: Accounts) -> dict[str, int]:

@@ -8,7 +8,7 @@ import logging
 from collections import Counter
 from dataclasses import dataclass, field
 
-from bridge.core.errors import CommunitiesError
+from bridge.core.errors import CommunitiesError, RateLimited
 from bridge.core.ids import CommunityId, EventId, RoomId, UserId
 from bridge.core.power_levels import users_of
 from bridge.features.reconcile.reconciler import Reconciler
@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 60.0
+LONGEST_OBEYED_SECONDS = 3600.0
+"""For how long a homeserver that asks for it is left alone."""
 PIECES_BEFORE_WHOLE = 3
 """Reading a room as a whole costs one request, whatever its size."""
 MEMBER = "m.room.member"
@@ -40,13 +42,15 @@ class _Marks:
     """Pieces of state, with what was pushed last of each."""
     rooms: set[RoomId] = field(default_factory=set)
     everything: bool = False
+    again: bool = False
+    """Whether there is to be a pass though nothing has to be read anew."""
 
     @property
     def touched(self) -> set[RoomId]:
         return self.rooms | {room_id for room_id, _, _ in self.pieces}
 
     def __bool__(self) -> bool:
-        return bool(self.pieces or self.rooms or self.everything)
+        return bool(self.pieces or self.rooms or self.everything or self.again)
 
 
 class Watch:
@@ -109,6 +113,11 @@ class Watch:
         self._mark(community).everything = True
         self._start(community)
 
+    def look_again(self, community: CommunityId) -> None:
+        """Somebody else read rooms anew: what is pushed about them is known then, and yet to be worked off."""
+        self._mark(community).again = True
+        self._start(community)
+
     def _mark(self, community: CommunityId) -> _Marks:
         return self._marks.setdefault(community, _Marks())
 
@@ -130,31 +139,32 @@ class Watch:
     async def _work_off(self, community: CommunityId) -> None:
         """Pass after pass until nothing is marked. After a failure everything is looked at again in a while; what is
         touched meanwhile does not wait for that."""
-        wait, well = FIRST_RETRY_SECONDS, True
+        wait, asked = FIRST_RETRY_SECONDS, None
         while not self._stopping and community in self._reconciler.declared:
             self._bell(community).clear()
             marks = self._marks.pop(community, None)
             if marks:
-                well = await self._pass(community, marks)
-                wait = FIRST_RETRY_SECONDS if well else wait
-            elif well:
+                asked = await self._pass(community, marks)
+                wait = FIRST_RETRY_SECONDS if asked is None else wait
+            elif asked is None:
                 return
-            elif not await self._rings(community, wait):
+            elif not await self._rings(community, max(wait, min(asked, LONGEST_OBEYED_SECONDS))):
                 wait = min(LONGEST_RETRY_SECONDS, wait * 2)
                 self._mark(community).everything = True
 
-    async def _pass(self, community: CommunityId, marks: _Marks) -> bool:
-        """Look, and carry out what follows; whether nothing is left that a later try may do."""
+    async def _pass(self, community: CommunityId, marks: _Marks) -> float | None:
+        """Look, and carry out what follows; None if nothing is left that a later try may do, else how many seconds the
+        homeserver wants to be left alone."""
         try:
             await self._refresh(marks)
             outcome = await self._reconciler.reconcile(community, fresh=marks.everything)
         except CommunitiesError as error:
             log.warning("%s: will look again: %s", community, error.what)
-            return False
+            return error.seconds if isinstance(error, RateLimited) else 0.0
         except Exception:  # a defect of ours: told with all that is known, and no reason to stop holding the rooms
             log.exception("%s: will look again", community)
-            return False
-        return not any(failure.passes for failure in outcome.failures)
+            return 0.0
+        return self._reconciler.seconds_until(outcome.failures)
 
     async def _rings(self, community: CommunityId, seconds: float) -> bool:
         """Wait so long; whether something was marked before that."""
