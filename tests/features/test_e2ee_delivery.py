@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,15 @@ from typing import Any
 import pytest
 
 from bridge.core.errors import BadRequest, CannotEncrypt, Unreachable
-from bridge.core.ids import UserId
+from bridge.core.ids import RoomId, UserId
+from bridge.e2ee.delivery import IN_FLIGHT
 from bridge.e2ee.devices import FAILURE_PAUSE_MS, MAX_DEVICES_PER_USER
 from bridge.e2ee.keys import Keys
 from bridge.e2ee.machine import Account
+from bridge.e2ee.recipients import Trust
 from bridge.store.database import Database
 from tests.harness.key_world import ROOM, Device, KeyWorld, StillClock, keys_upon
+from tests.harness.wait import eventually
 
 ANN, BOB, MALLORY = "@ann:example.org", "@bob:example.org", "@mallory:example.org"
 
@@ -263,3 +267,63 @@ async def test_another_device_of_the_announcer_gets_nothing(world: KeyWorld, key
     assert isinstance(ours.account, Account)
     assert not ours.received
     assert UserId(ANN) in world.queries[-1]
+
+
+async def test_a_small_room_does_not_wait_behind_a_large_one(
+    world: KeyWorld, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.e2ee.recipients.CHUNK_DEVICES", 4)
+    devices = [device for number in range(20) for device in world.add(f"@user{number}:example.org", "A")]
+    send, may_go_on, requests = world.send_to_device, asyncio.Event(), 0
+
+    async def the_first_ones_hang(*args: Any) -> None:
+        nonlocal requests
+        requests += 1
+        if requests <= IN_FLIGHT:
+            await may_go_on.wait()
+        await send(*args)
+
+    monkeypatch.setattr(world, "send_to_device", the_first_ones_hang)
+    large = asyncio.create_task(say(keys, "into the large room"))
+    await eventually(lambda: requests == IN_FLIGHT, what="the large room to be under way")
+    progress = keys.progress(ROOM)
+    assert progress is not None
+    assert (progress.done, progress.total) == (0, 20)
+    small = RoomId("!small:example.org")
+    content, held = await asyncio.wait_for(keys.encrypt(small, "m.room.message", {"body": "into the small one"}), 20)
+    assert held == 20
+    assert {device.reads(content) for device in devices} == {"into the small one"}
+    assert not large.done()
+    may_go_on.set()
+    content = await large
+    assert {device.reads(content) for device in devices} == {"into the large room"}
+    assert keys.progress(ROOM) is None
+
+
+async def test_a_one_time_key_that_is_handed_out_again_blocks_nobody(
+    world: KeyWorld, keys: Keys, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (ann,), (bob,) = world.add(ANN, "A"), world.add(BOB, "B")
+    name, key = next(iter(ann.one_time_keys.items()))
+    again = {name: key}
+    monkeypatch.setattr(ann, "claim", lambda: again)
+    first = await say(keys, "one")
+    assert ann.reads(first) == bob.reads(first) == "one"
+    async with database.transaction() as tx:
+        await tx.execute("DELETE FROM crypto_olm_session")
+    world.state["m.room.history_visibility"] = {"history_visibility": "joined"}
+    assert bob.reads(await say(keys, "two")) == "two"
+
+
+async def test_a_device_that_is_not_trusted_is_told_so_once_for_each_session(
+    world: KeyWorld, database: Database, clock: StillClock
+) -> None:
+    keys = keys_upon(world, database, clock, trust=Trust.SIGNED)
+    await keys.start()
+    (ann,) = world.add(ANN, "A")
+    for text in ("one", "two"):
+        content = await say(keys, text)
+        assert ann.reads(content) is None
+    assert [event["type"] for event in ann.received] == ["m.room_key.withheld"]
+    told = ann.received[0]["content"]
+    assert (told["code"], told["room_id"], told["session_id"]) == ("m.unverified", ROOM, content["session_id"])

@@ -12,6 +12,7 @@ import orjson
 from bridge.core.ids import DeviceId, EventId, RoomId, UserId
 from bridge.e2ee.keys import Keys
 from bridge.e2ee.machine import MEGOLM, OLM, Account, OlmFailure, OlmSession, decrypt_group, import_room_key
+from bridge.e2ee.recipients import Trust
 from bridge.ports import Member
 from bridge.store.database import Database, inside_transaction
 
@@ -232,7 +233,7 @@ class StillClock:
         return self.now
 
 
-def keys_upon(world: KeyWorld, database: Database, clock: StillClock) -> Keys:
+def keys_upon(world: KeyWorld, database: Database, clock: StillClock, *, trust: Trust = Trust.ALL) -> Keys:
     return Keys(
         database,
         world,
@@ -241,4 +242,5 @@ def keys_upon(world: KeyWorld, database: Database, clock: StillClock) -> Keys:
         user_id=ANNOUNCER,
         identity_seed=b"a secret of the configuration",
         pickle_key=PICKLE_KEY,
+        trust=trust,
     )
