@@ -135,6 +135,14 @@ class Reconcile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """How much of the past newcomers are given; the smaller of both bounds holds."""
+
+    announcements: int = 100
+    days: int = 365
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Bounds that the operator sets."""
 
@@ -161,6 +169,7 @@ class Config:
     encryption: Encryption
     control: Control
     reconcile: Reconcile = field(default_factory=Reconcile)
+    history: History = field(default_factory=History)
     limits: Limits = field(default_factory=Limits)
     logging: Logging = field(default_factory=Logging)
     room_version: str | None = None
