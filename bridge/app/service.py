@@ -19,7 +19,7 @@ from bridge.config import Config, load
 from bridge.core.community import RoomKind
 from bridge.core.errors import ConfigError, MatrixError, StoreError
 from bridge.core.ids import EventId, RoomId
-from bridge.core.messages import Invited, MembershipChanged, Redacted, Said, StateChanged, Unreadable
+from bridge.core.messages import Invited, MembershipChanged, Posted, Redacted, Said, StateChanged, Unreadable
 from bridge.intake.pump import Pump
 from bridge.intake.router import Router
 from bridge.intake.transactions import MAX_BODY_BYTES
@@ -248,7 +248,7 @@ class Service:
             membership_changed=self._membership_changed,
             state_changed=self._state_changed,
             redacted=self._redacted,
-            posted=self.house.enforcement.posted,
+            posted=self._posted,
             said=self._said,
             unreadable=self._unreadable,
         )
@@ -258,6 +258,8 @@ class Service:
         if place is None:
             await self.house.chats.member_changed(event)
         else:
+            if place.kind is RoomKind.ANNOUNCEMENTS:
+                await self.house.note_member(event)
             here = Membership(event.membership, event.sender, event.event_id)
             self.house.watch.moved(place.community, event.room_id, event.user, here)
             await self.house.readiness.membership_changed(event)
@@ -282,6 +284,10 @@ class Service:
         if place is not None:
             self.house.watch.redacted(place.community, event.room_id, event.redacts)
             await self.house.enforcement.redacted(event)
+
+    async def _posted(self, event: Posted) -> None:
+        await self.house.note_post(event)
+        await self.house.enforcement.posted(event)
 
     def _in_control_room(self, room_id: RoomId) -> bool:
         place = self.house.index.place_of(room_id)

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from bridge.core.messages import DeliverAnnouncement, Job, RedactEvent, SendMessage, ShareKeys
+from bridge.core.messages import DeliverAnnouncement, GiveHistory, Job, RedactEvent, SendMessage, ShareKeys
 from bridge.store.database import Database, Row, Transaction
 
 KINDS: dict[str, type[Job]] = {
@@ -19,6 +19,7 @@ KINDS: dict[str, type[Job]] = {
     "deliver_announcement.1": DeliverAnnouncement,
     "redact_event.1": RedactEvent,
     "share_keys.1": ShareKeys,
+    "give_history.1": GiveHistory,
 }
 """Kind names on disk. When the fields of a job change, its name is raised and the old one gets a decoder of its own."""
 

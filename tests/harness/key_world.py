@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -114,6 +114,7 @@ class KeyWorld:
         self.queries: list[list[str]] = []
         self.claims: list[Mapping[str, Mapping[str, str]]] = []
         self.sent: dict[str, Mapping[str, Mapping[str, Any]]] = {}
+        self.files: list[bytes] = []
         self.number = 0
 
     # people
@@ -138,6 +139,10 @@ class KeyWorld:
     async def joined(self, room_id: RoomId) -> list[Member]:
         assert not inside_transaction()
         return [Member(UserId(user), EventId(f"${number}")) for user, number in self.members.items()]
+
+    async def still_joined(self, room_id: RoomId, users: Collection[UserId]) -> dict[UserId, EventId]:
+        assert not inside_transaction()
+        return {user: EventId(f"${self.members[user]}") for user in users if user in self.members}
 
     async def state_content(self, room_id: RoomId, event_type: str) -> Mapping[str, Any] | None:
         return self.state.get(event_type)
@@ -208,6 +213,11 @@ class KeyWorld:
             for name, content in devices.items():
                 if device := self.people[user].get(name):
                     device.take(event_type, content)
+
+    async def upload(self, data: bytes) -> str:
+        assert not inside_transaction()
+        self.files.append(data)
+        return f"mxc://example.org/{len(self.files)}"
 
     async def sync(self, since: str | None, *, timeout_ms: int) -> dict[str, Any]:
         assert not inside_transaction()
