@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from bridge.config import Config
 from bridge.config.sections import Account
@@ -40,7 +41,7 @@ from bridge.plan.desired import Setting
 from bridge.plan.safety import Thresholds
 from bridge.plan.state import Accounts
 from bridge.store.database import Database, Transaction
-from bridge.store.history import MoveRow, SpokenRow
+from bridge.store.history import MoveRow, SpokenRow, rooms_of
 from bridge.store.jobs import Jobs
 from bridge.store.ownership import Ownership
 from bridge.store.rooms import RoomIndex
@@ -123,7 +124,7 @@ class House:
             pickle_key=config.encryption.pickle_key.reveal(),
             trust=Trust[config.encryption.trust.name],
             may_hold=self._may_hold_keys,
-            on_devices_changed=self.readiness.devices_changed,
+            on_devices_changed=self._devices_changed,
             window_of=self._window_of,
         )
         self.sender = Sender(
@@ -292,6 +293,12 @@ class House:
             if event.membership == "join":
                 await self.want_history(tx, event.room_id)
         self.worker.wake()
+
+    async def _devices_changed(self, tx: Transaction, users: Collection[UserId]) -> None:
+        await self.readiness.devices_changed(tx, users)
+        for room_id in await rooms_of(tx, users):
+            await self.want_history(tx, RoomId(room_id))
+        asyncio.get_running_loop().call_later(HISTORY_SPAN_MS / 1000, self.worker.wake)  # well after the commit
 
     async def note_post(self, event: Posted) -> None:
         """Remember when something was said in an announcement room, and under which session."""

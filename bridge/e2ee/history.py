@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bridge.core.errors import Forbidden
 from bridge.core.ids import EventId, RoomId, UserId
 from bridge.e2ee import recipients, window
 from bridge.e2ee.bundle import ROOM_KEY_BUNDLE, bundle_of, encrypted
@@ -47,8 +48,6 @@ MANY_USERS = 20
 STILL_SECONDS = 5.0
 """For so long it is believed of many people that they are still there."""
 SHARED_HISTORY = "org.matrix.msc3061.shared_history"
-
-_R = recipients
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,25 +139,29 @@ class History:
         Raises:
             MatrixError: the homeserver cannot be asked, or refuses.
         """
+        shown = self._window_of(room_id)
+        if shown is None:
+            return None
         async with self._at_work[room_id]:
-            shown = self._window_of(room_id)
-            if shown is None:
+            try:
+                return await self._catch_up(room_id, shown)
+            except Forbidden as error:
+                log.info("the past of %s is given to nobody now: %s", room_id, error.what)
                 return None
-            await self._purge(room_id, shown)
-            await self._read_devices(room_id)
-            past = await self._past(room_id, shown)
-            if not past.ours and not past.others:
-                await self._nothing_to_give(room_id)
-                return None
-            await self._settle_holders(room_id, past, shown)
-            if not await self._is_anybody_waiting(room_id):
-                return None
-            visibility = await self._facts.state_content(room_id, "m.room.history_visibility")
-            if not _R.Room(visibility, None).shares_history:
-                await self._nothing_to_give(room_id)
-                return None
-            await self._give_ours(room_id, past, shown)
-            return await self._give_bundles(room_id, past, shown)
+
+    async def _catch_up(self, room_id: RoomId, shown: Window) -> int | None:
+        await self._purge(room_id, shown)
+        await self._read_devices(room_id)
+        past = await self._past(room_id, shown)
+        await self._settle_holders(room_id, past, shown)
+        if not await self._is_anybody_waiting(room_id):
+            return None
+        visibility = await self._facts.state_content(room_id, "m.room.history_visibility")
+        if not recipients.Room(visibility, None).shares_history:
+            await self._nothing_to_give(room_id)
+            return None
+        await self._give_ours(room_id, past, shown)
+        return await self._give_bundles(room_id, past, shown)
 
     async def _purge(self, room_id: RoomId, shown: Window) -> None:
         now = self._clock.now_ms()
@@ -200,7 +203,7 @@ class History:
     async def _nothing_to_give(self, room_id: RoomId) -> None:
         async with self._database.transaction() as tx:
             await store.serve_all(tx, room_id)
-            await store.no_bundles(tx, room_id)
+            await store.no_bundles(tx, room_id, before=self._clock.now_ms())
 
     async def _settle_holders(self, room_id: RoomId, past: _Past, shown: Window) -> None:
         """Where the present session is all the past that there is of ours, whoever holds it needs nothing."""
@@ -335,9 +338,11 @@ class History:
     # --- what people said -------------------------------------------------------------------------------------------
 
     async def _give_bundles(self, room_id: RoomId, past: _Past, shown: Window) -> int | None:
-        async with self._database.transaction() as tx:
-            waiting = await self._awaiting(tx, room_id)
         now = self._clock.now_ms()
+        async with self._database.transaction() as tx:
+            if not past.others:
+                await store.no_bundles(tx, room_id, before=now - BUNDLE_PAUSE_MS)
+            waiting = await self._awaiting(tx, room_id)
         ripe = [one for one in waiting if one.seen_at + BUNDLE_PAUSE_MS <= now]
         later = [one.seen_at + BUNDLE_PAUSE_MS for one in waiting if one.seen_at + BUNDLE_PAUSE_MS > now]
         away = await self._away(room_id, (one.user_id for one in ripe))

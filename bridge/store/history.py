@@ -127,6 +127,18 @@ async def set_absent(tx: Transaction, room_id: str, users: Iterable[str]) -> Non
             )
 
 
+async def rooms_of(tx: Transaction, users: Iterable[str]) -> list[str]:
+    """The rooms in which any of these users is."""
+    found: set[str] = set()
+    for batch in _batches(users):
+        rows = await tx.fetch(
+            f"SELECT DISTINCT room_id FROM crypto_present WHERE user_id IN ({_marks(len(batch), 1)})",  # noqa: S608
+            *batch,
+        )
+        found |= {row["room_id"] for row in rows}
+    return sorted(found)
+
+
 async def unread(tx: Transaction, room_id: str) -> tuple[list[UserId], list[UserId]]:
     """Present users whose device list has to be read: those who just came, and those who are not followed or whose list
     changed."""
@@ -442,9 +454,13 @@ async def set_bundle(tx: Transaction, room_id: str, users: Mapping[str, str], st
     )
 
 
-async def no_bundles(tx: Transaction, room_id: str) -> None:
-    """Note that there is no bundle to be sent to whoever is in a room."""
-    await tx.execute("UPDATE crypto_present SET bundle = 'none' WHERE room_id = $1 AND bundle = ''", room_id)
+async def no_bundles(tx: Transaction, room_id: str, *, before: int) -> None:
+    """Note that there is no bundle to be sent to whoever was seen to come in up to that time."""
+    await tx.execute(
+        "UPDATE crypto_present SET bundle = 'none' WHERE room_id = $1 AND bundle = '' AND seen_at <= $2",
+        room_id,
+        before,
+    )
 
 
 # --- what is forgotten ------------------------------------------------------------------------------------------------

@@ -12,6 +12,8 @@ import orjson
 from bridge.core.ids import DeviceId, EventId, RoomId, UserId
 from bridge.e2ee.keys import Keys
 from bridge.e2ee.machine import MEGOLM, OLM, Account, OlmFailure, OlmSession, decrypt_group, import_room_key
+from bridge.e2ee.recipients import Trust
+from bridge.e2ee.window import Window
 from bridge.ports import Member
 from bridge.store.database import Database, inside_transaction
 
@@ -242,7 +244,9 @@ class StillClock:
         return self.now
 
 
-def keys_upon(world: KeyWorld, database: Database, clock: StillClock) -> Keys:
+def keys_upon(
+    world: KeyWorld, database: Database, clock: StillClock, *, window: Window | None = None, trust: Trust = Trust.ALL
+) -> Keys:
     return Keys(
         database,
         world,
@@ -251,4 +255,6 @@ def keys_upon(world: KeyWorld, database: Database, clock: StillClock) -> Keys:
         user_id=ANNOUNCER,
         identity_seed=b"a secret of the configuration",
         pickle_key=PICKLE_KEY,
+        trust=trust,
+        window_of=lambda _: window,
     )

@@ -25,6 +25,7 @@ STATEMENTS = (
         bundle_txn TEXT NOT NULL DEFAULT '',
         PRIMARY KEY (room_id, user_id)
     )""",
+    "CREATE INDEX crypto_present_by_user ON crypto_present (user_id)",
     """CREATE TABLE crypto_served (
         room_id TEXT NOT NULL,
         user_id TEXT NOT NULL,
