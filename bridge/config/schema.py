@@ -138,7 +138,13 @@ SCHEMA = Section(
         ),
         "database": Section(sections.Database, {"url": SecretKey(readers.database_url)}),
         "encryption": Section(
-            sections.Encryption, {"identity_secret": SecretKey(), "pickle_key": SecretKey(), "trust": _TRUST}
+            sections.Encryption,
+            {
+                "identity_secret": SecretKey(),
+                "pickle_key": SecretKey(),
+                "next_pickle_key": SecretKey(),
+                "trust": _TRUST,
+            },
         ),
         "control": Section(sections.Control, {"secret": SecretKey()}),
         "reconcile": Section(

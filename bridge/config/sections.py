@@ -112,6 +112,8 @@ class Encryption:
     """The announcer's cross-signing identity is derived from it."""
     pickle_key: Secret
     """What the keys in the database are encrypted with."""
+    next_pickle_key: Secret | None = None
+    """What `rekey` will encrypt them with."""
     trust: Trust = Trust.SIGNED
 
 
