@@ -124,27 +124,55 @@ async def test_a_second_device_reads_what_the_announcer_said(past: Past, folk: P
     await past.is_read(other, theirs=False)
 
 
-async def test_who_comes_back_reads_the_past_but_not_what_was_said_meanwhile(
+async def test_an_announcement_right_after_the_join_does_not_come_in_the_way(
     past: Past, folk: People, estate: Estate
+) -> None:
+    lisa, bart = await asyncio.gather(folk.js("lisa", cross_sign=True), folk.nio("bart"))
+    for person in (lisa, bart):
+        person.accept_invites()
+    joined = asyncio.gather(*(person.wait_joined(past.room) for person in (lisa, bart)))
+    declared = [*past.community.declaration.get("members", []), lisa.user_id, bart.user_id]
+    _, now = await asyncio.gather(past.community.apply(members=declared), _once_somebody_came(past, joined))
+    await asyncio.gather(past.is_read(lisa), past.is_read(bart, theirs=False))
+    for person in (lisa, bart):
+        await reads(person, past.room, {now: "now"})
+
+
+async def _once_somebody_came(past: Past, joined: asyncio.Future[list[None]]) -> str:
+    await joined
+    return await past.community.announce("now")
+
+
+@pytest.mark.parametrize("remover", ["the file", "an admin"])
+async def test_who_comes_back_reads_the_past_but_not_what_was_said_meanwhile(
+    past: Past, folk: People, estate: Estate, remover: str
 ) -> None:
     community = past.community
     lisa = await folk.js("lisa", cross_sign=True)
     await community.admit(lisa)
     await past.is_read(lisa)
+    inside = await past.admin.send(past.room, "with lisa")
+    await reads(lisa, past.room, {inside: "with lisa"})
     names = [name for name in community.declaration["members"] if name != lisa.user_id]
-    await community.apply(members=names, force=True)
+    if remover == "the file":
+        await community.apply(members=names, force=True)
+    else:
+        await past.admin.kick(community.space, lisa.user_id)
     await community.gone(lisa)
     said = [await community.announce("meanwhile"), await past.admin.send(past.room, "meanwhile")]
     await estate.taken_in(said[-1])
     other = await folk.js(account=lisa.account, new_device=True)  # it has nothing from before
+    await lisa.close()
     other.accept_invites()
-    await community.apply(members=[*names, lisa.user_id])
+    if remover == "the file":
+        await community.apply(members=[*names, lisa.user_id])
+    else:
+        await past.admin.invite(community.space, lisa.user_id)
     await community.inside(other)
-    await past.is_read(other, theirs=False)
+    await past.is_read(other)
     await does_not_read(other, past.room, estate, said)
-    await does_not_read(lisa, past.room, estate, said)
     later = await community.announce("later")
-    await reads(other, past.room, {later: "later"})
+    await reads(other, past.room, {later: "later", inside: "with lisa"})
 
 
 async def test_who_leaves_again_at_once_is_given_no_bundle(past: Past, folk: People, estate: Estate) -> None:
