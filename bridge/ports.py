@@ -122,6 +122,8 @@ class Member:
     user_id: UserId
     event_id: EventId
     """The membership event: another one after every leave and return."""
+    at: int = 0
+    """When that was, as the homeserver has it; 0 where it does not say."""
 
 
 class RoomFacts(Protocol):

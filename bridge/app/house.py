@@ -294,6 +294,19 @@ class House:
                 await self.want_history(tx, event.room_id)
         self.worker.wake()
 
+    async def look_after_history(self) -> None:
+        """Find out who came in without our knowing, and forget what lies behind the window: now and then."""
+        for room_id, place in list(self.index.places.items()):
+            if place.kind is not RoomKind.ANNOUNCEMENTS:
+                continue
+            try:
+                await self.keys.history.meet(room_id)
+                async with self.database.transaction() as tx:
+                    await self.want_history(tx, room_id)
+            except CommunitiesError as error:
+                log.info("who is in %s cannot be compared now: %s", room_id, error.what)
+        self.worker.wake()
+
     async def _devices_changed(self, tx: Transaction, users: Collection[UserId]) -> None:
         await self.readiness.devices_changed(tx, users)
         for room_id in await rooms_of(tx, users):

@@ -34,6 +34,8 @@ FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 30.0
 OWNERSHIP_CHECK_SECONDS = 5.0
 READINESS_SECONDS = 60.0
+SETTLED_SECONDS = 600.0
+HISTORY_SECONDS = 24 * 3600.0
 
 
 class Service:
@@ -103,6 +105,7 @@ class Service:
         start(self._keep_ownership(), "ownership")
         start(self._keep_keys_ready(), "readiness")
         start(self._keep_homeserver_awake(), "ping")
+        start(self._look_after_history(), "history")
         self.operations.ready = True
 
     async def _everything_stops(self) -> None:
@@ -188,6 +191,13 @@ class Service:
                 except StoreError:
                     continue
             await self._wake_homeserver()
+
+    async def _look_after_history(self) -> None:
+        wait = SETTLED_SECONDS  # until then the homeserver has told us what it kept for us
+        while True:
+            await asyncio.sleep(wait)
+            await self.house.look_after_history()
+            wait = HISTORY_SECONDS
 
     async def _wake_homeserver(self) -> None:
         """Ask for a ping: after an outage the homeserver then sends what it has kept at once, not after its backoff."""

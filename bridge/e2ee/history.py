@@ -44,6 +44,9 @@ BUNDLE_PAUSE_MS = 3_000
 """How long after the join a bundle is sent: whoever leaves again at once gets none."""
 BUNDLE_ACCEPTED_MS = DAY_MS
 """How long after the join clients take a bundle."""
+TOLD_MS = 10 * 60 * 1000
+"""After so long the homeserver has told us of something, or never will."""
+MOVES_AT_ONCE = 200
 MANY_USERS = 20
 STILL_SECONDS = 5.0
 """For so long it is believed of many people that they are still there."""
@@ -130,6 +133,39 @@ class History:
     async def spoke(self, tx: Transaction, room_id: RoomId, spoken: SpokenRow) -> None:
         """Note that something was said under a session."""
         await store.save_spoken(tx, room_id, spoken)
+
+    async def meet(self, room_id: RoomId) -> None:
+        """Compare who is known to be in a room with the homeserver, which does not tell us again what we have lost.
+
+        After an old copy of the database, or a new one, this is where people are known from. What is younger than
+        `TOLD_MS` may still be on its way, and is left alone. Who came or went without our knowing counts as having been
+        outside since we last knew of them.
+
+        Raises:
+            MatrixError: the homeserver cannot be asked, or refuses.
+        """
+        joined = {member.user_id: member for member in await self._facts.joined(room_id)}
+        joined.pop(self._own.user_id, None)
+        async with self._database.transaction() as tx:
+            known = await store.present(tx, room_id)
+        told_before = self._clock.now_ms() - TOLD_MS
+        moves: list[MoveRow] = []
+        for user, row in known.items():
+            member = joined.get(UserId(user))
+            if row.seen_at < told_before and (
+                member is None or (member.event_id != row.member_event and member.at < told_before)
+            ):
+                moves.append(MoveRow(user, f"~{row.member_event}", "leave", user, row.came_at + 1))
+        for member in joined.values():
+            here = known.get(member.user_id)
+            if member.at < told_before and (here is None or here.member_event != member.event_id):
+                moves.append(MoveRow(member.user_id, member.event_id, "join", member.user_id, member.at))
+        for start in range(0, len(moves), MOVES_AT_ONCE):
+            async with self._database.transaction() as tx:
+                for move in moves[start : start + MOVES_AT_ONCE]:
+                    await self.moved(tx, room_id, move)
+        if moves:
+            log.info("%d comings and goings in %s were not known", len(moves), room_id)
 
     # --- giving ---------------------------------------------------------------------------------------------------
 

@@ -216,4 +216,5 @@ def _member(event: object) -> Member | None:
         return None
     if content.get("membership") != "join":
         return None
-    return Member(UserId(user_id), EventId(event_id))
+    at = event.get("origin_server_ts")
+    return Member(UserId(user_id), EventId(event_id), at if isinstance(at, int) else 0)

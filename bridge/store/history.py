@@ -127,6 +127,19 @@ async def set_absent(tx: Transaction, room_id: str, users: Iterable[str]) -> Non
             )
 
 
+async def present(tx: Transaction, room_id: str) -> dict[str, PresentRow]:
+    """Everybody who is known to be in a room."""
+    rows = await tx.fetch(
+        "SELECT user_id, member_event, first_at, came_at, seen_at, inviter FROM crypto_present WHERE room_id = $1",
+        room_id,
+    )
+    found = [
+        PresentRow(row["user_id"], row["member_event"], row["first_at"], row["came_at"], row["seen_at"], row["inviter"])
+        for row in rows
+    ]
+    return {row.user_id: row for row in found}
+
+
 async def rooms_of(tx: Transaction, users: Iterable[str]) -> list[str]:
     """The rooms in which any of these users is."""
     found: set[str] = set()

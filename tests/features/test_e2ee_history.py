@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from bridge.e2ee.keys import Keys
 from bridge.e2ee.machine import encrypt_group, new_group
 from bridge.e2ee.window import DAY_MS, Window
 from bridge.intake.parse import message_index
+from bridge.store import history
 from bridge.store.database import Database
 from bridge.store.history import MoveRow, SpokenRow
 from tests.harness.key_world import ANNOUNCER, PICKLE_KEY, ROOM, Device, KeyWorld, StillClock, keys_upon
@@ -230,7 +232,8 @@ async def test_a_killed_delivery_goes_on_where_it_stood(
     devices = scene.world.add(ANN, *"ABCDE", join=False)
     await scene.comes(ANN)
     send = scene.world.send_to_device
-    for fatal in (1, 4, 6):
+    total = 0
+    for fatal in (1, 4, 6, 99):
         requests = 0
 
         async def die(*args: Any) -> None:
@@ -243,11 +246,12 @@ async def test_a_killed_delivery_goes_on_where_it_stood(
             await send(*args)
 
         monkeypatch.setattr(scene.world, "send_to_device", die)
-        with pytest.raises(Unreachable):
+        with nullcontext() if fatal == 99 else pytest.raises(Unreachable):
             await scene.catch_up()
+        total += requests
         monkeypatch.setattr(scene.world, "send_to_device", send)
         await scene.restart()
-    await scene.catch_up()
+    assert total == 3 * 3 + 3, "nothing but what was killed is sent again"
     for device in devices:
         assert [device.reads(content) for content in said] == ["number 0", "number 1", "number 2"]
         assert sorted(keys_received(device)) == sorted(content["session_id"] for content in said)
@@ -400,3 +404,47 @@ async def test_a_room_in_which_all_are_served_costs_no_request(scene: Scene) -> 
     before = len(scene.world.queries), len(scene.world.sent)
     assert await scene.catch_up() is None
     assert (len(scene.world.queries), len(scene.world.sent)) == before
+
+
+async def test_whom_nobody_told_us_of_is_found_and_reads_too(scene: Scene) -> None:
+    said = [await scene.say("one")]
+    (ann,) = scene.world.add(ANN, "A", join=True)  # and its event was lost
+    await scene.catch_up()
+    assert ann.reads(said[0]) is None
+    await scene.keys.history.meet(ROOM)
+    await scene.catch_up()
+    assert ann.reads(said[0]) == "one"
+    requests = len(scene.world.sent)
+    await scene.keys.history.meet(ROOM)
+    await scene.catch_up()
+    assert len(scene.world.sent) == requests
+
+
+async def test_who_left_and_came_back_without_our_knowing_counts_as_having_been_away(scene: Scene) -> None:
+    (ann,) = scene.world.add(ANN, "A", join=False)
+    first = await scene.say("first")
+    await scene.comes(ANN)
+    await scene.catch_up()
+    scene.world.leave(ANN)
+    scene.world.join(ANN)
+    second = await scene.say("second")
+    scene.clock.now += 1000
+    scene.world.came_at[ANN] = scene.clock.now
+    scene.clock.now += 3_600_000
+    (phone,) = scene.world.add(ANN, "P", join=False)
+    await scene.keys.sync_once()
+    await scene.keys.history.meet(ROOM)
+    await scene.catch_up()
+    assert (phone.reads(first), phone.reads(second)) == ("first", None)
+    assert (ann.reads(first), ann.reads(second)) == ("first", "second"), "what it was given in the ordinary way"
+
+
+async def test_who_left_without_our_knowing_is_given_nothing(scene: Scene) -> None:
+    scene.world.add(ANN, "A", join=False)
+    await scene.comes(ANN)
+    scene.world.leave(ANN)
+    scene.clock.now += 3_600_000
+    await scene.keys.history.meet(ROOM)
+    await scene.say("one")
+    async with scene.database.transaction() as tx:
+        assert await history.rooms_of(tx, [ANN]) == []

@@ -117,6 +117,7 @@ class KeyWorld:
         self.claims: list[Mapping[str, Mapping[str, str]]] = []
         self.sent: dict[str, Mapping[str, Mapping[str, Any]]] = {}
         self.files: list[bytes] = []
+        self.came_at: dict[str, int] = {}
         self.number = 0
 
     # people
@@ -140,7 +141,10 @@ class KeyWorld:
 
     async def joined(self, room_id: RoomId) -> list[Member]:
         assert not inside_transaction()
-        return [Member(UserId(user), EventId(f"${number}")) for user, number in self.members.items()]
+        return [
+            Member(UserId(user), EventId(f"${number}"), self.came_at.get(user, 0))
+            for user, number in self.members.items()
+        ]
 
     async def still_joined(self, room_id: RoomId, users: Collection[UserId]) -> dict[UserId, EventId]:
         assert not inside_transaction()
