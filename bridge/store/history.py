@@ -257,10 +257,11 @@ async def serve_holders(tx: Transaction, room_id: str, session_id: str, first_in
 
 async def serve(tx: Transaction, room_id: str, devices: Collection[DeviceRow]) -> None:
     """Note that these devices were given everything; what they were given piece by piece is forgotten."""
-    await tx.execute_many(
-        "INSERT INTO crypto_served (room_id, user_id, device_id, curve25519, ed25519) VALUES ($1, $2, $3, $4, $5) "
+    await tx.put(
+        "INSERT INTO crypto_served (room_id, user_id, device_id, curve25519, ed25519) {rows} "
         "ON CONFLICT (room_id, user_id, device_id) DO UPDATE SET curve25519 = excluded.curve25519, "
         "ed25519 = excluded.ed25519",
+        ("text",) * 5,
         [(room_id, one.user_id, one.device_id, one.curve25519, one.ed25519) for one in devices],
     )
     await tx.execute_many(
@@ -299,10 +300,11 @@ async def given(tx: Transaction, room_id: str, users: Iterable[str]) -> list[Giv
 
 
 async def save_given(tx: Transaction, room_id: str, rows: Iterable[GivenRow]) -> None:
-    await tx.execute_many(
-        "INSERT INTO crypto_given (room_id, session_id, user_id, device_id, ed25519, state, txn_id) "
-        "VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (room_id, session_id, user_id, device_id) DO UPDATE SET "
+    await tx.put(
+        "INSERT INTO crypto_given (room_id, session_id, user_id, device_id, ed25519, state, txn_id) {rows} "
+        "ON CONFLICT (room_id, session_id, user_id, device_id) DO UPDATE SET "
         "ed25519 = excluded.ed25519, state = excluded.state, txn_id = excluded.txn_id",
+        ("text",) * 7,
         [(room_id, row.session_id, row.user_id, row.device_id, row.ed25519, row.state, row.txn_id) for row in rows],
     )
 
@@ -321,13 +323,14 @@ async def hold(
     tx: Transaction, session_id: str, rows: Iterable[Candidate], first_index: int, txn_id: str, *, now_ms: int
 ) -> None:
     """Note that devices are given the room's present session, where they do not hold it already."""
-    await tx.execute_many(
+    await tx.put(
         "INSERT INTO crypto_share (session_id, user_id, device_id, curve25519, ed25519, member_event, first_index, "
-        "state, txn_id, at) VALUES ($1, $2, $3, $4, $5, $6, $7, 'pending', $8, $9) "
+        "state, txn_id, at) {rows} "
         "ON CONFLICT (session_id, user_id, device_id) DO UPDATE SET curve25519 = excluded.curve25519, "
         "ed25519 = excluded.ed25519, member_event = excluded.member_event, first_index = excluded.first_index, "
         "state = excluded.state, txn_id = excluded.txn_id, at = excluded.at "
         "WHERE crypto_share.state NOT IN ('pending', 'held')",
+        ("text", "text", "text", "text", "text", "text", "bigint", "text", "text", "bigint"),
         [
             (
                 session_id,
@@ -337,6 +340,7 @@ async def hold(
                 one.device.ed25519,
                 one.member_event,
                 first_index,
+                PENDING,
                 txn_id,
                 now_ms,
             )
