@@ -300,7 +300,7 @@ class House:
             if place.kind is not RoomKind.ANNOUNCEMENTS:
                 continue
             try:
-                await self.keys.history.meet(room_id)
+                await self.keys.history.meet(room_id, but=self.accounts.both)
                 async with self.database.transaction() as tx:
                     await self.want_history(tx, room_id)
             except CommunitiesError as error:

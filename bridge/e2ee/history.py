@@ -14,7 +14,7 @@ import asyncio
 import logging
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,28 +134,32 @@ class History:
         """Note that something was said under a session."""
         await store.save_spoken(tx, room_id, spoken)
 
-    async def meet(self, room_id: RoomId) -> None:
+    async def meet(self, room_id: RoomId, *, but: Collection[str] = ()) -> None:
         """Compare who is known to be in a room with the homeserver, which does not tell us again what we have lost.
 
         After an old copy of the database, or a new one, this is where people are known from. What is younger than
         `TOLD_MS` may still be on its way, and is left alone. Who came or went without our knowing counts as having been
         outside since we last knew of them.
 
+        Args:
+            but: accounts that are none of people's.
+
         Raises:
             MatrixError: the homeserver cannot be asked, or refuses.
         """
         joined = {member.user_id: member for member in await self._facts.joined(room_id)}
-        joined.pop(self._own.user_id, None)
+        for user in (self._own.user_id, *but):
+            joined.pop(UserId(user), None)
         async with self._database.transaction() as tx:
             known = await store.present(tx, room_id)
         told_before = self._clock.now_ms() - TOLD_MS
         moves: list[MoveRow] = []
-        for user, row in known.items():
-            member = joined.get(UserId(user))
+        for name, row in known.items():
+            member = joined.get(UserId(name))
             if row.seen_at < told_before and (
                 member is None or (member.event_id != row.member_event and member.at < told_before)
             ):
-                moves.append(MoveRow(user, f"~{row.member_event}", "leave", user, row.came_at + 1))
+                moves.append(MoveRow(name, f"~{row.member_event}", "leave", name, row.came_at + 1))
         for member in joined.values():
             here = known.get(member.user_id)
             if member.at < told_before and (here is None or here.member_event != member.event_id):
@@ -346,6 +350,8 @@ class History:
         names: set[tuple[str, str]] = {(one.device.user_id, one.device.device_id) for one in chunk}
         there = await self._still(gift.room_id, {one.device.user_id for one in chunk})
         chunk = [one for one in chunk if there.get(one.device.user_id) == one.member_event]
+        if not chunk:
+            return names
         peers = [_peer(one) for one in chunk]
         claimed = await self._sessions.claim_missing(peers)
         async with self._own.ratchets.hold(peer.curve25519 for peer in peers):

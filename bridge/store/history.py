@@ -432,10 +432,12 @@ class Awaiting:
 
 
 async def awaiting_bundle(tx: Transaction, room_id: str, *, since: int, inviter: str) -> list[Awaiting]:
-    """Who was invited by `inviter` (or nobody knows by whom), came in after `since`, and had no bundle yet."""
+    """Who was invited by `inviter` (or nobody knows by whom), came in after `since` (by our clock, and the
+    homeserver's), and had no bundle yet.
+    """
     rows = await tx.fetch(
         "SELECT user_id, member_event, seen_at, bundle_txn FROM crypto_present WHERE room_id = $1 AND seen_at > $2 "
-        "AND bundle IN ('', 'pending') AND (inviter IS NULL OR inviter = $3) ORDER BY user_id",
+        "AND came_at > $2 AND bundle IN ('', 'pending') AND (inviter IS NULL OR inviter = $3) ORDER BY user_id",
         room_id,
         since,
         inviter,
