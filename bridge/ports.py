@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -144,12 +144,18 @@ class Member:
     user_id: UserId
     event_id: EventId
     """The membership event: another one after every leave and return."""
+    at: int = 0
+    """When that was, as the homeserver has it; 0 where it does not say."""
 
 
 class RoomFacts(Protocol):
     """What key delivery has to know of a room, asked of the homeserver before each send."""
 
     async def joined(self, room_id: RoomId) -> list[Member]: ...
+
+    async def still_joined(self, room_id: RoomId, users: Collection[UserId]) -> dict[UserId, EventId]:
+        """Those of `users` who are joined at this moment, with the membership event that made them so."""
+        ...
 
     async def state_content(self, room_id: RoomId, event_type: str) -> Mapping[str, Any] | None: ...
 
@@ -173,6 +179,10 @@ class KeyServer(Protocol):
 
     async def send_to_device(self, event_type: str, txn_id: str, messages: Mapping[str, Mapping[str, Any]]) -> None:
         """Contents by user and device; each is whatever orjson serialises, its own fragments included."""
+        ...
+
+    async def upload(self, data: bytes) -> str:
+        """Put a file into the media repository; gives its `mxc://` address."""
         ...
 
     async def sync(self, since: str | None, *, timeout_ms: int) -> dict[str, Any]:

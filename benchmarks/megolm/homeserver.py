@@ -7,7 +7,7 @@ are kept, to be read afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -103,6 +103,12 @@ class OurServer:
             "m.room.encryption": {"algorithm": MEGOLM},
             "m.room.history_visibility": {"history_visibility": self._visibility},
         }.get(event_type)
+
+    async def still_joined(self, room_id: RoomId, users: Collection[UserId]) -> dict[UserId, EventId]:
+        return {one.user_id: one.event_id for one in self._joined if one.user_id in users}
+
+    async def upload(self, data: bytes) -> str:
+        raise AssertionError("nothing is uploaded here")
 
     def act_as(self, device_id: DeviceId) -> None:
         return

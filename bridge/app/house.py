@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from bridge.config import Config
 from bridge.config.sections import Account
+from bridge.core.community import RoomKind
 from bridge.core.errors import BadRequest, CommunitiesError, Forbidden, NotFound
 from bridge.core.ids import CommunityId, RoomId, UserId
-from bridge.core.messages import DeliverAnnouncement, Job, RedactEvent, SendMessage, ShareKeys, TakeBackState
+from bridge.core.messages import (
+    DeliverAnnouncement,
+    GiveHistory,
+    Job,
+    MembershipChanged,
+    Posted,
+    RedactEvent,
+    SendMessage,
+    ShareKeys,
+    TakeBackState,
+)
 from bridge.e2ee.keys import Keys
 from bridge.e2ee.recipients import Trust
+from bridge.e2ee.window import Window
 from bridge.features.announcements import Announcements
 from bridge.features.chats import Chats
 from bridge.features.enforcement import Enforcement
@@ -28,7 +41,8 @@ from bridge.matrix.sender import Sender
 from bridge.plan.desired import Setting
 from bridge.plan.safety import Thresholds
 from bridge.plan.state import Accounts
-from bridge.store.database import Database
+from bridge.store.database import Database, Transaction
+from bridge.store.history import MoveRow, SpokenRow, rooms_of
 from bridge.store.inbox import Inbox
 from bridge.store.jobs import Jobs
 from bridge.store.ownership import Ownership
@@ -38,6 +52,8 @@ from bridge.worker import Complete, Worker
 log = logging.getLogger(__name__)
 
 FALLBACK_ROOM_VERSION = "11"
+HISTORY_SPAN_MS = 1_000
+"""Newcomers within this time are given the past together."""
 
 
 class SystemClock:
@@ -115,7 +131,8 @@ class House:
             pickle_key=config.encryption.pickle_key.reveal(),
             trust=Trust[config.encryption.trust.name],
             may_hold=self._may_hold_keys,
-            on_devices_changed=self.readiness.devices_changed,
+            on_devices_changed=self._devices_changed,
+            window_of=self._window_of,
         )
         self.sender = Sender(
             self.client,
@@ -153,12 +170,24 @@ class House:
             accounts=self.accounts,
             clock=self.clock,
         )
+        self.history = config.history
+        """How much of the past newcomers are given; may change while the service runs."""
         self.reconciler.declare(config.communities)
 
     def _may_hold_keys(self, room_id: RoomId) -> bool:
         """Groups are none of our business: the announcer reads announcement rooms, control rooms and its own chats."""
         place = self.index.places.get(room_id)
         return place is None or place.kind.has_announcer
+
+    def _window_of(self, room_id: RoomId) -> Window | None:
+        place = self.index.places.get(room_id)
+        community = None if place is None else self.reconciler.declared.get(place.community)
+        if place is None or community is None or place.kind is not RoomKind.ANNOUNCEMENTS:
+            return None
+        shown = self.history
+        return Window(
+            shown.announcements if community.history else 0, shown.days, while_away=community.history_while_away
+        )
 
     async def own(self) -> None:
         """Take the database: it is ours alone from here on.
@@ -237,6 +266,12 @@ class House:
                 await self._share_keys(job.room_id)
             case TakeBackState():
                 await self.enforcement.take_back(job_id, job)
+            case GiveHistory():
+                again_at = await self.keys.catch_up(job.room_id)
+                if again_at is not None:
+                    async with self.database.transaction() as tx:
+                        await complete(tx)
+                        await self.want_history(tx, job.room_id, again_at)
 
     async def _share_keys(self, room_id: RoomId) -> None:
         try:
@@ -255,6 +290,55 @@ class House:
         finally:
             if to_do:
                 self.look_again(community)
+
+    # --- past announcements -------------------------------------------------------------------------------------
+
+    async def want_history(self, tx: Transaction, room_id: RoomId, at: int | None = None) -> None:
+        """Have whoever came into an announcement room given its past, soon (or at that time): many at once, where many
+        come at once. Wake the worker after the commit.
+        """
+        # A job is not begun before its span is over, so what happens in the span is never too late for it.
+        over = max(self.clock.now_ms() // HISTORY_SPAN_MS + 1, -(-(at or 0) // HISTORY_SPAN_MS))
+        job_id = f"history-{over}-{room_id}"
+        await self.jobs.add(tx, job_id, f"keys {room_id}", GiveHistory(room_id), over * HISTORY_SPAN_MS)
+
+    async def note_member(self, event: MembershipChanged) -> None:
+        """Remember who is in an announcement room and who is outside; newcomers are given its past."""
+        if event.user in self.accounts.both:
+            return
+        move = MoveRow(event.user, event.event_id, event.membership, event.sender, event.sent_at)
+        async with self.database.transaction() as tx:
+            await self.keys.history.moved(tx, event.room_id, move)
+            if event.membership == "join":
+                await self.want_history(tx, event.room_id)
+        self.worker.wake()
+
+    async def look_after_history(self) -> None:
+        """Find out who came in without our knowing, and forget what lies behind the window: now and then."""
+        for room_id, place in list(self.index.places.items()):
+            if place.kind is not RoomKind.ANNOUNCEMENTS:
+                continue
+            try:
+                await self.keys.history.meet(room_id, but=self.accounts.both)
+                async with self.database.transaction() as tx:
+                    await self.want_history(tx, room_id)
+            except CommunitiesError as error:
+                log.info("who is in %s cannot be compared now: %s", room_id, error.what)
+        self.worker.wake()
+
+    async def _devices_changed(self, tx: Transaction, users: Collection[UserId]) -> None:
+        await self.readiness.devices_changed(tx, users)
+        for room_id in await rooms_of(tx, users):
+            await self.want_history(tx, RoomId(room_id))
+        asyncio.get_running_loop().call_later(HISTORY_SPAN_MS / 1000, self.worker.wake)  # well after the commit
+
+    async def note_post(self, event: Posted) -> None:
+        """Remember when something was said in an announcement room, and under which session."""
+        if not event.session_id:
+            return
+        spoken = SpokenRow(event.event_id, event.session_id, event.sender, event.message_index, event.sent_at)
+        async with self.database.transaction() as tx:
+            await self.keys.history.spoke(tx, event.room_id, spoken)
 
     async def _given_up(self, job_id: str, job: Job | None, reason: str) -> None:
         log.error("job %s was given up: %s", job_id, reason)

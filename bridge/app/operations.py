@@ -100,6 +100,7 @@ class Operations:
             if getattr(old, section) != getattr(config, section):
                 log.warning("%s: `%s` changed; restart the service for it", config.path, section)
         self._house.reconciler.use(rules_of(config))
+        self._house.history = config.history
         self._house.reconciler.declare(config.communities)
 
     async def announce(

@@ -19,7 +19,7 @@ from bridge.config import Config, load
 from bridge.core.community import RoomKind
 from bridge.core.errors import ConfigError, MatrixError, StoreError
 from bridge.core.ids import EventId, RoomId
-from bridge.core.messages import Invited, MembershipChanged, Redacted, Said, StateChanged, Unreadable
+from bridge.core.messages import Invited, MembershipChanged, Posted, Redacted, Said, StateChanged, Unreadable
 from bridge.intake.pump import Pump
 from bridge.intake.router import Router
 from bridge.intake.transactions import MAX_BODY_BYTES
@@ -33,6 +33,8 @@ FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 30.0
 OWNERSHIP_CHECK_SECONDS = 5.0
 READINESS_SECONDS = 60.0
+SETTLED_SECONDS = 600.0
+HISTORY_SECONDS = 24 * 3600.0
 
 
 class Service:
@@ -104,6 +106,7 @@ class Service:
         start(self._keep_ownership(), "ownership")
         start(self._keep_keys_ready(), "readiness")
         start(self._keep_homeserver_awake(), "ping")
+        start(self._look_after_history(), "history")
         self.operations.ready = True
 
     async def _everything_stops(self) -> None:
@@ -190,6 +193,13 @@ class Service:
                     continue
             await self._wake_homeserver()
 
+    async def _look_after_history(self) -> None:
+        wait = SETTLED_SECONDS  # until then the homeserver has told us what it kept for us
+        while True:
+            await asyncio.sleep(wait)
+            await self.house.look_after_history()
+            wait = HISTORY_SECONDS
+
     async def _wake_homeserver(self) -> None:
         """Ask for a ping: after an outage the homeserver then sends what it has kept at once, not after its backoff."""
         registration = self.house.config.registration.id
@@ -249,7 +259,7 @@ class Service:
             membership_changed=self._membership_changed,
             state_changed=self._state_changed,
             redacted=self._redacted,
-            posted=self.house.enforcement.posted,
+            posted=self._posted,
             said=self._said,
             unreadable=self._unreadable,
         )
@@ -259,6 +269,8 @@ class Service:
         if place is None:
             await self.house.chats.member_changed(event)
         else:
+            if place.kind is RoomKind.ANNOUNCEMENTS:
+                await self.house.note_member(event)
             here = Membership(event.membership, event.sender, event.event_id)
             self.house.watch.moved(place.community, event.room_id, event.user, here)
             await self.house.readiness.membership_changed(event)
@@ -283,6 +295,10 @@ class Service:
         if place is not None:
             self.house.watch.redacted(place.community, event.room_id, event.redacts)
             await self.house.enforcement.redacted(event)
+
+    async def _posted(self, event: Posted) -> None:
+        await self.house.note_post(event)
+        await self.house.enforcement.posted(event)
 
     def _in_control_room(self, room_id: RoomId) -> bool:
         place = self.house.index.place_of(room_id)

@@ -16,6 +16,7 @@ from bridge.cli.init import init
 from bridge.cli.parked import parked
 from bridge.cli.plan import apply, plan
 from bridge.cli.registration import registration
+from bridge.cli.rekey import rekey
 from bridge.cli.run import run
 from bridge.cli.status import status
 from bridge.core.errors import CommunitiesError
@@ -30,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (init, registration, check, plan, apply, run, status, announce, parked, demo):
+for command in (init, registration, check, plan, apply, run, status, announce, parked, rekey, demo):
     app.command()(command)
 
 

@@ -113,6 +113,8 @@ COMMUNITY = Section(
         "members_may_invite": Key(readers.boolean),
         "listed": Key(readers.boolean),
         "general": Key(readers.boolean),
+        "history": Key(readers.boolean),
+        "history_while_away": Key(readers.boolean),
         "room_version": _ROOM_VERSION,
         "groups": Named(GROUP, "key", _RESERVED_GROUPS),
     },
@@ -136,7 +138,13 @@ SCHEMA = Section(
         ),
         "database": Section(sections.Database, {"url": SecretKey(readers.database_url)}),
         "encryption": Section(
-            sections.Encryption, {"identity_secret": SecretKey(), "pickle_key": SecretKey(), "trust": _TRUST}
+            sections.Encryption,
+            {
+                "identity_secret": SecretKey(),
+                "pickle_key": SecretKey(),
+                "next_pickle_key": SecretKey(),
+                "trust": _TRUST,
+            },
         ),
         "control": Section(sections.Control, {"secret": SecretKey()}),
         "reconcile": Section(
@@ -149,6 +157,10 @@ SCHEMA = Section(
                 "freeze_after_changes": Key(readers.whole(1, 1000)),
                 "freeze_within_seconds": Key(readers.whole(1, 86400)),
             },
+        ),
+        "history": Section(
+            sections.History,
+            {"announcements": Key(readers.whole(0, 10_000)), "days": Key(readers.whole(1, 3650))},
         ),
         "limits": Section(sections.Limits, {"groups_per_community": Key(readers.whole(0, 10_000))}),
         "logging": Section(

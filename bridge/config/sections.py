@@ -112,6 +112,8 @@ class Encryption:
     """The announcer's cross-signing identity is derived from it."""
     pickle_key: Secret
     """What the keys in the database are encrypted with."""
+    next_pickle_key: Secret | None = None
+    """What `rekey` will encrypt them with."""
     trust: Trust = Trust.SIGNED
 
 
@@ -132,6 +134,14 @@ class Reconcile:
     max_removed_at_least: int = 5
     freeze_after_changes: int = 5
     freeze_within_seconds: int = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """How much of the past newcomers are given; the smaller of both bounds holds."""
+
+    announcements: int = 100
+    days: int = 365
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +171,7 @@ class Config:
     encryption: Encryption
     control: Control
     reconcile: Reconcile = field(default_factory=Reconcile)
+    history: History = field(default_factory=History)
     limits: Limits = field(default_factory=Limits)
     logging: Logging = field(default_factory=Logging)
     room_version: str | None = None

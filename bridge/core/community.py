@@ -117,6 +117,10 @@ class Community:
     members_may_invite: bool = False
     listed: bool = False
     general: bool = True
+    history: bool = True
+    """Whether newcomers are given past announcements."""
+    history_while_away: bool = False
+    """Whether somebody who comes back is given what was announced while they were outside, too."""
     room_version: str | None = None
     groups: tuple[Group, ...] = field(default=())
 

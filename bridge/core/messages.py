@@ -71,6 +71,10 @@ class Posted:
     type: str
     short_reaction: bool
     """Whether it is a reaction with a short key, and nothing else."""
+    session_id: str = ""
+    """The Megolm session of an encrypted one."""
+    message_index: int = 0
+    """Its place in that session, as its sender says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,4 +166,11 @@ class TakeBackState:
     reason: str
 
 
-Job = SendMessage | DeliverAnnouncement | RedactEvent | ShareKeys | TakeBackState
+@dataclass(frozen=True, slots=True)
+class GiveHistory:
+    """Give what was said before to whoever in an announcement room has not got it."""
+
+    room_id: RoomId
+
+
+Job = SendMessage | DeliverAnnouncement | RedactEvent | ShareKeys | TakeBackState | GiveHistory

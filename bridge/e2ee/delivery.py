@@ -149,6 +149,10 @@ class Delivery:
             session_id = await self._share(room_id)
             return await self._encrypt(room_id, session_id, event_type, content)
 
+    def exclusive(self, room_id: RoomId) -> asyncio.Lock:
+        """Held while a room's session is shared or moved on."""
+        return self._rooms[room_id]
+
     async def prepare(self, room_id: RoomId) -> int | None:
         """Bring the room's key to everybody in it ahead of the next message.
 

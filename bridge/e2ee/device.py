@@ -74,7 +74,8 @@ class OwnDevice:
             raise StoreError(
                 f"the announcer's keys cannot be opened ({error})",
                 where="keys",
-                remedy="put back the pickle key under which they were stored",
+                remedy="put back the pickle key under which they were stored; if `matrix-communities rekey` was "
+                "interrupted, run it again",
             ) from error
 
     async def save(self, tx: Transaction, account: Account) -> None:

@@ -22,11 +22,13 @@ from bridge.core.ids import DeviceId, RoomId, UserId
 from bridge.e2ee.delivery import Delivery, Progress
 from bridge.e2ee.device import OwnDevice
 from bridge.e2ee.devices import DeviceLists
+from bridge.e2ee.history import History
 from bridge.e2ee.identity import Identity
 from bridge.e2ee.inbound import PROBE, Batch, Envelope, Opener, envelope, is_user_id, probe_of
 from bridge.e2ee.machine import MEGOLM, ONE_TIME_KEY, Account, OlmFailure, Peer, decrypt_group, is_key
 from bridge.e2ee.olm_sessions import OlmSessions
 from bridge.e2ee.recipients import Trust, admits
+from bridge.e2ee.window import Window
 from bridge.ports import Clock, KeyServer, RoomFacts
 from bridge.store import keys as store
 from bridge.store.database import Database, Transaction
@@ -99,6 +101,7 @@ class Keys:
         replace_identity: bool = False,
         may_hold: Callable[[RoomId], bool] = lambda _: True,
         on_devices_changed: Callable[[Transaction, Collection[UserId]], Awaitable[None]] | None = None,
+        window_of: Callable[[RoomId], Window | None] = lambda _: None,
     ) -> None:
         """
         Args:
@@ -110,6 +113,7 @@ class Keys:
             may_hold: whether room keys of a room may be kept. A client shares keys with whoever is invited, so an
                 invite of the announcer to a group brings that group's key: it is dropped unseen.
             on_devices_changed: told whose device lists changed, within the database transaction that notes it.
+            window_of: how much of a room's past newcomers are given; None where it is no room of announcements.
         """
         self._database = database
         self._server = server
@@ -125,6 +129,18 @@ class Keys:
         )
         self._sessions = OlmSessions(database, server, clock, self._own)
         self._delivery = Delivery(database, server, facts, clock, self._own, self._devices, self._sessions, trust=trust)
+        self.history = History(
+            database,
+            server,
+            facts,
+            clock,
+            self._own,
+            self._devices,
+            self._sessions,
+            self._delivery.exclusive,
+            trust=trust,
+            window_of=window_of,
+        )
         self._news = asyncio.Condition()
         self._hurry = asyncio.Event()
         self._syncing = asyncio.Lock()
@@ -481,6 +497,16 @@ class Keys:
     def progress(self, room_id: RoomId) -> Progress | None:
         """How far the room's key has come that is on its way at this moment; None where none is."""
         return self._delivery.progress(room_id)
+
+    async def catch_up(self, room_id: RoomId) -> int | None:
+        """Give what was said before to every device that has not got it; before `prepare`, where both are due.
+
+        Gives when there will be more to do, in milliseconds since 1970; None where there will not.
+
+        Raises:
+            MatrixError: the homeserver cannot be asked, or refuses.
+        """
+        return await self.history.catch_up(room_id)
 
     async def decrypt(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """The event with its decrypted `type` and `content` (`m.megolm.v1.aes-sha2`).

@@ -347,3 +347,52 @@ def _outbound(session: Any, pickle_key: str) -> OutboundGroup:
     return OutboundGroup(
         str(session.id), bytes(session.pickle(pickle_key)), str(session.session_key), int(session.message_index)
     )
+
+
+# --- room keys of the past --------------------------------------------------------------------------------------------
+
+
+def session_key_at(original: bytes, pickle_key: str, index: int) -> str:
+    """The `session_key` of our own session from that message on, made from the session as it was before its first."""
+
+    def work() -> str:
+        session = OutboundGroupSession.from_pickle(original, pickle_key)
+        while session.message_index < index:
+            session.encrypt("")
+        return str(session.session_key)
+
+    return _guard(work)
+
+
+def export_room_key(pickle: bytes, pickle_key: str, index: int, session_id: str) -> str:
+    """A room key in the format of key exports (version 1), from that message on; read back before it is given.
+
+    Raises:
+        OlmFailure: it begins later, or is not the key of that session.
+    """
+
+    def work() -> str:
+        exported = str(InboundGroupSession.from_pickle(pickle, pickle_key).export_session(index))
+        if str(InboundGroupSession.import_session(exported).id) != session_id:
+            raise ValueError("not the key of this session")
+        return exported
+
+    return _guard(work)
+
+
+def repickled(kind: str, pickle: bytes, old_key: str, new_key: str) -> bytes:
+    """The same account, Olm session, or outbound or inbound Megolm session, encrypted under another key.
+
+    Args:
+        kind: `account`, `olm`, `outbound` or `inbound`.
+
+    Raises:
+        OlmFailure: it is not encrypted under `old_key`.
+    """
+    library: dict[str, Any] = {
+        "account": LibAccount,
+        "olm": Session,
+        "outbound": OutboundGroupSession,
+        "inbound": InboundGroupSession,
+    }
+    return bytes(_guard(lambda: library[kind].from_pickle(pickle, old_key).pickle(new_key)))

@@ -73,12 +73,14 @@ class OlmSessions:
         *,
         anew: bool = False,
         own: store.AccountRow | None = None,
+        more: Mapping[str, Any] | None = None,
     ) -> tuple[list[Sealed], list[Peer]]:
         """Encrypt an event for many devices. Hold their ratchets from here until `save` is committed.
 
         Args:
             anew: begin a new session with each, even where there is one.
             own: our account, where it was loaded already (its identity keys alone are used).
+            more: what else stands in the plaintext, beside type and content.
 
         Returns:
             What was sealed, and the devices for which it was not possible.
@@ -87,17 +89,22 @@ class OlmSessions:
             own = own or await self._own.row(tx)
             ready = list(peers) if anew else await self._with_sessions(tx, peers)
         keyed = [_with_key(peer, one_time_keys) for peer in ready]
-        return await self._seal(own, keyed, event_type, content)
+        return await self._seal(own, keyed, event_type, content, more)
 
     async def _seal(
-        self, own: store.AccountRow, peers: Sequence[Peer], event_type: str, content: Mapping[str, Any]
+        self,
+        own: store.AccountRow,
+        peers: Sequence[Peer],
+        event_type: str,
+        content: Mapping[str, Any],
+        more: Mapping[str, Any] | None,
     ) -> tuple[list[Sealed], list[Peer]]:
         """In as many threads as bring something: libolm lets go of Python's lock while it computes."""
         size = max(LEAST_FOR_A_THREAD, -(-len(peers) // THREADS))
         pieces = [peers[start : start + size] for start in range(0, len(peers), size)]
 
         def work(piece: Sequence[Peer]) -> tuple[list[Sealed], list[Peer]]:
-            return seal(self._own.open(own), self._own.pickle_key, piece, event_type, content)
+            return seal(self._own.open(own), self._own.pickle_key, piece, event_type, content, more)
 
         loop = asyncio.get_running_loop()
         done = await asyncio.gather(*(loop.run_in_executor(self._threads, work, piece) for piece in pieces))

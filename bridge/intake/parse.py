@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -17,7 +19,7 @@ from bridge.core.messages import (
     StateChanged,
     Unreadable,
 )
-from bridge.intake.interest import Interest, is_id
+from bridge.intake.interest import MAX_ID_LENGTH, Interest, is_id
 
 MAX_TEXT_BYTES = 64 * 1024
 """The specification's limit of a whole event: more did not come from a homeserver that keeps to it."""
@@ -38,6 +40,8 @@ _REDACTION_FIELDS = frozenset(
 )  # fmt: skip
 _RELATIONS = frozenset({"*", "m.annotation", "m.reference", "m.replace", "m.thread"})
 MEMBERSHIPS = frozenset({"invite", "join", "knock", "leave", "ban"})
+HEAD = 16
+"""So many characters of a ciphertext hold its index."""
 _MALFORMED = Ignored("malformed")
 
 _Head = tuple[EventId, RoomId, UserId, int]
@@ -81,7 +85,7 @@ def parse(
         if found is not _MALFORMED or interest is not Interest.ANNOUNCEMENTS:
             return found  # else it redacts nothing, and is a post like any other
     if interest is Interest.ANNOUNCEMENTS:
-        return Posted(*head, type=kind, short_reaction=kind == "m.reaction" and _is_short_reaction(content))
+        return _posted(head, kind, content)
     if not interest.is_read:
         return Ignored("a message of a group")
     if kind == "m.room.message":
@@ -102,6 +106,8 @@ def essence(raw: Mapping[str, Any]) -> dict[str, Any]:
         kept["content"] = {key: value for key, value in content.items() if key in _CONTENT}
         if kind == "m.room.redaction" and _is_wordy(content, raw.get("redacts")):
             kept["content"]["reason"] = "…" * (LONGEST_REACTION + 1)  # it is judged, and not read
+        if kind == "m.room.encrypted":
+            kept["content"] |= _place(content)
     unsigned = raw.get("unsigned")
     if isinstance(unsigned, dict) and isinstance(stripped := unsigned.get("invite_room_state"), list):
         kept["unsigned"] = {"invite_room_state": [piece for piece in stripped if _is_encryption(piece)]}
@@ -141,6 +147,46 @@ def _membership(
     if interest is None:
         return Ignored("not our room")
     return MembershipChanged(*head, user=UserId(user), membership=membership)
+
+
+def _posted(head: _Head, kind: str, content: Mapping[str, Any]) -> Posted:
+    session_id, index = content.get("session_id"), None
+    if kind == "m.room.encrypted" and is_id(session_id):
+        index = message_index(content.get("ciphertext"))
+    return Posted(
+        *head,
+        type=kind,
+        short_reaction=kind == "m.reaction" and _is_short_reaction(content),
+        session_id="" if index is None else str(session_id),
+        message_index=index or 0,
+    )
+
+
+def _place(content: Mapping[str, Any]) -> dict[str, Any]:
+    """As much of an encrypted message as tells its session and its place in it."""
+    session_id, ciphertext = content.get("session_id"), content.get("ciphertext")
+    if not isinstance(session_id, str) or not isinstance(ciphertext, str):
+        return {}
+    return {"session_id": session_id[: MAX_ID_LENGTH + 1], "ciphertext": ciphertext[:HEAD]}
+
+
+def message_index(ciphertext: object) -> int | None:
+    """The index that a Megolm message says it has (its format, version 3); None where it says nothing."""
+    if not isinstance(ciphertext, str) or not ciphertext.isascii():
+        return None
+    head = ciphertext[:HEAD].rstrip("=")
+    try:
+        raw = base64.b64decode(head[: len(head) // 4 * 4], validate=True)
+    except binascii.Error:
+        return None
+    if raw[:2] != b"\x03\x08":
+        return None
+    index = 0
+    for place, byte in enumerate(raw[2:7]):
+        index |= (byte & 0x7F) << (7 * place)
+        if byte < 0x80:
+            return index
+    return None
 
 
 def _redaction(head: _Head, raw: Mapping[str, Any], content: Mapping[str, Any]) -> Event | Ignored:

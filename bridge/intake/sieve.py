@@ -28,8 +28,9 @@ class Sieve:
 
     Messages to us are kept whole, of all else no more than is read.
 
-    Messages that our accounts sent are dropped everywhere. Their state events and redactions are kept: a drift that is
-    made with our own token has to be seen like any other.
+    Messages that our accounts sent are dropped, but in announcement rooms: when something was said there matters to
+    whoever comes later. Their state events and redactions are kept: a drift that is made with our own token has to be
+    seen like any other.
     """
 
     def __init__(self, rooms: Rooms, accounts: Iterable[UserId]) -> None:
@@ -67,7 +68,8 @@ class Sieve:
         if "state_key" in event:
             return True
         if event.get("sender") in self._accounts:
-            return event.get("type") == "m.room.redaction"
+            kind = event.get("type")
+            return kind == "m.room.redaction" or (interest is Interest.ANNOUNCEMENTS and kind == "m.room.encrypted")
         if interest.is_read:
             return event.get("type") in ("m.room.encrypted", "m.room.message", "m.room.redaction")
         return True

@@ -80,6 +80,7 @@ class Client:
         as_user: UserId | None = None,
         device_id: DeviceId | None = None,
         body: Mapping[str, Any] | None = None,
+        data: bytes | None = None,
         query: Mapping[str, str] | None = None,
         deadline: float = DEADLINE_SECONDS,
         long_poll: bool = False,
@@ -90,6 +91,7 @@ class Client:
         Args:
             url_path: made with `path`, or beginning with `/_`.
             as_user: the account of ours to act as; None means the registration's sender.
+            data: a file to send, in the place of a JSON body.
             deadline: seconds for one try.
             long_poll: whether the request waits at the homeserver, and so takes no place among those in flight.
             retries: how many tries more than the first; the client's own number where None. While the homeserver says
@@ -109,15 +111,16 @@ class Client:
         if device_id is not None:
             params["device_id"] = device_id
             params["org.matrix.msc3202.device_id"] = device_id
-        data = None if body is None else orjson.dumps(body)
+        kind = "application/json" if data is None else "application/octet-stream"
+        data = orjson.dumps(body) if body is not None else data
         tries = 1 + (self._retries if retries is None else retries)
         waited = 0.0
         for attempt in itertools.count():
             try:
                 if long_poll:
-                    return await self._once(method, url_path, params, data, deadline)
+                    return await self._once(method, url_path, params, data, kind, deadline)
                 async with self._gate:
-                    return await self._once(method, url_path, params, data, deadline)
+                    return await self._once(method, url_path, params, data, kind, deadline)
             except (Unreachable, RateLimited) as error:
                 wait = _backoff(attempt, error)
                 used_up = attempt + 1 >= tries and (tries == 1 or not _asks_for_patience(error))
@@ -129,12 +132,12 @@ class Client:
         raise AssertionError("unreachable")
 
     async def _once(
-        self, method: str, url_path: str, params: Mapping[str, str], data: bytes | None, deadline: float
+        self, method: str, url_path: str, params: Mapping[str, str], data: bytes | None, kind: str, deadline: float
     ) -> dict[str, Any]:
         if self._session is None:
             raise RuntimeError("the client is not started")
         self.requests += 1
-        headers = {} if data is None else {"Content-Type": "application/json"}
+        headers = {} if data is None else {"Content-Type": kind}
         began = time.monotonic()
         try:
             async with self._session.request(

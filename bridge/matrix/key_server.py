@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import orjson
 
-from bridge.core.errors import BadRequest, Forbidden, NotFound
+from bridge.core.errors import BadRequest, Forbidden, MatrixError, NotFound
 from bridge.core.ids import DeviceId, EventId, RoomId, UserId, localpart_of
 from bridge.matrix.client import Client, path
 from bridge.ports import Member
@@ -17,6 +18,9 @@ GENERATION = "org.matrix-communities.generation"
 
 SYNC_MARGIN_SECONDS = 30.0
 """How much longer than the homeserver's own wait a `/sync` may take."""
+
+FEW_MEMBERS = 20
+"""For so many people one request each costs less than reading all members of a large room."""
 
 NO_ROOMS = orjson.dumps({"room": {"rooms": []}, "presence": {"types": []}, "account_data": {"types": []}}).decode()
 
@@ -120,6 +124,14 @@ class HomeserverKeys:
     async def send_to_device(self, event_type: str, txn_id: str, messages: Mapping[str, Mapping[str, Any]]) -> None:
         await self._ask("PUT", path("v3", "sendToDevice", event_type, txn_id), {"messages": messages})
 
+    async def upload(self, data: bytes) -> str:
+        """Put a file into the media repository (`POST /_matrix/media/v3/upload`); gives its `mxc://` address."""
+        answer = await self._client.request("POST", "/_matrix/media/v3/upload", as_user=self._announcer, data=data)
+        uri = answer.get("content_uri")
+        if not isinstance(uri, str):
+            raise MatrixError("the homeserver took a file without naming its address", where="media repository")
+        return uri
+
     async def sync(self, since: str | None, *, timeout_ms: int) -> dict[str, Any]:
         """`/sync` without room events: to-device messages, device lists and key counts alone; never retried here."""
         query = {"filter": NO_ROOMS, "timeout": str(timeout_ms), "set_presence": "offline"}
@@ -166,6 +178,26 @@ class HomeserverRooms:
             raise Forbidden("the announcer is not in the room", status=403, where=room_id)
         return found
 
+    async def still_joined(self, room_id: RoomId, users: Collection[UserId]) -> dict[UserId, EventId]:
+        """Those of `users` who are joined at this moment, with the membership event that made them so."""
+        if len(users) > FEW_MEMBERS:
+            every = await self.joined(room_id)
+            return {member.user_id: member.event_id for member in every if member.user_id in users}
+        found = await asyncio.gather(*(self._membership(room_id, user) for user in users))
+        return {member.user_id: member.event_id for member in found if member is not None}
+
+    async def _membership(self, room_id: RoomId, user: UserId) -> Member | None:
+        try:
+            event = await self._client.request(
+                "GET",
+                path("v3", "rooms", room_id, "state", "m.room.member", user),
+                as_user=self._announcer,
+                query={"format": "event"},
+            )
+        except NotFound:
+            return None
+        return _member(event)
+
     async def state_content(self, room_id: RoomId, event_type: str) -> Mapping[str, Any] | None:
         """The content of a piece of state with an empty state key; None where there is none."""
         try:
@@ -184,4 +216,5 @@ def _member(event: object) -> Member | None:
         return None
     if content.get("membership") != "join":
         return None
-    return Member(UserId(user_id), EventId(event_id))
+    at = event.get("origin_server_ts")
+    return Member(UserId(user_id), EventId(event_id), at if isinstance(at, int) else 0)

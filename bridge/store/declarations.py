@@ -26,6 +26,8 @@ def to_json(community: Community) -> str:
             "members_may_invite": community.members_may_invite,
             "listed": community.listed,
             "general": community.general,
+            "history": community.history,
+            "history_while_away": community.history_while_away,
             "room_version": community.room_version,
             "groups": [_group(group) for group in community.groups],
         },
@@ -49,6 +51,8 @@ def from_json(text: str) -> Community:
         members_may_invite=value["members_may_invite"],
         listed=value["listed"],
         general=value["general"],
+        history=value.get("history", True),
+        history_while_away=value.get("history_while_away", False),
         room_version=value["room_version"],
         groups=tuple(
             Group(

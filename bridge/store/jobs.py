@@ -11,7 +11,15 @@ from typing import Any
 
 import orjson
 
-from bridge.core.messages import DeliverAnnouncement, Job, RedactEvent, SendMessage, ShareKeys, TakeBackState
+from bridge.core.messages import (
+    DeliverAnnouncement,
+    GiveHistory,
+    Job,
+    RedactEvent,
+    SendMessage,
+    ShareKeys,
+    TakeBackState,
+)
 from bridge.store.database import Database, Row, Transaction
 
 KINDS: dict[str, type[Job]] = {
@@ -20,6 +28,7 @@ KINDS: dict[str, type[Job]] = {
     "redact_event.1": RedactEvent,
     "share_keys.1": ShareKeys,
     "take_back_state.1": TakeBackState,
+    "give_history.1": GiveHistory,
 }
 """Kind names on disk. When the fields of a job change, its name is raised and the old one gets a decoder of its own."""
 

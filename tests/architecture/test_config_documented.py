@@ -23,6 +23,7 @@ PLACEHOLDER = re.compile(r"replace-me-(\d)")
 OPTIONAL = re.compile(r"^( *)#(?=[a-z_]+:)", re.MULTILINE)
 SAID_IN_WORDS = {
     "listen.url": "`http://host:port`",
+    "encryption.next_pickle_key": "none",
     "room_version": "the homeserver's",
     f"communities.{ID}.room_version": "`room_version`",
     f"communities.{ID}.removed": "nobody",

@@ -534,6 +534,7 @@ class FakeClient(Client):
         as_user: UserId | None = None,
         device_id: DeviceId | None = None,
         body: Mapping[str, Any] | None = None,
+        data: bytes | None = None,
         query: Mapping[str, str] | None = None,
         deadline: float = 60.0,
         long_poll: bool = False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -13,6 +13,7 @@ from bridge.core.ids import DeviceId, EventId, RoomId, UserId
 from bridge.e2ee.keys import Keys
 from bridge.e2ee.machine import MEGOLM, OLM, Account, OlmFailure, OlmSession, decrypt_group, import_room_key
 from bridge.e2ee.recipients import Trust
+from bridge.e2ee.window import Window
 from bridge.ports import Member
 from bridge.store.database import Database, inside_transaction
 
@@ -115,6 +116,8 @@ class KeyWorld:
         self.queries: list[list[str]] = []
         self.claims: list[Mapping[str, Mapping[str, str]]] = []
         self.sent: dict[str, Mapping[str, Mapping[str, Any]]] = {}
+        self.files: list[bytes] = []
+        self.came_at: dict[str, int] = {}
         self.number = 0
 
     # people
@@ -138,7 +141,14 @@ class KeyWorld:
 
     async def joined(self, room_id: RoomId) -> list[Member]:
         assert not inside_transaction()
-        return [Member(UserId(user), EventId(f"${number}")) for user, number in self.members.items()]
+        return [
+            Member(UserId(user), EventId(f"${number}"), self.came_at.get(user, 0))
+            for user, number in self.members.items()
+        ]
+
+    async def still_joined(self, room_id: RoomId, users: Collection[UserId]) -> dict[UserId, EventId]:
+        assert not inside_transaction()
+        return {user: EventId(f"${self.members[user]}") for user in users if user in self.members}
 
     async def state_content(self, room_id: RoomId, event_type: str) -> Mapping[str, Any] | None:
         return self.state.get(event_type)
@@ -210,6 +220,11 @@ class KeyWorld:
                 if device := self.people[user].get(name):
                     device.take(event_type, content)
 
+    async def upload(self, data: bytes) -> str:
+        assert not inside_transaction()
+        self.files.append(data)
+        return f"mxc://example.org/{len(self.files)}"
+
     async def sync(self, since: str | None, *, timeout_ms: int) -> dict[str, Any]:
         assert not inside_transaction()
         events, self.inbox = self.inbox, []
@@ -233,7 +248,9 @@ class StillClock:
         return self.now
 
 
-def keys_upon(world: KeyWorld, database: Database, clock: StillClock, *, trust: Trust = Trust.ALL) -> Keys:
+def keys_upon(
+    world: KeyWorld, database: Database, clock: StillClock, *, window: Window | None = None, trust: Trust = Trust.ALL
+) -> Keys:
     return Keys(
         database,
         world,
@@ -243,4 +260,5 @@ def keys_upon(world: KeyWorld, database: Database, clock: StillClock, *, trust: 
         identity_seed=b"a secret of the configuration",
         pickle_key=PICKLE_KEY,
         trust=trust,
+        window_of=lambda _: window,
     )

@@ -1,0 +1,528 @@
+"""Past announcements for whoever came later: the keys of what was said before, as far as the window goes.
+
+What the announcer said goes out as ordinary room keys, late: it made those sessions, so it may give them from wherever
+it likes. What people said goes out as a bundle (MSC4268), which a client takes from whoever invited it, once, after it
+joined. Who is in the room when, and what is said when, comes from the events that the homeserver pushes.
+
+Each piece is: see that they are still there, encrypt, store the ratchets and the intention, send, mark as held. What
+was interrupted goes on with what is missing, and repeats what was never answered under its own transaction id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bridge.core.errors import Forbidden
+from bridge.core.ids import EventId, RoomId, UserId
+from bridge.e2ee import recipients, window
+from bridge.e2ee.bundle import ROOM_KEY_BUNDLE, bundle_of, encrypted
+from bridge.e2ee.device import OwnDevice
+from bridge.e2ee.devices import DeviceLists
+from bridge.e2ee.machine import MEGOLM, Account, Peer, Sealed, session_key_at
+from bridge.e2ee.olm_sessions import OlmSessions
+from bridge.e2ee.recipients import Trust
+from bridge.e2ee.window import DAY_MS, Absence, Session, Spoken, Window
+from bridge.ports import Clock, KeyServer, RoomFacts
+from bridge.store import history as store
+from bridge.store import keys as key_store
+from bridge.store.database import Database, Transaction
+from bridge.store.history import Awaiting, Candidate, GivenRow, MoveRow, PresentRow, SpokenRow
+from bridge.store.keys import InboundRow
+
+log = logging.getLogger(__name__)
+
+CHUNK_DEVICES = 250
+CHUNK_DEVICES_OF_BUNDLE = 200
+"""Its plaintext carries our device keys as well; the body stays below 900 KB."""
+BUNDLE_PAUSE_MS = 3_000
+"""How long after the join a bundle is sent: whoever leaves again at once gets none."""
+BUNDLE_ACCEPTED_MS = DAY_MS
+"""How long after the join clients take a bundle."""
+TOLD_MS = 10 * 60 * 1000
+"""After so long the homeserver has told us of something, or never will."""
+MOVES_AT_ONCE = 200
+MANY_USERS = 20
+STILL_SECONDS = 5.0
+"""For so long it is believed of many people that they are still there."""
+SHARED_HISTORY = "org.matrix.msc3061.shared_history"
+
+
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """A room's past: what was said, and the keys that may be given."""
+
+    spoken: Sequence[Spoken]
+    ours: Mapping[Session, InboundRow]
+    """Sessions of our present device."""
+    others: Mapping[Session, InboundRow]
+
+    def newest_first(self, opened: Iterable[Session]) -> list[Session]:
+        last = {one.session: one.at for one in self.spoken}  # spoken is in order of time
+        return sorted(opened, key=lambda session: (-last.get(session, 0), session))
+
+
+@dataclass(frozen=True, slots=True)
+class _Gift:
+    """A session of ours from an index on, and the content of the room key that gives it."""
+
+    room_id: RoomId
+    session_id: str
+    index: int
+    content: Mapping[str, Any]
+
+
+class History:
+    """Past keys outwards."""
+
+    def __init__(
+        self,
+        database: Database,
+        server: KeyServer,
+        facts: RoomFacts,
+        clock: Clock,
+        own: OwnDevice,
+        devices: DeviceLists,
+        sessions: OlmSessions,
+        exclusive: Callable[[RoomId], asyncio.Lock],
+        *,
+        trust: Trust,
+        window_of: Callable[[RoomId], Window | None],
+    ) -> None:
+        """
+        Args:
+            exclusive: the lock under which a room's present session is shared.
+            window_of: how much of a room's past is given; None where it is no room of announcements.
+        """
+        self._database = database
+        self._server = server
+        self._facts = facts
+        self._clock = clock
+        self._own = own
+        self._devices = devices
+        self._sessions = sessions
+        self._exclusive = exclusive
+        self._signed = trust is not Trust.ALL
+        self._verified = trust is Trust.VERIFIED
+        self._window_of = window_of
+        self._at_work: defaultdict[RoomId, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._purged: dict[RoomId, int] = {}
+        self._there: dict[RoomId, tuple[float, dict[UserId, EventId]]] = {}
+
+    # --- what happens in rooms ------------------------------------------------------------------------------------
+
+    async def moved(self, tx: Transaction, room_id: RoomId, move: MoveRow) -> None:
+        """Note that somebody's membership changed, in whatever order that is told."""
+        if move.user_id == self._own.user_id or move.membership not in ("join", "leave", "ban", "invite"):
+            return
+        await store.save_move(tx, room_id, move)
+        moves = (await store.moves_of(tx, room_id, [move.user_id]))[move.user_id]
+        stay = window.stay(map(_move, moves))
+        if stay is None:
+            await store.set_absent(tx, room_id, [move.user_id])
+            return
+        now = self._clock.now_ms()
+        present = PresentRow(move.user_id, stay.member_event, stay.first_at, stay.came_at, now, stay.inviter)
+        await store.set_present(tx, room_id, present)
+
+    async def spoke(self, tx: Transaction, room_id: RoomId, spoken: SpokenRow) -> None:
+        """Note that something was said under a session."""
+        await store.save_spoken(tx, room_id, spoken)
+
+    async def meet(self, room_id: RoomId, *, but: Collection[str] = ()) -> None:
+        """Compare who is known to be in a room with the homeserver, which does not tell us again what we have lost.
+
+        After an old copy of the database, or a new one, this is where people are known from. What is younger than
+        `TOLD_MS` may still be on its way, and is left alone. Who came or went without our knowing counts as having been
+        outside since we last knew of them.
+
+        Args:
+            but: accounts that are none of people's.
+
+        Raises:
+            MatrixError: the homeserver cannot be asked, or refuses.
+        """
+        joined = {member.user_id: member for member in await self._facts.joined(room_id)}
+        for user in (self._own.user_id, *but):
+            joined.pop(UserId(user), None)
+        async with self._database.transaction() as tx:
+            known = await store.present(tx, room_id)
+        told_before = self._clock.now_ms() - TOLD_MS
+        moves: list[MoveRow] = []
+        for name, row in known.items():
+            member = joined.get(UserId(name))
+            if row.seen_at < told_before and (
+                member is None or (member.event_id != row.member_event and member.at < told_before)
+            ):
+                moves.append(MoveRow(name, f"~{row.member_event}", "leave", name, row.came_at + 1))
+        for member in joined.values():
+            here = known.get(member.user_id)
+            if member.at < told_before and (here is None or here.member_event != member.event_id):
+                moves.append(MoveRow(member.user_id, member.event_id, "join", member.user_id, member.at))
+        for start in range(0, len(moves), MOVES_AT_ONCE):
+            async with self._database.transaction() as tx:
+                for move in moves[start : start + MOVES_AT_ONCE]:
+                    await self.moved(tx, room_id, move)
+        if moves:
+            log.info("%d comings and goings in %s were not known", len(moves), room_id)
+
+    # --- giving ---------------------------------------------------------------------------------------------------
+
+    async def catch_up(self, room_id: RoomId) -> int | None:
+        """Give the past to every device in a room that has not got it; gives when there will be more to do.
+
+        Raises:
+            MatrixError: the homeserver cannot be asked, or refuses.
+        """
+        shown = self._window_of(room_id)
+        if shown is None:
+            return None
+        async with self._at_work[room_id]:
+            try:
+                return await self._catch_up(room_id, shown)
+            except Forbidden as error:
+                log.info("the past of %s is given to nobody now: %s", room_id, error.what)
+                return None
+
+    async def _catch_up(self, room_id: RoomId, shown: Window) -> int | None:
+        await self._purge(room_id, shown)
+        await self._read_devices(room_id)
+        past = await self._past(room_id, shown)
+        await self._settle_holders(room_id, past, shown)
+        if not await self._is_anybody_waiting(room_id):
+            return None
+        visibility = await self._facts.state_content(room_id, "m.room.history_visibility")
+        if not recipients.Room(visibility, None).shares_history:
+            await self._nothing_to_give(room_id)
+            return None
+        await self._give_ours(room_id, past, shown)
+        return await self._give_bundles(room_id, past, shown)
+
+    async def _purge(self, room_id: RoomId, shown: Window) -> None:
+        now = self._clock.now_ms()
+        if abs(now - self._purged.get(room_id, 0)) < DAY_MS:
+            return
+        async with self._database.transaction() as tx:
+            await store.purge(tx, room_id, before=shown.begins_at(now))
+        self._purged[room_id] = now
+
+    async def _read_devices(self, room_id: RoomId) -> None:
+        async with self._database.transaction() as tx:
+            new, outdated = await store.unread(tx, room_id)
+        if not new and not outdated:
+            return
+        # Who is new, or left and returned, may have changed devices without the homeserver having told us yet.
+        failed = await self._devices.refresh([*new, *outdated], anew=set(new))
+        async with self._database.transaction() as tx:
+            await store.set_looked(tx, room_id, set(new) - failed)
+
+    async def _past(self, room_id: RoomId, shown: Window) -> _Past:
+        async with self._database.transaction() as tx:
+            account = await self._own.account(tx)
+            rows = await store.spoken(tx, room_id)
+            keys = await store.shared_keys(tx, room_id)
+        spoken = [Spoken((row.session_id, row.owner), row.index, row.at) for row in rows]
+        inside = {one.session for one in window.window_of(spoken, shown, self._clock.now_ms())}
+        ours: dict[Session, InboundRow] = {}
+        others: dict[Session, InboundRow] = {}
+        for key in keys:
+            name = (key.session_id, key.owner)
+            if name in inside:
+                (ours if self._is_ours(key, account) else others)[name] = key
+        return _Past(spoken, ours, others)
+
+    def _is_ours(self, key: InboundRow, account: Account) -> bool:
+        own = (self._own.user_id, account.curve25519, account.ed25519)
+        return key.original is not None and (key.owner, key.curve25519, key.ed25519) == own
+
+    async def _nothing_to_give(self, room_id: RoomId) -> None:
+        async with self._database.transaction() as tx:
+            await store.serve_all(tx, room_id)
+            await store.no_bundles(tx, room_id, before=self._clock.now_ms())
+
+    async def _settle_holders(self, room_id: RoomId, past: _Past, shown: Window) -> None:
+        """Where the present session is all the past that there is of ours, whoever holds it needs nothing."""
+        opened = window.openings(past.spoken, shown, (), now_ms=self._clock.now_ms())
+        ours = [session for session in opened if session in past.ours]
+        async with self._database.transaction() as tx:
+            present = await key_store.outbound(tx, room_id)
+            if not ours:
+                await store.serve_all(tx, room_id)
+            elif present is not None and [session_id for session_id, _ in ours] == [present.session_id]:
+                await store.serve_holders(tx, room_id, present.session_id, opened[ours[0]])
+
+    async def _is_anybody_waiting(self, room_id: RoomId) -> bool:
+        async with self._database.transaction() as tx:
+            if await store.unserved(tx, room_id, signed=self._signed, verified=self._verified):
+                return True
+            return bool(await self._awaiting(tx, room_id))
+
+    async def _awaiting(self, tx: Transaction, room_id: RoomId) -> list[Awaiting]:
+        since = self._clock.now_ms() - BUNDLE_ACCEPTED_MS
+        return await store.awaiting_bundle(tx, room_id, since=since, inviter=self._own.user_id)
+
+    async def _away(self, room_id: RoomId, users: Iterable[UserId]) -> dict[UserId, tuple[Absence, ...]]:
+        wanted = set(users)
+        async with self._database.transaction() as tx:
+            moves = await store.moves_of(tx, room_id, wanted)
+        return {user: window.absences(map(_move, moves.get(user, ()))) for user in wanted}
+
+    async def _still(self, room_id: RoomId, users: set[UserId]) -> dict[UserId, EventId]:
+        """Who is there at this moment; of many people it is asked every few seconds alone."""
+        if len(users) <= MANY_USERS:
+            return await self._facts.still_joined(room_id, users)
+        now = asyncio.get_running_loop().time()
+        at, there = self._there.get(room_id, (0.0, {}))
+        if now - at > STILL_SECONDS or not users <= there.keys():
+            there = await self._facts.still_joined(room_id, users)
+            self._there = {room_id: (now, there)}
+        return there
+
+    # --- what the announcer said ------------------------------------------------------------------------------------
+
+    async def _give_ours(self, room_id: RoomId, past: _Past, shown: Window) -> None:
+        after = ("", "")
+        while True:
+            async with self._database.transaction() as tx:
+                page = await store.unserved(tx, room_id, signed=self._signed, verified=self._verified, after=after)
+            if page:
+                await self._give_page(room_id, page, past, shown)
+            if len(page) < store.PAGE:
+                return
+            after = (page[-1].device.user_id, page[-1].device.device_id)
+
+    async def _give_page(self, room_id: RoomId, page: Sequence[Candidate], past: _Past, shown: Window) -> None:
+        users = {one.device.user_id for one in page}
+        away = await self._away(room_id, users)
+        async with self._database.transaction() as tx:
+            given = {(one.session_id, one.user_id, one.device_id): one for one in await store.given(tx, room_id, users)}
+        groups: defaultdict[tuple[Absence, ...], list[Candidate]] = defaultdict(list)
+        for one in page:
+            groups[away[one.device.user_id]].append(one)
+        unreached: set[tuple[str, str]] = set()
+        for gaps, group in groups.items():
+            opened = window.openings(past.spoken, shown, gaps, now_ms=self._clock.now_ms())
+            for session in past.newest_first(opened.keys() & past.ours.keys()):
+                gift = await self._gift(past.ours[session], opened[session])
+                for txn_id, chunk in _chunks(group, gift.session_id, given):
+                    unreached |= await self._give(gift, txn_id, chunk)
+        there = await self._facts.still_joined(room_id, users)
+        served = [
+            one.device
+            for one in page
+            if (one.device.user_id, one.device.device_id) not in unreached
+            and there.get(one.device.user_id) == one.member_event
+        ]
+        async with self._database.transaction() as tx:
+            await store.serve(tx, room_id, served)
+        log.info("the past of %s was given to %d of %d devices", room_id, len(served), len(page))
+
+    async def _gift(self, row: InboundRow, index: int) -> _Gift:
+        assert row.original is not None
+        key = await asyncio.to_thread(session_key_at, row.original, self._own.pickle_key, index)
+        content = {
+            "algorithm": MEGOLM,
+            "room_id": row.room_id,
+            "session_id": row.session_id,
+            "session_key": key,
+            SHARED_HISTORY: True,
+        }
+        return _Gift(RoomId(row.room_id), row.session_id, index, content)
+
+    async def _give(self, gift: _Gift, txn_id: str, chunk: Sequence[Candidate]) -> set[tuple[str, str]]:
+        """Give a session to devices with one request; gives those that were not reached."""
+        async with self._database.transaction() as tx:
+            present = await key_store.outbound(tx, gift.room_id)
+        if present is None or present.session_id != gift.session_id:
+            return await self._give_chunk(gift, txn_id, chunk, present=False)
+        # Whoever is given the session that is in use is a holder of it: it ends when they leave.
+        async with self._exclusive(gift.room_id):
+            return await self._give_chunk(gift, txn_id, chunk, present=True)
+
+    async def _give_chunk(
+        self, gift: _Gift, txn_id: str, chunk: Sequence[Candidate], *, present: bool
+    ) -> set[tuple[str, str]]:
+        names: set[tuple[str, str]] = {(one.device.user_id, one.device.device_id) for one in chunk}
+        there = await self._still(gift.room_id, {one.device.user_id for one in chunk})
+        chunk = [one for one in chunk if there.get(one.device.user_id) == one.member_event]
+        if not chunk:
+            return names
+        peers = [_peer(one) for one in chunk]
+        claimed = await self._sessions.claim_missing(peers)
+        async with self._own.ratchets.hold(peer.curve25519 for peer in peers):
+            sealed, _ = await self._sessions.seal(peers, claimed, "m.room_key", gift.content)
+            sent = {(one.peer.user_id, one.peer.device_id) for one in sealed}
+            reached = [one for one in chunk if (one.device.user_id, one.device.device_id) in sent]
+            rows = [
+                GivenRow(gift.session_id, d.user_id, d.device_id, d.ed25519, store.PENDING, txn_id)
+                for d in (one.device for one in reached)
+            ]
+            async with self._database.transaction() as tx:
+                await self._sessions.save(tx, sealed)
+                await store.save_given(tx, gift.room_id, rows)
+                if present:
+                    await store.hold(
+                        tx, gift.session_id, reached, gift.index, _held(txn_id), now_ms=self._clock.now_ms()
+                    )
+        if sealed:
+            await self._server.send_to_device("m.room.encrypted", txn_id, _messages(sealed))
+            async with self._database.transaction() as tx:
+                await store.settle_given(tx, gift.room_id, gift.session_id, txn_id)
+                if present:
+                    await store.settle_hold(tx, gift.session_id, _held(txn_id))
+        return names - sent
+
+    # --- what people said -------------------------------------------------------------------------------------------
+
+    async def _give_bundles(self, room_id: RoomId, past: _Past, shown: Window) -> int | None:
+        now = self._clock.now_ms()
+        async with self._database.transaction() as tx:
+            if not past.others:
+                await store.no_bundles(tx, room_id, before=now - BUNDLE_PAUSE_MS)
+            waiting = await self._awaiting(tx, room_id)
+        ripe = [one for one in waiting if one.seen_at + BUNDLE_PAUSE_MS <= now]
+        later = [one.seen_at + BUNDLE_PAUSE_MS for one in waiting if one.seen_at + BUNDLE_PAUSE_MS > now]
+        away = await self._away(room_id, (one.user_id for one in ripe))
+        groups: defaultdict[tuple[Absence, ...], list[Awaiting]] = defaultdict(list)
+        for one in ripe:
+            groups[away[one.user_id]].append(one)
+        for gaps, group in groups.items():
+            await self._give_bundle(room_id, group, past, window.openings(past.spoken, shown, gaps, now_ms=now))
+        return min(later, default=None)
+
+    async def _give_bundle(
+        self, room_id: RoomId, group: Sequence[Awaiting], past: _Past, opened: Mapping[Session, int]
+    ) -> None:
+        keys = [
+            (past.others[session], max(index, past.others[session].first_index))
+            for session, index in opened.items()
+            if session in past.others and await self._is_owners(past.others[session])
+        ]
+        bundle = await asyncio.to_thread(bundle_of, keys, self._own.pickle_key)
+        events: dict[str, str] = {one.user_id: one.member_event for one in group}
+        if bundle is None:
+            async with self._database.transaction() as tx:
+                await store.set_bundle(tx, room_id, events, "none")
+            return
+        async with self._database.transaction() as tx:
+            devices = await store.admitted_devices(tx, room_id, events, signed=self._signed, verified=self._verified)
+        for txn_id, chunk in _chunks_of_bundle(devices, {one.user_id: one.txn_id for one in group}):
+            await self._send_bundle(room_id, txn_id, chunk, bundle)
+        log.info("the keys of %d sessions of people in %s were given to newcomers", len(keys), room_id)
+
+    async def _is_owners(self, key: InboundRow) -> bool:
+        """Whether a room key came from a device of the user whose it is said to be."""
+        if key.verified:
+            return True
+        owner = UserId(key.owner)
+        if await self._devices.find(owner, key.curve25519, key.ed25519) is None:
+            await self._devices.refresh([owner], anew=[owner])
+            if await self._devices.find(owner, key.curve25519, key.ed25519) is None:
+                return False
+        async with self._database.transaction() as tx:
+            await key_store.mark_inbound_verified(tx, key.room_id, key.session_id, key.owner)
+        return True
+
+    async def _send_bundle(self, room_id: RoomId, txn_id: str, chunk: Sequence[Candidate], bundle: bytes) -> None:
+        chunk = await self._those_still_there(room_id, chunk)
+        if not chunk:
+            return
+        ours = await self._device_keys()
+        data, file = await asyncio.to_thread(encrypted, bundle)
+        content = {"room_id": room_id, "file": {**file, "url": await self._server.upload(data)}}
+        claimed = await self._sessions.claim_missing([_peer(one) for one in chunk])
+        chunk = await self._those_still_there(room_id, chunk)
+        peers = [_peer(one) for one in chunk]
+        async with self._own.ratchets.hold(peer.curve25519 for peer in peers):
+            more = {"sender_device_keys": ours}
+            sealed, _ = await self._sessions.seal(peers, claimed, ROOM_KEY_BUNDLE, content, more=more)
+            sent = {one.peer.user_id for one in sealed}
+            events: dict[str, str] = {
+                one.device.user_id: one.member_event for one in chunk if one.device.user_id in sent
+            }
+            async with self._database.transaction() as tx:
+                await self._sessions.save(tx, sealed)
+                await store.set_bundle(tx, room_id, events, "pending", txn_id)
+        if sealed:
+            await self._server.send_to_device("m.room.encrypted", txn_id, _messages(sealed))
+            async with self._database.transaction() as tx:
+                await store.set_bundle(tx, room_id, events, "sent", txn_id)
+
+    async def _those_still_there(self, room_id: RoomId, chunk: Sequence[Candidate]) -> list[Candidate]:
+        there = await self._facts.still_joined(room_id, {one.device.user_id for one in chunk})
+        return [one for one in chunk if there.get(one.device.user_id) == one.member_event]
+
+    async def _device_keys(self) -> Mapping[str, Any]:
+        """Our device as the homeserver has it, with our identity's signature (MSC4147)."""
+        async with self._database.transaction() as tx:
+            account = await self._own.account(tx)
+        answer = await self._server.query_keys([self._own.user_id])
+        device: Mapping[str, Any] = answer["device_keys"][self._own.user_id][account.device_id]
+        return {key: value for key, value in device.items() if key != "unsigned"}
+
+
+def _move(row: MoveRow) -> window.Move:
+    return window.Move(row.at, row.membership, row.event_id, row.sender)
+
+
+def _peer(one: Candidate) -> Peer:
+    return Peer(one.device.user_id, one.device.device_id, one.device.curve25519, one.device.ed25519)
+
+
+def _held(txn_id: str) -> str:
+    """The id under which a share of the present session is noted: another one, since what it gives begins earlier."""
+    return f"{txn_id}.past"
+
+
+def _messages(sealed: Iterable[Sealed]) -> dict[str, dict[str, Any]]:
+    messages: dict[str, dict[str, Any]] = {}
+    for one in sealed:
+        messages.setdefault(one.peer.user_id, {})[one.peer.device_id] = one.content
+    return messages
+
+
+def _chunks(
+    group: Iterable[Candidate], session_id: str, given: Mapping[tuple[str, str, str], GivenRow]
+) -> Iterator[tuple[str, list[Candidate]]]:
+    """Devices that miss a session, in pieces of one request each, with its transaction id.
+
+    Those of a request that was never answered stay together.
+    """
+    resumed: defaultdict[str, list[Candidate]] = defaultdict(list)
+    fresh: list[Candidate] = []
+    for one in group:
+        row = given.get((session_id, one.device.user_id, one.device.device_id))
+        if row is None or row.ed25519 != one.device.ed25519:
+            fresh.append(one)
+        elif row.state != store.HELD:
+            resumed[row.txn_id].append(one)
+    yield from resumed.items()
+    for start in range(0, len(fresh), CHUNK_DEVICES):
+        yield secrets.token_urlsafe(16), fresh[start : start + CHUNK_DEVICES]
+
+
+def _chunks_of_bundle(
+    devices: Iterable[Candidate], txn_ids: Mapping[UserId, str]
+) -> Iterator[tuple[str, list[Candidate]]]:
+    """As `_chunks`; the devices of one user stay together, since the bundle is noted for the user."""
+    resumed: defaultdict[str, list[Candidate]] = defaultdict(list)
+    fresh: defaultdict[UserId, list[Candidate]] = defaultdict(list)
+    for one in devices:
+        if txn_id := txn_ids.get(one.device.user_id):
+            resumed[txn_id].append(one)
+        else:
+            fresh[one.device.user_id].append(one)
+    yield from resumed.items()
+    chunk: list[Candidate] = []
+    for of_user in fresh.values():
+        if chunk and len(chunk) + len(of_user) > CHUNK_DEVICES_OF_BUNDLE:
+            yield secrets.token_urlsafe(16), chunk
+            chunk = []
+        chunk += of_user
+    if chunk:
+        yield secrets.token_urlsafe(16), chunk

@@ -1,0 +1,450 @@
+"""Past keys outwards: killed and resumed, people who leave in between, and who is away when."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CTR
+
+from bridge.core.errors import Forbidden, Unreachable
+from bridge.core.ids import RoomId
+from bridge.e2ee.history import BUNDLE_ACCEPTED_MS, BUNDLE_PAUSE_MS
+from bridge.e2ee.keys import Keys
+from bridge.e2ee.machine import encrypt_group, new_group
+from bridge.e2ee.window import DAY_MS, Window
+from bridge.intake.parse import message_index
+from bridge.store import history
+from bridge.store.database import Database
+from bridge.store.history import MoveRow, SpokenRow
+from tests.harness.key_world import ANNOUNCER, PICKLE_KEY, ROOM, Device, KeyWorld, StillClock, keys_upon
+
+ANN, BOB, OFFICE = "@ann:example.org", "@bob:example.org", "@office:example.org"
+WINDOW = Window(announcements=10, days=30)
+
+
+class Scene:
+    """The announcer in a room, and everything that the homeserver would push of it."""
+
+    def __init__(self, world: KeyWorld, database: Database, clock: StillClock) -> None:
+        self.world, self.database, self.clock = world, database, clock
+        self.window = WINDOW
+        self.number = 0
+
+    async def restart(self) -> Keys:
+        """A new process upon the same database."""
+        self.keys = keys_upon(self.world, self.database, self.clock, window=self.window)
+        await self.keys.start()
+        return self.keys
+
+    async def say(self, text: str) -> dict[str, Any]:
+        self.clock.now += 1000
+        content, _ = await self.keys.encrypt(ROOM, "m.room.message", {"msgtype": "m.text", "body": text})
+        await self.heard(ANNOUNCER, content)
+        return content
+
+    async def heard(self, sender: str, content: Mapping[str, Any]) -> None:
+        self.number += 1
+        index = message_index(content["ciphertext"])
+        assert index is not None
+        row = SpokenRow(f"$said{self.number}", content["session_id"], sender, index, self.clock.now)
+        async with self.database.transaction() as tx:
+            await self.keys.history.spoke(tx, ROOM, row)
+
+    async def comes(self, user: str) -> None:
+        self.clock.now += 1000
+        self.world.join(user)
+        await self._moved(user, "join", f"${self.world.members[user]}")
+
+    async def leaves(self, user: str) -> None:
+        self.clock.now += 1000
+        self.number += 1
+        self.world.leave(user)
+        await self._moved(user, "leave", f"$left{self.number}")
+
+    async def _moved(self, user: str, membership: str, event_id: str) -> None:
+        async with self.database.transaction() as tx:
+            await self.keys.history.moved(tx, ROOM, MoveRow(user, event_id, membership, ANNOUNCER, self.clock.now))
+
+    async def catch_up(self) -> int | None:
+        self.clock.now += BUNDLE_PAUSE_MS
+        return await self.keys.catch_up(ROOM)
+
+    async def person_says(self, device: Device, texts: list[str], **room_key: Any) -> list[dict[str, Any]]:
+        """Somebody posts under a session of theirs, whose key they give to the announcer."""
+        group = new_group(PICKLE_KEY)
+        content = {
+            "algorithm": "m.megolm.v1.aes-sha2",
+            "room_id": ROOM,
+            "session_id": group.session_id,
+            "session_key": group.session_key,
+            **({"shared_history": True} | room_key),
+        }
+        account = self.world.own
+        async with self.database.transaction() as tx:
+            own = await self.keys._own.account(tx)
+        one_time = next(iter(self.world.own_one_time_keys))
+        sealed = device.seal(
+            own,
+            self.world.own_one_time_keys.pop(one_time)["key"],
+            {
+                "type": "m.room_key",
+                "content": content,
+                "sender": device.user_id,
+                "recipient": account["user_id"],
+                "recipient_keys": {"ed25519": own.ed25519},
+                "keys": {"ed25519": device.account.ed25519},
+            },
+        )
+        self.world.inbox.append(sealed)
+        await self.keys.sync_once()
+        said = []
+        pickle = group.pickle
+        for text in texts:
+            self.clock.now += 1000
+            plain = json.dumps({"type": "m.room.message", "room_id": ROOM, "content": {"body": text}})
+            ciphertext, group = encrypt_group(pickle, PICKLE_KEY, plain)
+            pickle = group.pickle
+            wire = {"session_id": group.session_id, "ciphertext": ciphertext}
+            await self.heard(device.user_id, wire)
+            said.append(wire)
+        return said
+
+    def bundle(self, device: Device) -> dict[str, Any]:
+        """The bundle of keys that a device was given, opened; fails where there is not exactly one."""
+        (event,) = [event for event in device.received if event["type"] == "m.room_key_bundle"]
+        assert event["sender_device_keys"] == self.world.own
+        file = event["content"]["file"]
+        assert event["content"]["room_id"] == ROOM
+        assert (file["v"], file["key"]["alg"]) == ("v2", "A256CTR")
+        data = self.world.files[int(file["url"].rpartition("/")[2]) - 1]
+        assert base64.b64decode(file["hashes"]["sha256"] + "=") == hashlib.sha256(data).digest()
+        key, start = base64.urlsafe_b64decode(file["key"]["k"] + "="), base64.b64decode(file["iv"] + "==")
+        decryptor = Cipher(AES(key), CTR(start)).decryptor()
+        found: dict[str, Any] = json.loads(decryptor.update(data) + decryptor.finalize())
+        assert found.keys() == {"room_keys", "withheld"}
+        return found
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    database = Database(f"sqlite:///{tmp_path}/keys.db")
+    await database.start()
+    yield database
+    await database.stop()
+
+
+@pytest.fixture
+async def scene(database: Database) -> Scene:
+    scene = Scene(KeyWorld(), database, StillClock())
+    await scene.restart()
+    scene.world.add(BOB, "B", join=False)
+    await scene.comes(BOB)
+    return scene
+
+
+def keys_received(device: Device) -> list[str]:
+    return [event["content"]["session_id"] for event in device.received if event["type"] == "m.room_key"]
+
+
+async def three_sessions(scene: Scene) -> list[dict[str, Any]]:
+    """Three announcements, each under a session of its own."""
+    said = []
+    for number in range(3):
+        said.append(await scene.say(f"number {number}"))
+        await scene.leaves(BOB)
+        await scene.comes(BOB)
+    assert len({content["session_id"] for content in said}) == 3
+    await scene.catch_up()
+    return said
+
+
+async def test_a_newcomer_reads_what_was_said_before_and_whoever_was_there_gets_nothing_twice(scene: Scene) -> None:
+    (bob,) = scene.world.people[BOB].values()
+    said = [await scene.say("one"), await scene.say("two")]
+    assert await scene.catch_up() is None
+    assert len(bob.received) == 1
+    ann, phone = scene.world.add(ANN, "A", "P", join=False)
+    await scene.comes(ANN)
+    await scene.catch_up()
+    assert [[device.reads(content) for content in said] for device in (ann, phone)] == [["one", "two"]] * 2
+    await scene.catch_up()
+    said.append(await scene.say("three"))
+    await scene.catch_up()
+    assert [device.reads(said[2]) for device in (ann, phone, bob)] == ["three"] * 3
+    assert [len(keys_received(device)) for device in (ann, phone, bob)] == [1, 1, 1], (
+        "the present session counts as shared"
+    )
+
+
+async def test_who_was_given_the_present_session_and_leaves_ends_it(scene: Scene) -> None:
+    await scene.say("one")
+    (ann,) = scene.world.add(ANN, "A", join=False)
+    await scene.comes(ANN)
+    await scene.catch_up()
+    assert keys_received(ann)
+    await scene.leaves(ANN)
+    assert ann.reads(await scene.say("two")) is None
+
+
+async def test_a_new_device_of_a_member_reads_it_too(scene: Scene) -> None:
+    said = await three_sessions(scene)
+    (phone,) = scene.world.add(BOB, "P", join=False)
+    await scene.keys.sync_once()
+    await scene.catch_up()
+    assert [phone.reads(content) for content in said] == ["number 0", "number 1", "number 2"]
+
+
+async def test_what_was_said_while_somebody_was_away_is_given_where_that_is_wanted(scene: Scene) -> None:
+    first = await scene.say("first")
+    scene.world.add(ANN, "A", join=False)
+    await scene.comes(ANN)
+    await scene.catch_up()
+    await scene.leaves(ANN)
+    meanwhile = await scene.say("meanwhile")
+    await scene.comes(ANN)
+    (ann,) = scene.world.add(ANN, "B", join=False)
+    await scene.keys.sync_once()
+    await scene.catch_up()
+    assert (ann.reads(first), ann.reads(meanwhile)) == ("first", None)
+    await scene.leaves(ANN)
+    await scene.comes(ANN)
+    scene.window = Window(10, 30, while_away=True)
+    await scene.restart()
+    await scene.catch_up()
+    assert (ann.reads(first), ann.reads(meanwhile)) == ("first", "meanwhile")
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+async def test_a_killed_delivery_goes_on_where_it_stood(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, arrives: bool
+) -> None:
+    monkeypatch.setattr("bridge.e2ee.history.CHUNK_DEVICES", 2)
+    said = await three_sessions(scene)
+    devices = scene.world.add(ANN, *"ABCDE", join=False)
+    await scene.comes(ANN)
+    send = scene.world.send_to_device
+    total = 0
+    for fatal in (1, 4, 6, 99):
+        requests = 0
+
+        async def die(*args: Any) -> None:
+            nonlocal requests
+            requests += 1
+            if requests == fatal:  # noqa: B023 - called within this round alone
+                if arrives:
+                    await send(*args)
+                raise Unreachable("killed")
+            await send(*args)
+
+        monkeypatch.setattr(scene.world, "send_to_device", die)
+        with nullcontext() if fatal == 99 else pytest.raises(Unreachable):
+            await scene.catch_up()
+        total += requests
+        monkeypatch.setattr(scene.world, "send_to_device", send)
+        await scene.restart()
+    assert total == 3 * 3 + 3, "nothing but what was killed is sent again"
+    for device in devices:
+        assert [device.reads(content) for content in said] == ["number 0", "number 1", "number 2"]
+        assert sorted(keys_received(device)) == sorted(content["session_id"] for content in said)
+
+
+async def test_who_leaves_in_between_gets_nothing_more(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    await three_sessions(scene)
+    (ann,) = scene.world.add(ANN, "A", join=False)
+    (lisa,) = scene.world.add("@lisa:example.org", "L", join=False)
+    await scene.comes(ANN)
+    await scene.comes("@lisa:example.org")
+    send = scene.world.send_to_device
+
+    async def send_and_leave(*args: Any) -> None:
+        await send(*args)
+        scene.world.leave(ANN)
+
+    monkeypatch.setattr(scene.world, "send_to_device", send_and_leave)
+    await scene.catch_up()
+    assert (len(keys_received(ann)), len(keys_received(lisa))) == (1, 3)
+
+
+async def test_no_more_is_given_than_the_window_shows(scene: Scene) -> None:
+    old = await scene.say("old")
+    scene.clock.now += 30 * DAY_MS
+    said = [await scene.say(str(number)) for number in range(12)]
+    (ann,) = scene.world.add(ANN, "A", join=False)
+    await scene.comes(ANN)
+    await scene.catch_up()
+    assert ann.reads(old) is None
+    assert [ann.reads(content) for content in said] == [None, None, *map(str, range(2, 12))]
+
+
+@pytest.mark.parametrize("window", [Window(0, 30), None])
+async def test_nothing_is_given_where_nobody_wants_it(scene: Scene, window: Window | None) -> None:
+    said = await scene.say("one")
+    scene.keys = keys_upon(scene.world, scene.database, scene.clock, window=window)
+    (ann,) = scene.world.add(ANN, "A", join=False)
+    await scene.comes(ANN)
+    await scene.catch_up()
+    assert ann.reads(said) is None
+    assert not ann.received
+
+
+async def test_nothing_is_given_where_history_is_not_visible(scene: Scene) -> None:
+    said = await scene.say("one")
+    scene.world.state["m.room.history_visibility"] = {"history_visibility": "joined"}
+    (ann,) = scene.world.add(ANN, "A", join=False)
+    await scene.comes(ANN)
+    await scene.catch_up()
+    assert ann.reads(said) is None
+
+
+async def test_what_people_said_comes_in_a_bundle_once(scene: Scene) -> None:
+    (office,) = scene.world.add(OFFICE, "O", join=False)
+    await scene.comes(OFFICE)
+    first = await scene.person_says(office, ["one", "two"])
+    await scene.person_says(office, ["not for others"], shared_history=False)
+    (ann,) = scene.world.add(ANN, "A", join=False)
+    await scene.comes(ANN)
+    at = await scene.keys.catch_up(ROOM)
+    assert at is not None
+    assert not ann.received, "only some seconds after the join"
+    await scene.catch_up()
+    await scene.catch_up()
+    (key,) = scene.bundle(ann)["room_keys"]
+    assert key["session_id"] == first[0]["session_id"]
+    assert key["sender_key"] == office.account.curve25519
+    assert key["sender_claimed_keys"] == {"ed25519": office.account.ed25519}
+    assert key["room_id"] == ROOM
+
+
+async def test_a_bundle_whose_sending_was_killed_comes_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    (office,) = scene.world.add(OFFICE, "O", join=False)
+    await scene.comes(OFFICE)
+    await scene.person_says(office, ["one"])
+    (ann,) = scene.world.add(ANN, "A", join=False)
+    await scene.comes(ANN)
+    send = scene.world.send_to_device
+
+    async def die(*args: Any) -> None:
+        await send(*args)
+        raise Unreachable("killed after it arrived")
+
+    monkeypatch.setattr(scene.world, "send_to_device", die)
+    with pytest.raises(Unreachable):
+        await scene.catch_up()
+    monkeypatch.undo()
+    await scene.restart()
+    await scene.catch_up()
+    assert len(scene.bundle(ann)["room_keys"]) == 1
+
+
+async def test_who_leaves_before_the_bundle_gets_none(scene: Scene) -> None:
+    (office,) = scene.world.add(OFFICE, "O", join=False)
+    await scene.comes(OFFICE)
+    await scene.person_says(office, ["one"])
+    await scene.catch_up()
+    files = len(scene.world.files)
+    (ann,) = scene.world.add(ANN, "A", join=False)
+    await scene.comes(ANN)
+    scene.world.leave(ANN)  # and nobody has told us yet
+    await scene.catch_up()
+    assert not ann.received
+    assert len(scene.world.files) == files
+
+
+async def test_a_bundle_that_no_client_would_take_any_more_is_not_sent(scene: Scene) -> None:
+    (office,) = scene.world.add(OFFICE, "O", join=False)
+    await scene.comes(OFFICE)
+    await scene.person_says(office, ["one"])
+    (ann,) = scene.world.add(ANN, "A", join=False)
+    await scene.comes(ANN)
+    scene.clock.now += BUNDLE_ACCEPTED_MS
+    await scene.catch_up()
+    assert not ann.received
+
+
+async def test_a_key_from_a_device_that_its_owner_does_not_have_is_not_passed_on(scene: Scene) -> None:
+    (office,) = scene.world.add(OFFICE, "O", join=False)
+    await scene.comes(OFFICE)
+    scene.world.people[OFFICE].clear()
+    await scene.person_says(office, ["one"])
+    (ann,) = scene.world.add(ANN, "A", join=False)
+    await scene.comes(ANN)
+    await scene.catch_up()
+    assert not ann.received
+
+
+async def test_where_the_announcer_is_not_nothing_is_given_for_now(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = await scene.say("one")
+    (ann,) = scene.world.add(ANN, "A", join=False)
+    await scene.comes(ANN)
+
+    async def refuse(room_id: RoomId, event_type: str) -> None:
+        raise Forbidden("not in the room", status=403)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scene.world, "state_content", refuse)
+        assert await scene.catch_up() is None
+    await scene.catch_up()
+    assert ann.reads(said) == "one"
+
+
+async def test_a_room_in_which_all_are_served_costs_no_request(scene: Scene) -> None:
+    await scene.say("one")
+    await scene.catch_up()
+    before = len(scene.world.queries), len(scene.world.sent)
+    assert await scene.catch_up() is None
+    assert (len(scene.world.queries), len(scene.world.sent)) == before
+
+
+async def test_whom_nobody_told_us_of_is_found_and_reads_too(scene: Scene) -> None:
+    said = [await scene.say("one")]
+    (ann,) = scene.world.add(ANN, "A", join=True)  # and its event was lost
+    await scene.catch_up()
+    assert ann.reads(said[0]) is None
+    await scene.keys.history.meet(ROOM)
+    await scene.catch_up()
+    assert ann.reads(said[0]) == "one"
+    requests = len(scene.world.sent)
+    await scene.keys.history.meet(ROOM)
+    await scene.catch_up()
+    assert len(scene.world.sent) == requests
+
+
+async def test_who_left_and_came_back_without_our_knowing_counts_as_having_been_away(scene: Scene) -> None:
+    (ann,) = scene.world.add(ANN, "A", join=False)
+    first = await scene.say("first")
+    await scene.comes(ANN)
+    await scene.catch_up()
+    scene.world.leave(ANN)
+    scene.world.join(ANN)
+    second = await scene.say("second")
+    scene.clock.now += 1000
+    scene.world.came_at[ANN] = scene.clock.now
+    scene.clock.now += 3_600_000
+    (phone,) = scene.world.add(ANN, "P", join=False)
+    await scene.keys.sync_once()
+    await scene.keys.history.meet(ROOM)
+    await scene.catch_up()
+    assert (phone.reads(first), phone.reads(second)) == ("first", None)
+    assert (ann.reads(first), ann.reads(second)) == ("first", "second"), "what it was given in the ordinary way"
+
+
+async def test_who_left_without_our_knowing_is_given_nothing(scene: Scene) -> None:
+    scene.world.add(ANN, "A", join=False)
+    await scene.comes(ANN)
+    scene.world.leave(ANN)
+    scene.clock.now += 3_600_000
+    await scene.keys.history.meet(ROOM)
+    await scene.say("one")
+    async with scene.database.transaction() as tx:
+        assert await history.rooms_of(tx, [ANN]) == []
