@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from bridge.config import Config
 from bridge.config.sections import Account
 from bridge.core.errors import BadRequest, CommunitiesError, Forbidden
 from bridge.core.ids import RoomId, UserId
-from bridge.core.messages import DeliverAnnouncement, Job, RedactEvent, SendMessage
+from bridge.core.messages import DeliverAnnouncement, Job, RedactEvent, SendMessage, Verifying
 from bridge.e2ee.keys import Keys
 from bridge.e2ee.recipients import Trust
 from bridge.features.announcements import Announcements
@@ -116,6 +118,7 @@ class House:
             device_id=lambda: self.key_server.device_id,
             must_encrypt=lambda room_id: room_id in self.index.places,
         )
+        self.keys.verifications.speak = self._speak
         self.announcements = Announcements(
             database=self.database, jobs=self.jobs, wake=self.worker.wake, messenger=self.sender, clock=self.clock
         )
@@ -143,6 +146,15 @@ class House:
         """Groups are none of our business: the announcer reads announcement rooms, control rooms and its own chats."""
         place = self.index.places.get(room_id)
         return place is None or place.kind.has_announcer
+
+    async def _speak(self, room_id: RoomId, event_type: str, content: Mapping[str, Any], encrypted: bool) -> None:
+        txn_id = secrets.token_urlsafe(16)
+        await self.sender.send_verification(room_id, event_type, content, encrypted=encrypted, txn_id=txn_id)
+
+    async def verifying(self, event: Verifying) -> None:
+        """A step of a verification; only in a chat of two is it clear who shows what to whom."""
+        if self.index.chats.get(event.room_id) == event.sender:
+            await self.keys.verifications.take_in_room(event)
 
     async def own(self) -> None:
         """Take the database: it is ours alone from here on.

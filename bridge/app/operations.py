@@ -132,6 +132,25 @@ class Operations:
         """The checks that only the running service can make, beside those that anybody can."""
         return [finding.as_json() for finding in await checks.running(self._house)]
 
+    # --- the announcer's own safety -------------------------------------------------------------------------------
+
+    async def verify(self, step: str, *, number: int = 0, user: str = "", matches: bool = False) -> Any:
+        """One step of a verification by emoji: `open`, `ask`, `look`, `accept`, `answer` or `cancel`."""
+        verifications = self._house.keys.verifications
+        match step:
+            case "open":
+                return await verifications.open()
+            case "ask":
+                return await verifications.ask(UserId(user))
+            case "accept":
+                return await verifications.accept(number)
+            case "answer":
+                return await verifications.answer(number, matches=matches)
+            case "cancel":
+                return await verifications.cancel(number)
+            case _:
+                return await verifications.look(number)
+
     # --- deeds of people, by chat -------------------------------------------------------------------------------
 
     def communities(self) -> Sequence[CommunityId]:

@@ -238,6 +238,7 @@ class Service:
             posted=self.house.enforcement.posted,
             said=self._said,
             unreadable=self._unreadable,
+            verifying=self.house.verifying,
         )
 
     async def _membership_changed(self, event: MembershipChanged) -> None:

@@ -18,7 +18,15 @@ from bridge.config import Config
 from bridge.core.errors import CommunitiesError, Refused, ServiceUnreachable
 
 PREFIX = "/_communities/v1"
-ANSWER_SECONDS = {"ready": 10.0, "plan": 300.0, "status": 60.0, "check": 120.0, "announce": 600.0, "apply": 3600.0}
+ANSWER_SECONDS = {
+    "ready": 10.0,
+    "plan": 300.0,
+    "status": 60.0,
+    "check": 120.0,
+    "announce": 600.0,
+    "apply": 3600.0,
+    "verify": 60.0,
+}
 CONNECT_SECONDS = 5.0
 LONGEST_LINE_BYTES = 64 * 1024 * 1024
 Told = Callable[[int, int, str], None]
@@ -74,6 +82,9 @@ class Door:
 
     async def check(self) -> list[dict[str, Any]]:
         return list(await self.ask("check", {}))
+
+    async def verify(self, step: str, **what: Any) -> Any:
+        return await self.ask("verify", {"step": step, **what})
 
     async def is_there(self) -> bool:
         """Whether a service answers."""

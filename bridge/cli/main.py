@@ -17,6 +17,7 @@ from bridge.cli.plan import apply, plan
 from bridge.cli.registration import registration
 from bridge.cli.run import run
 from bridge.cli.status import status
+from bridge.cli.verify import verify
 from bridge.core.errors import CommunitiesError
 
 ERROR = 1
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (init, registration, check, plan, apply, run, status, announce, demo):
+for command in (init, registration, check, plan, apply, run, status, verify, announce, demo):
     app.command()(command)
 
 

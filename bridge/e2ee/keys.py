@@ -23,10 +23,11 @@ from bridge.e2ee.delivery import Delivery
 from bridge.e2ee.device import OwnDevice
 from bridge.e2ee.devices import DeviceLists
 from bridge.e2ee.identity import Identity
-from bridge.e2ee.inbound import PROBE, Batch, Envelope, Opener, envelope, is_user_id, probe_of
+from bridge.e2ee.inbound import PROBE, Batch, Envelope, Opener, envelope, is_user_id, probe_of, verification_of
 from bridge.e2ee.machine import MEGOLM, ONE_TIME_KEY, Account, OlmFailure, Peer, decrypt_group, is_key
 from bridge.e2ee.olm_sessions import OlmSessions
 from bridge.e2ee.recipients import Trust, admits
+from bridge.e2ee.verification import Verifications
 from bridge.ports import Clock, KeyServer, RoomFacts
 from bridge.store import keys as store
 from bridge.store.database import Database, Transaction
@@ -122,6 +123,7 @@ class Keys:
         )
         self._sessions = OlmSessions(database, server, clock, self._own)
         self._delivery = Delivery(database, server, facts, clock, self._own, self._devices, self._sessions, trust=trust)
+        self.verifications = Verifications(server, clock, self._own, self._identity, self._devices, database)
         self._news = asyncio.Condition()
         self._hurry = asyncio.Event()
         self._syncing = asyncio.Lock()
@@ -329,6 +331,8 @@ class Keys:
             batch = await self._open(envelopes) if envelopes else Batch()
             async with self._database.transaction() as tx:
                 await self._commit(tx, batch, changed, answer.get("next_batch"))
+        plain = [one for one in (verification_of(event) for event in events) if one is not None]
+        await self.verifications.take([*plain, *batch.verifications])
         return batch.broken
 
     async def _meet(self, senders: Iterable[UserId], changed: Iterable[str]) -> None:

@@ -53,6 +53,8 @@ class Operations(Protocol):
 
     async def status(self) -> dict[str, Any]: ...
 
+    async def verify(self, step: str, *, number: int = 0, user: str = "", matches: bool = False) -> Any: ...
+
     async def check(self) -> list[dict[str, Any]]: ...
 
 
@@ -64,7 +66,7 @@ class ControlDoor:
         self._operations = operations
 
     def add_routes(self, app: web.Application) -> None:
-        for name in ("plan", "apply", "announce", "status", "check", "ready"):
+        for name in ("plan", "apply", "announce", "status", "check", "ready", "verify"):
             app.router.add_post(f"{PREFIX}/{name}", self._handler(getattr(self, f"_{name}")))
 
     def _handler(
@@ -150,6 +152,15 @@ class ControlDoor:
         if not isinstance(text, str) or not isinstance(source, str):
             raise Refused("an announcement needs a text and a source")
         return await self._operations.announce(_names(body), text, source=source)
+
+    async def _verify(self, body: Mapping[str, Any], _: Progress) -> Any:
+        number, user = body.get("id"), body.get("user")
+        return await self._operations.verify(
+            str(body.get("step")),
+            number=number if isinstance(number, int) else 0,
+            user=user if isinstance(user, str) else "",
+            matches=body.get("matches") is True,
+        )
 
     async def _ready(self, _: Mapping[str, Any], __: Progress) -> Any:
         return {"ready": self._operations.ready}

@@ -1,0 +1,146 @@
+"""Verification by emoji between the announcer and Element Web's library, on a real homeserver."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge.cli.demo.homeserver import PrivateSynapse
+from bridge.core.ids import RoomId, UserId
+from bridge.matrix.client import path
+from tests.harness.announcer import ANNOUNCER, Stage, write_registration
+from tests.harness.js_person import JsPerson
+from tests.harness.people import People
+from tests.harness.wait import eventually
+
+AS_TOKEN = "the-as-token"
+
+
+@pytest.fixture(scope="module")
+async def homeserver(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PrivateSynapse]:
+    folder = tmp_path_factory.mktemp("verification")
+    synapse = PrivateSynapse(folder / "synapse")
+    synapse.add_registration(write_registration(folder, AS_TOKEN))
+    async with synapse:
+        yield synapse
+
+
+@pytest.fixture
+async def stage(homeserver: PrivateSynapse, tmp_path: Path) -> AsyncIterator[Stage]:
+    stage = Stage(homeserver, AS_TOKEN, f"sqlite:///{tmp_path}/keys.db")
+    try:
+        await stage.start()
+        yield stage
+    finally:
+        await stage.close()
+
+
+@pytest.fixture
+async def ann(homeserver: PrivateSynapse, stage: Stage) -> AsyncIterator[JsPerson]:
+    """Somebody with a chat with the announcer, from which their client knows its devices."""
+    crowd = People(homeserver)
+    ann = await crowd.js("ann", cross_sign=True)
+    room = RoomId(await ann.create_dm(ANNOUNCER))
+    await stage.client.request("POST", path("v3", "join", room), as_user=ANNOUNCER, body={})
+    await ann.wait_joined(room, ANNOUNCER)
+    await ann.send(room, "hello")
+    yield ann
+    await crowd.close()
+
+
+async def asked(stage: Stage, person: JsPerson) -> int:
+    async def look() -> int | None:
+        found = [one for one in await stage.keys.verifications.open() if one["user_id"] == person.user_id]
+        return found[-1]["id"] if found else None
+
+    return int(await eventually(look, what="a request to be verified"))
+
+
+async def at_stage(stage: Stage, number: int, wanted: str) -> dict[str, Any]:
+    async def look() -> dict[str, Any] | None:
+        now = await stage.keys.verifications.look(number)
+        assert now["stage"] in (wanted, "ready", "starting", "asking", "exchanging", "comparing", "waiting"), now
+        return now if now["stage"] == wanted else None
+
+    return dict(await eventually(look, what=f"a verification to be {wanted}"))
+
+
+async def in_phase(person: JsPerson, wanted: int) -> dict[str, Any]:
+    async def look() -> dict[str, Any] | None:
+        now = await person.verification()
+        return now if now["phase"] == wanted else None
+
+    return dict(await eventually(look, what=f"their verification to be in phase {wanted}"))
+
+
+async def both_see_the_same(stage: Stage, number: int, person: JsPerson) -> None:
+    here = await at_stage(stage, number, "comparing")
+
+    async def shown() -> dict[str, Any] | None:
+        now = await person.verification()
+        return now if now["emoji"] else None
+
+    there = await eventually(shown, what="their emoji")
+    assert [sign for sign, _ in here["emoji"]] == [sign for sign, _ in there["emoji"]]
+    assert list(here["decimals"]) == there["decimals"]
+
+
+async def is_signed_by_us(stage: Stage, user: str) -> bool:
+    answer = await stage.server.query_keys([UserId(user), ANNOUNCER])
+    ours = next(iter(answer["user_signing_keys"][ANNOUNCER]["keys"]))
+    return ours in answer["master_keys"][user].get("signatures", {}).get(ANNOUNCER, {})
+
+
+async def finish(stage: Stage, number: int, person: JsPerson) -> None:
+    await both_see_the_same(stage, number, person)
+    await person.answer_verification(matches=True)
+    await stage.keys.verifications.answer(number, matches=True)
+    await at_stage(stage, number, "done")
+    await in_phase(person, 6)
+    assert await eventually(lambda: person.verified(ANNOUNCER), what="the announcer to be verified")
+    assert await is_signed_by_us(stage, person.user_id)
+    async with stage.database.transaction() as tx:
+        rows = await tx.fetch("SELECT verified FROM crypto_device WHERE user_id = $1", person.user_id)
+    assert [row["verified"] for row in rows] == [1]
+
+
+async def test_somebody_verifies_the_announcers_device(stage: Stage, ann: JsPerson) -> None:
+    await ann.request_verification(ANNOUNCER, device_id=(await stage.keys.standing())[0])
+    number = await asked(stage, ann)
+    await stage.keys.verifications.accept(number)
+    await finish(stage, number, ann)
+
+
+async def test_the_announcer_asks_somebody(stage: Stage, ann: JsPerson) -> None:
+    await ann.accept_verifications()
+    number = (await stage.keys.verifications.ask(UserId(ann.user_id)))["id"]
+    await finish(stage, number, ann)
+
+
+async def test_somebody_who_says_that_the_emoji_differ_verifies_nobody(stage: Stage, ann: JsPerson) -> None:
+    await ann.request_verification(ANNOUNCER, device_id=(await stage.keys.standing())[0])
+    number = await asked(stage, ann)
+    await stage.keys.verifications.accept(number)
+    await both_see_the_same(stage, number, ann)
+    await ann.answer_verification(matches=False)
+
+    async def cancelled() -> bool:
+        return (await stage.keys.verifications.look(number))["code"] == "m.mismatched_sas"
+
+    await eventually(cancelled, what="the verification to be cancelled")
+    assert not await is_signed_by_us(stage, ann.user_id)
+
+
+async def test_an_operator_who_says_that_the_emoji_differ_verifies_nobody(stage: Stage, ann: JsPerson) -> None:
+    await ann.request_verification(ANNOUNCER, device_id=(await stage.keys.standing())[0])
+    number = await asked(stage, ann)
+    await stage.keys.verifications.accept(number)
+    await both_see_the_same(stage, number, ann)
+    await ann.answer_verification(matches=True)
+    await stage.keys.verifications.answer(number, matches=False)
+    assert (await in_phase(ann, 5))["code"] == "m.mismatched_sas"
+    assert not await ann.verified(ANNOUNCER)
+    assert not await is_signed_by_us(stage, ann.user_id)
