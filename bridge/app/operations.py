@@ -134,6 +134,21 @@ class Operations:
 
     # --- the announcer's own safety -------------------------------------------------------------------------------
 
+    async def rotate_device(self, *, accept_old_database: bool = False) -> dict[str, Any]:
+        """Give the announcer a new device; with an old database, set aside what was still to be done in it."""
+        if accept_old_database and self.ready:
+            raise Refused(
+                "the service runs, so its database was current when it started",
+                where="rotate-device",
+                remedy="leave --accept-old-database away; or stop the service first, if you put another database back",
+            )
+        jobs = events = 0
+        if accept_old_database:  # first: nothing of it may be done once the database counts as current
+            reason = "it stood in an old copy of the database"
+            jobs, events = await self._house.jobs.set_aside(reason), await Inbox(self._house.database).set_aside(reason)
+        before, now = await self._house.keys.rotate(accept_old=accept_old_database)
+        return {"before": before, "device_id": now, "set_aside": {"jobs": jobs, "events": events}}
+
     async def verify(self, step: str, *, number: int = 0, user: str = "", matches: bool = False) -> Any:
         """One step of a verification by emoji: `open`, `ask`, `look`, `accept`, `answer` or `cancel`."""
         verifications = self._house.keys.verifications

@@ -15,6 +15,7 @@ from bridge.cli.demo.command import demo
 from bridge.cli.init import init
 from bridge.cli.plan import apply, plan
 from bridge.cli.registration import registration
+from bridge.cli.rotate_device import rotate_device
 from bridge.cli.run import run
 from bridge.cli.status import status
 from bridge.cli.verify import verify
@@ -30,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (init, registration, check, plan, apply, run, status, verify, announce, demo):
+for command in (init, registration, check, plan, apply, run, status, verify, rotate_device, announce, demo):
     app.command()(command)
 
 

@@ -17,11 +17,12 @@ from typing import Any, Protocol
 
 import orjson
 
-from bridge.core.errors import BadRequest, CannotDecrypt, ConfigError, MatrixError
+from bridge.core.errors import BadRequest, CannotDecrypt, ConfigError, DeviceUnknown, MatrixError, OldDatabase
 from bridge.core.ids import DeviceId, RoomId, UserId
 from bridge.e2ee.delivery import Delivery
 from bridge.e2ee.device import OwnDevice
 from bridge.e2ee.devices import DeviceLists
+from bridge.e2ee.gate import Gate
 from bridge.e2ee.identity import Identity
 from bridge.e2ee.inbound import PROBE, Batch, Envelope, Opener, envelope, is_user_id, probe_of, verification_of
 from bridge.e2ee.machine import MEGOLM, ONE_TIME_KEY, Account, OlmFailure, Peer, decrypt_group, is_key
@@ -46,8 +47,9 @@ MAX_UNWEDGED_AT_ONCE = 20
 FORGET_FALLBACK_MS = 3600 * 1000
 COUNT_EVERY_MS = 3600 * 1000
 MAX_CIPHERTEXT = 100_000
-FRESH_DEVICES = 2
 DEVICE_NAME = "matrix-communities"
+RENEW_AFTER_REWIND_MS = 24 * 3600 * 1000
+KNOWN_TO_BE_OLD = -1
 
 
 class DeviceServer(KeyServer, Protocol):
@@ -79,8 +81,18 @@ class Health:
     receives_to_device: bool
 
 
-class _Outdated(Exception):
-    """The keys in the database are older than what the homeserver has seen of them."""
+class _Rewound(Exception):
+    """The homeserver is older than the keys in the database: it was put back from a backup."""
+
+
+def _old(what: str) -> OldDatabase:
+    return OldDatabase(
+        f"{what}: the database is an old copy, and its keys and jobs were used since",
+        where="keys",
+        remedy="stop everything and put the newest database back. If there is none, `matrix-communities rotate-device "
+        "--accept-old-database` goes on with this one: the announcer gets a new device, and jobs and events of the "
+        "copy are set aside",
+    )
 
 
 class Keys:
@@ -133,6 +145,10 @@ class Keys:
         self._stopping = asyncio.Event()
         self._probes: dict[str, bool] = {}
         self._counted_at = clock.now_ms()
+        self._gate = Gate()
+        self._told: int | None = None
+        """The count that the homeserver has confirmed to this process."""
+        self._renew_until = 0
 
     @property
     def master_key(self) -> str:
@@ -144,10 +160,11 @@ class Keys:
     async def start(self) -> None:
         """Make sure that the account, its device, its keys and its cross-signing are there; safe to repeat.
 
-        A new device takes the place of the old one where the database has none, or an old copy of it.
+        A new device is begun where the database has none, and where the homeserver was put back from a backup.
 
         Raises:
             MatrixError: the homeserver refuses or cannot be asked.
+            OldDatabase: the database is an old copy.
             StoreError: the stored keys cannot be opened with this pickle key.
             ConfigError: the announcer has an identity that was made from another seed.
         """
@@ -158,16 +175,49 @@ class Keys:
                 self._own.open(row)
         if row is None:
             await self._begin_device()
-        for _ in range(FRESH_DEVICES):
-            try:
-                await self._establish()
-                break
-            except _Outdated as reason:
-                log.warning("%s: a new device takes its place", reason)
-                await self._begin_device()
-        else:
-            await self._establish()
+        async with self._syncing:
+            await self._establish_or_replace()
         await self.sync_once(timeout_ms=0)
+
+    async def rotate(self, *, accept_old: bool = False) -> tuple[str | None, str]:
+        """Put a new device, signed by the same identity, in the place of the announcer's device, and delete that.
+
+        Room keys and Olm sessions begin anew; keys received stay. Gives the ids of the device before and now.
+
+        Args:
+            accept_old: whether to go on with a database that is an old copy.
+
+        Raises:
+            MatrixError: the homeserver refuses or cannot be asked; `start` goes on from there.
+            OldDatabase: the database is an old copy.
+        """
+        await self._server.register()
+        async with self._syncing:
+            async with self._database.transaction() as tx:
+                row = await store.load_account(tx, self._own.user_id)
+                if row is not None:
+                    self._own.open(row)
+            if row is not None and not accept_old:
+                with suppress(_Rewound):
+                    await self._must_be_current(row)
+            await self._replace_device()
+            async with self._database.transaction() as tx:
+                now = (await self._own.row(tx)).device_id
+        await self.sync_once(timeout_ms=0)
+        return (None if row is None else row.device_id), now
+
+    async def _establish_or_replace(self) -> None:
+        try:
+            await self._establish()
+        except _Rewound as reason:
+            await self._homeserver_was_put_back(str(reason))
+
+    async def _replace_device(self) -> None:
+        """Begin a new device while nobody uses the old one; to be called with `_syncing` held."""
+        async with self._gate.closed():
+            await self.verifications.end_all("the announcer's device changes")
+            await self._begin_device()
+            await self._establish()
 
     async def _begin_device(self) -> None:
         device_id = "".join(secrets.choice(string.ascii_uppercase) for _ in range(10))
@@ -178,6 +228,7 @@ class Keys:
 
     async def _establish(self) -> None:
         row, account = await self._load()
+        seen = await self._must_be_current(row)
         device_id = DeviceId(account.device_id)
         self._server.act_as(device_id)
         others = await self._server.devices()
@@ -187,9 +238,9 @@ class Keys:
                 await store.set_fallback_at(tx, self._own.user_id, None)
             row, account = await self._load()
         await self._publish_device(account)
-        await self._must_be_current(row)
         counts = await self._server.upload_keys({})
         await self._publish_keys(counts.get(ONE_TIME_KEY, 0), new_fallback=row.fallback_at is None)
+        await self._count(max(row.generation, seen) + 1)  # only now: a copy that is refused must not count
         await self._cross_sign(account)
         async with self._database.transaction() as tx:
             await store.set_published(tx, self._own.user_id, True)
@@ -209,28 +260,57 @@ class Keys:
         if published is None:
             await self._server.upload_keys({"device_keys": ours})
         elif published.get("keys") != ours["keys"]:
-            raise _Outdated("the homeserver has other keys for the announcer's device")
+            raise _old("the homeserver has other keys for the announcer's device")
 
-    async def _must_be_current(self, row: AccountRow) -> None:
-        """See that the database is not an old copy: the homeserver remembers the last count that we told it."""
-        seen = await self._server.generation()
-        if row.published and seen is not None and seen > row.generation:
-            raise _Outdated("the database is an old copy: its keys were used since")
-        await self._count(max(row.generation, seen or 0) + 1)
+    async def _must_be_current(self, row: AccountRow) -> int:
+        """See that neither the database nor the homeserver is an old copy: both remember how far we have counted.
+
+        The homeserver's count is one behind where it was not reached in the moment between both.
+        """
+        seen = await self._server.generation() or 0
+        if row.published and seen > row.generation:
+            raise _old(f"the homeserver has counted its use to {seen}, and this one stands at {max(0, row.generation)}")
+        if row.published and seen < row.generation - 1:
+            raise _Rewound(f"the homeserver was put back: it has counted to {seen}, we to {row.generation}")
+        return seen
 
     async def _count(self, number: int) -> None:
         async with self._database.transaction() as tx:
             await store.set_generation(tx, self._own.user_id, number)
         await self._server.set_generation(number)
+        self._told = number
         self._counted_at = self._clock.now_ms()
 
     async def _count_hourly(self) -> None:
-        """Count on while running, so that a copy made meanwhile can be told from the original."""
+        """Count on while running, so that a copy made meanwhile can be told from the original.
+
+        Raises:
+            OldDatabase: another process counts, too: it has a copy of the database.
+        """
         if abs(self._clock.now_ms() - self._counted_at) < COUNT_EVERY_MS:
             return
         async with self._database.transaction() as tx:
             row = await self._own.row(tx)
+        seen = await self._server.generation() or 0
+        if seen > row.generation:
+            raise _old(f"the homeserver has counted its use to {seen}, and this one stands at {max(0, row.generation)}")
+        if self._told is not None and seen < self._told:
+            await self._homeserver_was_put_back(f"the homeserver was put back: it has counted to {seen}")
+            return
         await self._count(row.generation + 1)
+        if self._clock.now_ms() < self._renew_until:
+            async with self._gate.closed(), self._database.transaction() as tx:
+                await store.end_outbound(tx)
+
+    async def _homeserver_was_put_back(self, reason: str) -> None:
+        """Begin anew, and renew room keys every hour for a time.
+
+        Clients that stand at a place in the homeserver's stream that is from the future are not sent what comes before
+        it, room keys included: they find their way again, and get the next key.
+        """
+        log.warning("%s: a new device takes the place of the announcer's", reason)
+        self._renew_until = self._clock.now_ms() + RENEW_AFTER_REWIND_MS
+        await self._replace_device()
 
     async def _cross_sign(self, account: Account) -> None:
         answer = await self._server.query_keys([self._own.user_id])
@@ -258,7 +338,11 @@ class Keys:
                 try:
                     await self.sync_once(timeout_ms=POLL_MS)
                     backoff = 0.0
+                except OldDatabase:
+                    raise
                 except Exception as error:
+                    if isinstance(error, DeviceUnknown) and await self._comes_back():
+                        continue
                     backoff = min(LONGEST_BACKOFF_SECONDS, max(FIRST_BACKOFF_SECONDS, backoff * 2))
                     foreseen = isinstance(error, MatrixError) or is_outage(error)
                     wait = max(backoff, getattr(error, "seconds", 0.0))  # what a homeserver asked us to wait
@@ -269,6 +353,27 @@ class Keys:
                 raise
         finally:
             self._loop = None
+
+    async def _comes_back(self) -> bool:
+        """Make the device again, of which the homeserver knows nothing any more; whether that went well."""
+        log.warning("the homeserver does not know the announcer's device any more: it is made again")
+        try:
+            async with self._syncing:
+                await self._establish_or_replace()
+        except (MatrixError, ConfigError) as error:
+            log.warning("the announcer's device could not be made again: %s", error)
+            return False
+        return True
+
+    async def mend(self) -> None:
+        """Publish again what the homeserver has lost of the device, its keys and signatures.
+
+        Raises:
+            MatrixError: the homeserver refuses or cannot be asked.
+            OldDatabase: the database is an old copy.
+        """
+        async with self._syncing:
+            await self._establish_or_replace()
 
     async def _pause(self, seconds: float) -> None:
         """Wait that long, but no longer than until `stop`, or until somebody waits for a key that a sync may bring."""
@@ -378,12 +483,7 @@ class Keys:
         used_up = isinstance(unused, list) and ONE_TIME_KEY not in unused
         if not isinstance(count, int) or (count >= ONE_TIME_KEYS and not used_up):
             return
-        try:
-            await self._publish_keys(count, new_fallback=used_up)
-        except _Outdated as reason:
-            log.warning("%s: a new device takes its place", reason)
-            await self._begin_device()
-            await self._establish()
+        await self._publish_keys(count, new_fallback=used_up)
 
     async def _publish_keys(self, count: int, *, new_fallback: bool) -> None:
         """Make up what is missing of one-time keys, and publish it: stored before it is sent, marked after the answer.
@@ -408,7 +508,9 @@ class Keys:
             await self._server.upload_keys(body)
         except BadRequest as error:
             if "already exists" in error.what:
-                raise _Outdated("the homeserver has seen other one-time keys of the announcer") from error
+                async with self._database.transaction() as tx:
+                    await store.set_generation(tx, self._own.user_id, KNOWN_TO_BE_OLD)
+                raise _old("the homeserver has seen other one-time keys of the announcer") from error
             raise
         async with self._own.lock, self._database.transaction() as tx:
             account = await self._own.account(tx)
@@ -463,7 +565,8 @@ class Keys:
             CannotEncrypt: the room's members changed faster than keys could follow.
             MatrixError: the homeserver cannot be asked, or refuses.
         """
-        return await self._delivery.encrypt(room_id, event_type, content)
+        async with self._gate.passing():
+            return await self._delivery.encrypt(room_id, event_type, content)
 
     async def prepare(self, room_id: RoomId) -> None:
         """Bring a room's key to everybody in it ahead of the next message, which then costs one event.
@@ -472,7 +575,8 @@ class Keys:
             CannotEncrypt: the room's members changed faster than keys could follow.
             MatrixError: the homeserver cannot be asked, or refuses.
         """
-        await self._delivery.prepare(room_id)
+        async with self._gate.passing():
+            await self._delivery.prepare(room_id)
 
     async def decrypt(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """The event with its decrypted `type` and `content` (`m.megolm.v1.aes-sha2`).

@@ -231,6 +231,11 @@ class Verifications:
         await self._send(entry, entry.flow.cancel("m.user", "given up"))
         return _shown(entry)
 
+    async def end_all(self, reason: str) -> None:
+        """Give all of them up."""
+        for entry in list(self._entries.values()):
+            await self._send(entry, entry.flow.cancel("m.user", reason))
+
     # --- keys ---------------------------------------------------------------------------------------------------------
 
     async def _ours(self) -> Party:

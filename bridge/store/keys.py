@@ -397,6 +397,12 @@ async def begin_outbound(tx: Transaction, session: OutboundRow) -> None:
     )
 
 
+async def end_outbound(tx: Transaction) -> None:
+    """End all sessions of ours: the next message into each room begins a new one."""
+    await tx.execute("DELETE FROM crypto_share")
+    await tx.execute("DELETE FROM crypto_outbound")
+
+
 async def advance_outbound(tx: Transaction, room_id: str, session_id: str, pickle: bytes) -> None:
     await tx.execute(
         "UPDATE crypto_outbound SET pickle = $3, messages = messages + 1 WHERE room_id = $1 AND session_id = $2",

@@ -53,6 +53,8 @@ class Operations(Protocol):
 
     async def status(self) -> dict[str, Any]: ...
 
+    async def rotate_device(self, *, accept_old_database: bool = False) -> dict[str, Any]: ...
+
     async def verify(self, step: str, *, number: int = 0, user: str = "", matches: bool = False) -> Any: ...
 
     async def check(self) -> list[dict[str, Any]]: ...
@@ -66,7 +68,7 @@ class ControlDoor:
         self._operations = operations
 
     def add_routes(self, app: web.Application) -> None:
-        for name in ("plan", "apply", "announce", "status", "check", "ready", "verify"):
+        for name in ("plan", "apply", "announce", "status", "check", "ready", "verify", "rotate_device"):
             app.router.add_post(f"{PREFIX}/{name}", self._handler(getattr(self, f"_{name}")))
 
     def _handler(
@@ -161,6 +163,9 @@ class ControlDoor:
             user=user if isinstance(user, str) else "",
             matches=body.get("matches") is True,
         )
+
+    async def _rotate_device(self, body: Mapping[str, Any], _: Progress) -> Any:
+        return await self._operations.rotate_device(accept_old_database=body.get("accept_old_database") is True)
 
     async def _ready(self, _: Mapping[str, Any], __: Progress) -> Any:
         return {"ready": self._operations.ready}
