@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bridge.app import checks
+from bridge.app.guard import Guard, Sight
 from bridge.app.house import House, rules_of
 from bridge.config import Config, load
 from bridge.core.community import Community, Role
@@ -17,6 +18,7 @@ from bridge.features.reconcile import Outcome, Progress
 from bridge.plan.render import as_json
 from bridge.plan.state import digest_of
 from bridge.store.inbox import Inbox
+from bridge.web.metrics import Gauge
 from bridge.worker import State
 
 log = logging.getLogger(__name__)
@@ -27,8 +29,13 @@ DELIVERY_SECONDS = 300.0
 class Operations:
     """Implements `web.control.Operations` and `commands.table.Deeds`."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: House, guard: Guard | None = None) -> None:
+        """
+        Args:
+            guard: who watches the service's accounts, where that runs.
+        """
         self._house = house
+        self._guard = guard
         self.ready = False
         """Whether the local door may be used: set when everything runs."""
 
@@ -128,6 +135,31 @@ class Operations:
             "parked_events": len(await inbox.parked()),
         }
 
+    async def gauges(self) -> list[Gauge]:
+        """What `/metrics` shows; it asks the database, and not the homeserver."""
+        sight = None if self._guard is None else self._guard.last
+        queue = await self._queue()
+        return [
+            Gauge("ready", "whether the homeserver was met and everything runs", int(self.ready)),
+            Gauge("steward_devices", "devices of the steward; there must be none", _known(sight, "steward_devices")),
+            Gauge("announcer_devices", "devices of the announcer; there must be one", _known(sight, "devices")),
+            Gauge(
+                "announcer_cross_signed",
+                "whether the announcer's device is signed by its identity",
+                None if sight is None else int(sight.announcer.cross_signed),
+            ),
+            Gauge("verified_people", "people verified by emoji", None if sight is None else sight.announcer.verified),
+            *(Gauge("queue", "what waits or was given up", count, {"what": name}) for name, count in queue.items()),
+            *(
+                Gauge("withheld_devices", "devices that are given no room key, by reason", count, {"reason": reason})
+                for reason, count in sorted((await self._withheld()).items())
+            ),
+        ]
+
+    async def _withheld(self) -> dict[str, int]:
+        """How many devices are given no room key, by reason; the store does not count them yet."""
+        return {}
+
     async def check(self) -> list[dict[str, Any]]:
         """The checks that only the running service can make, beside those that anybody can."""
         return [finding.as_json() for finding in await checks.running(self._house)]
@@ -206,6 +238,12 @@ class Operations:
     async def thaw(self, community: CommunityId) -> None:
         await self._house.reconciler.thaw(community)
         self._house.watch.all_of(community)
+
+
+def _known(sight: Sight | None, what: str) -> int | None:
+    if sight is None:
+        return None
+    return len(sight.steward_devices if what == "steward_devices" else sight.announcer.devices)
 
 
 def _chosen(config: Config, names: Sequence[str]) -> list[Community]:

@@ -81,6 +81,26 @@ class Health:
     receives_to_device: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How the announcer's device and identity stand on the homeserver, and their public keys: what people compare."""
+
+    device_id: str
+    device_key: str
+    master_key: str
+    cross_signed: bool
+    identity: str
+    """`ours`, `another` where one from another secret is published, or `none`."""
+    devices: tuple[str, ...]
+    """All devices of the announcer; there must be one."""
+    verified: int
+    """How many people's identities we have verified."""
+
+    @property
+    def foreign_devices(self) -> tuple[str, ...]:
+        return tuple(device for device in self.devices if device != self.device_id)
+
+
 class _Rewound(Exception):
     """The homeserver is older than the keys in the database: it was put back from a backup."""
 
@@ -666,11 +686,33 @@ class Keys:
         Raises:
             MatrixError: the homeserver cannot be asked.
         """
+        standing = await self.describe()
+        return standing.device_id, standing.cross_signed
+
+    async def describe(self) -> Standing:
+        """The device and the identity as the homeserver shows them. Needs no start, and changes nothing.
+
+        Raises:
+            MatrixError: the homeserver cannot be asked.
+            StoreError: there is no device yet.
+        """
         _, account = await self._load()
         answer = await self._server.query_keys([self._own.user_id])
+        devices = await self._server.devices()
+        async with self._database.transaction() as tx:
+            verified = await store.count_verified(tx)
         device = _own_device(answer, account)
-        published = not self._identity.to_publish(answer)
-        return account.device_id, published and device is not None and self._identity.has_signed(device)
+        missing = self._identity.to_publish(answer)
+        another = self._identity.belongs_to_another(answer)
+        return Standing(
+            account.device_id,
+            account.ed25519,
+            self.master_key,
+            not missing and device is not None and self._identity.has_signed(device),
+            "another" if another else "none" if "master_key" in missing else "ours",
+            tuple(devices),
+            verified,
+        )
 
     async def _probe(self, device_id: str, deadline_seconds: float) -> bool:
         nonce = secrets.token_urlsafe(12)
