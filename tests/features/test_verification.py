@@ -55,9 +55,10 @@ async def test_a_request_that_comes_by_sync_waits_for_somebody(world: KeyWorld, 
     assert not world.sent  # nothing is answered before somebody here says so
 
 
-async def test_one_user_opens_few(keys: Keys) -> None:
+async def test_one_user_opens_few_and_makes_us_say_nothing(world: KeyWorld, keys: Keys) -> None:
     await keys.verifications.take([request(keys, ANN, str(number)) for number in range(20)])
     assert await open_of(keys) == [ANN] * MAX_OPEN_OF_ONE_USER
+    assert not world.sent
 
 
 async def test_many_users_push_out_the_oldest_and_never_the_newest(keys: Keys) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from bridge.cli.demo.homeserver import PrivateSynapse
 from bridge.core.ids import RoomId, UserId
 from bridge.e2ee.keys import Keys
+from bridge.e2ee.recipients import Trust
 from bridge.matrix.client import Client, path
 from bridge.matrix.key_server import HomeserverKeys, HomeserverRooms
 from bridge.matrix.sender import Sender
@@ -72,6 +73,7 @@ class Stage:
     database_url: str
     pickle_key: str = "a pickle key"
     replace_identity: bool = False
+    trust: Trust = Trust.ALL
     seed: bytes = b"the same for all stages on one homeserver"
     clock: WallClock = field(default_factory=WallClock)
 
@@ -98,6 +100,7 @@ class Stage:
             identity_seed=self.seed,
             pickle_key=self.pickle_key,
             replace_identity=self.replace_identity,
+            trust=self.trust,
         )
         self.sender = Sender(
             self.client,

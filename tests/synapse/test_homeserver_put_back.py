@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from contextlib import suppress
+import sqlite3
+from contextlib import closing, suppress
 from pathlib import Path
 
 from bridge.cli.demo.homeserver import PrivateSynapse
@@ -12,7 +13,9 @@ from bridge.cli.demo.operator import Operator
 from bridge.cli.demo.person import Client
 from bridge.core.errors import MatrixError
 from bridge.core.ids import RoomId
+from bridge.core.messages import SendMessage
 from bridge.e2ee.keys import ONE_TIME_KEYS
+from bridge.store.jobs import encode
 from tests.harness.announcer import ANNOUNCER, Stage, write_registration
 from tests.harness.people import People, SynapseFactory
 from tests.harness.wait import eventually
@@ -172,6 +175,14 @@ async def test_a_service_that_runs_on_notices_it_within_the_hour(new_synapse: Sy
         await stage.close()
 
 
+def leave_a_job(file: Path, room: RoomId) -> None:
+    """As if the copy had been made while something was still to be sent."""
+    kind, body = encode(SendMessage(room, {"msgtype": "m.text", "body": "of the old copy"}))
+    with closing(sqlite3.connect(file)) as copy:
+        copy.execute("INSERT INTO job (id, lane, kind, body, due_at) VALUES ('old', ?, ?, ?, 0)", (room, kind, body))
+        copy.commit()
+
+
 async def test_an_old_database_stops_the_service_until_somebody_accepts_it(
     new_synapse: SynapseFactory, tmp_path: Path
 ) -> None:
@@ -202,6 +213,7 @@ async def test_an_old_database_stops_the_service_until_somebody_accepts_it(
         for file in folder.glob("communities.db*"):
             file.unlink()
         shutil.copy(backup, folder / "communities.db")
+        leave_a_job(folder / "communities.db", RoomId(room))
 
         await operator.start(ready=False)
         assert await operator.ended() == 1
@@ -218,9 +230,12 @@ async def test_an_old_database_stops_the_service_until_somebody_accepts_it(
         assert "old copy" in ran.err
         ran = await operator.command("rotate-device", "--accept-old-database")
         assert "The announcer's device is now" in ran.out
+        assert "Set aside, not to be done twice: 1 jobs" in ran.out
         await operator.start()
         await operator.command("announce", "school", "--text", "On it goes")
         assert (await owner.wait_text(room, "On it goes")).decrypted
+        assert "of the old copy" not in [message.text for message in owner.messages(room)]
+        assert (await operator.command("status", "--json")).json["queue"]["parked_jobs"] == 1
         ran = await operator.command("rotate-device", "--accept-old-database", expect=[1])
         assert "was current" in ran.err
         device = (await operator.command("status", "--json")).json["announcer"]["device_id"]

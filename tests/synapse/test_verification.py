@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from bridge.cli.demo.homeserver import PrivateSynapse
+from bridge.core.errors import CannotDecrypt
 from bridge.core.ids import RoomId, UserId
+from bridge.e2ee.recipients import Trust
 from bridge.matrix.client import path
 from tests.harness.announcer import ANNOUNCER, Stage, write_registration
 from tests.harness.js_person import JsPerson
@@ -118,6 +120,45 @@ async def test_the_announcer_asks_somebody(stage: Stage, ann: JsPerson) -> None:
     await ann.accept_verifications()
     number = (await stage.keys.verifications.ask(UserId(ann.user_id)))["id"]
     await finish(stage, number, ann)
+
+
+async def test_with_trust_verified_only_the_verified_read(
+    homeserver: PrivateSynapse, stage: Stage, ann: JsPerson
+) -> None:
+    await stage.close()
+    stage.trust = Trust.VERIFIED
+    await stage.start()
+    crowd = People(homeserver)
+    other = await crowd.js("other", cross_sign=True)
+    room = await stage.create_room()
+    for person in (ann, other):
+        await stage.change(room, "invite", person.user_id)
+        await person.join(room)
+    assert (await stage.say(room, "before"))[1] == 0
+    await ann.request_verification(ANNOUNCER, device_id=(await stage.keys.standing())[0])
+    number = await asked(stage, ann)
+    await stage.keys.verifications.accept(number)
+    await finish(stage, number, ann)
+    assert (await stage.say(room, "after"))[1] == 1
+    assert (await ann.wait_text(room, "after")).decrypted
+    await eventually(lambda: len(other.undecryptable(room)) == 2, what="the other one to read neither")
+    assert [one.text for one in ann.messages(room)] == ["after"]
+    # what she writes is read now, and what the other one writes is not
+    event = await stage.raw(room, await ann.send(room, "mine"))
+    assert await stage.keys.wait_for_key(room, event["content"]["session_id"], 10)
+    assert (await stage.keys.decrypt(event))["content"]["body"] == "mine"
+    event = await stage.raw(room, await other.send(room, "theirs"))
+    assert await stage.keys.wait_for_key(room, event["content"]["session_id"], 10)
+    with pytest.raises(CannotDecrypt, match="not trusted"):
+        await stage.keys.decrypt(event)
+    # with another identity of hers, the word given for the old one counts no more
+    await ann.cross_sign()
+    assert await eventually(lambda: says_to_nobody(stage, room), 20, "the new identity to be noticed")
+    await crowd.close()
+
+
+async def says_to_nobody(stage: Stage, room: RoomId) -> bool:
+    return (await stage.say(room, "anybody?"))[1] == 0
 
 
 async def test_somebody_who_says_that_the_emoji_differ_verifies_nobody(stage: Stage, ann: JsPerson) -> None:
