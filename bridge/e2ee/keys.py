@@ -234,8 +234,8 @@ class Keys:
 
     async def _replace_device(self) -> None:
         """Begin a new device while nobody uses the old one; to be called with `_syncing` held."""
+        await self.verifications.end_all("the announcer's device changes")  # may encrypt, so before the gate is closed
         async with self._gate.closed():
-            await self.verifications.end_all("the announcer's device changes")
             await self._begin_device()
             await self._establish()
 

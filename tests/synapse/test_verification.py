@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bridge.cli.demo.homeserver import PrivateSynapse
-from bridge.core.errors import CannotDecrypt
-from bridge.core.ids import RoomId, UserId
+from bridge.core.errors import CannotDecrypt, Refused
+from bridge.core.ids import EventId, RoomId, UserId
+from bridge.core.messages import Verifying
 from bridge.e2ee.recipients import Trust
 from bridge.matrix.client import path
 from tests.harness.announcer import ANNOUNCER, Stage, write_registration
@@ -116,10 +118,38 @@ async def test_somebody_verifies_the_announcers_device(stage: Stage, ann: JsPers
     await finish(stage, number, ann)
 
 
+async def test_nothing_but_a_verification_goes_into_a_chat_in_the_clear(stage: Stage, ann: JsPerson) -> None:
+    room = RoomId(await ann.create_dm(ANNOUNCER))
+    with pytest.raises(Refused):
+        await stage.sender.send_verification(room, "m.room.message", {"body": "x"}, encrypted=False, txn_id="1")
+    with pytest.raises(Refused):  # the stage's rooms have to be encrypted, as a community's
+        await stage.sender.send_verification(room, "m.key.verification.done", {}, encrypted=False, txn_id="2")
+
+
 async def test_the_announcer_asks_somebody(stage: Stage, ann: JsPerson) -> None:
     await ann.accept_verifications()
     number = (await stage.keys.verifications.ask(UserId(ann.user_id)))["id"]
     await finish(stage, number, ann)
+
+
+async def test_a_rotation_ends_what_is_open_and_does_not_wait_for_itself(stage: Stage, ann: JsPerson) -> None:
+    room = RoomId(await ann.create_dm(ANNOUNCER))
+    await stage.client.request("POST", path("v3", "join", room), as_user=ANNOUNCER, body={})
+
+    async def speak(room_id: RoomId, event_type: str, content: Mapping[str, Any], encrypted: bool) -> None:
+        await stage.sender.send_verification(room_id, event_type, content, encrypted=encrypted, txn_id=event_type)
+
+    stage.keys.verifications.speak = speak
+    content = {"from_device": "X", "methods": ["m.sas.v1"], "to": ANNOUNCER}
+    request = Verifying(
+        EventId("$request"), room, UserId(ann.user_id), stage.clock.now_ms(), "m.room.message", content, encrypted=True
+    )
+    await stage.keys.verifications.take_in_room(request)
+    assert await asked(stage, ann)
+    async with asyncio.timeout(30):
+        await stage.keys.rotate()
+    assert await stage.keys.verifications.open() == []
+    assert (await stage.keys.health()).receives_to_device
 
 
 async def test_with_trust_verified_only_the_verified_read(
