@@ -11,8 +11,8 @@ CommunitiesError                what, where and the remedy: fit to be shown to a
     ├── RateLimited             still 429 after all retries: a later try may help
     ├── Forbidden               403: power or membership is missing: a retry does not help
     ├── NotFound                404
+    ├── DeviceUnknown           it has lost the announcer's device, which is made again: a later try may help
     └── BadRequest              any other refusal of the request itself
-        └── DeviceUnknown       it has lost the announcer's device, which is made again: a later try may help
 CannotDecrypt                   an event whose key is not there (yet)
 CannotEncrypt                   a message that would have gone out in the clear, or to nobody
 """
@@ -103,7 +103,7 @@ class BadRequest(MatrixError):
     """The homeserver rejects the request itself."""
 
 
-class DeviceUnknown(BadRequest):
+class DeviceUnknown(MatrixError):
     """The homeserver does not know the announcer's device any more; the keys make it again."""
 
     retry_helps = True
