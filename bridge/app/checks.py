@@ -15,6 +15,7 @@ from ruamel.yaml.error import YAMLError
 
 from bridge.app.house import FALLBACK_ROOM_VERSION, House
 from bridge.core.errors import CommunitiesError, ConfigError, Forbidden, MatrixError, NotFound
+from bridge.e2ee.keys import Standing
 from bridge.matrix.client import path
 from bridge.store.keys import load_account
 
@@ -188,7 +189,52 @@ async def ping(house: House, wait_ping: WaitPing) -> Finding:
     return ok("ping", "both ways")
 
 
-async def _announcer(house: House) -> Finding:
+async def _announcer(house: House) -> list[Finding]:
+    """The device and the identity of the announcer."""
+    device = await _device(house)
+    try:
+        standing = await house.keys.describe()
+    except CommunitiesError as error:
+        return [device, failed("announcer's identity", error)]
+    return [device, _only_device(standing), _identity(house, standing)]
+
+
+def _only_device(standing: Standing) -> Finding:
+    name = "announcer's only device"
+    if others := standing.foreign_devices:
+        return Finding(
+            name,
+            Verdict.FAILED,
+            f"there are others that are not ours: {', '.join(others)}. Somebody uses the announcer's account",
+            "find out who has the as_token, and change it; a restart of the service deletes these devices",
+        )
+    return ok(name, "there is no other")
+
+
+def _identity(house: House, standing: Standing) -> Finding:
+    name = "announcer's identity"
+    if standing.identity == "another":
+        return Finding(
+            name,
+            Verdict.FAILED,
+            "people see another identity than `encryption.identity_secret` makes: somebody has replaced it",
+            "put back the identity secret that was in the configuration before; if it is the right one, find out who "
+            "has the as_token",
+        )
+    people = "1 person" if standing.verified == 1 else f"{standing.verified} people"
+    return ok(
+        name,
+        f"{house.config.announcer}: identity {in_fours(standing.master_key)}, session {standing.device_id} "
+        f"{in_fours(standing.device_key)}; {people} verified",
+    )
+
+
+def in_fours(key: str) -> str:
+    """A public key as Element shows it: in groups of four."""
+    return " ".join(key[start : start + 4] for start in range(0, len(key), 4))
+
+
+async def _device(house: House) -> Finding:
     name = "announcer's device"
     try:
         health = await house.keys.health()
@@ -219,7 +265,7 @@ async def running(house: House) -> list[Finding]:
     if house.wait_ping is not None:
         findings.append(await ping(house, house.wait_ping))
     findings.append(await _steward(house))
-    findings.append(await _announcer(house))
+    findings += await _announcer(house)
     return findings
 
 
@@ -235,7 +281,7 @@ async def alone(house: House, wait_ping: WaitPing) -> list[Finding]:
     else:
         try:
             await house.keys.start()
-            findings.append(await _announcer(house))
+            findings += await _announcer(house)
         except CommunitiesError as error:
             findings.append(failed("announcer's device", error))
     return findings
@@ -252,11 +298,27 @@ async def identities(house: House) -> dict[str, Any]:
         devices: list[str] | None = await steward_devices(house)
     except MatrixError:
         devices = None
-    announcer: dict[str, Any] = {"user_id": house.config.announcer, "device_id": None, "cross_signed": None}
+    announcer: dict[str, Any] = {
+        "user_id": house.config.announcer,
+        "device_id": None,
+        "cross_signed": None,
+        "fingerprint": None,
+        "identity_fingerprint": in_fours(house.keys.master_key),
+        "identity": None,
+        "devices": None,
+        "verified_people": None,
+    }
     if await _has_device(house):
         try:
-            device_id, cross_signed = await house.keys.standing()
-            announcer |= {"device_id": device_id, "cross_signed": cross_signed}
+            standing = await house.keys.describe()
+            announcer |= {
+                "device_id": standing.device_id,
+                "cross_signed": standing.cross_signed,
+                "fingerprint": in_fours(standing.device_key),
+                "identity": standing.identity,
+                "devices": list(standing.devices),
+                "verified_people": standing.verified,
+            }
         except CommunitiesError as error:
             announcer["error"] = error.what
     return {"steward": {"user_id": house.config.steward, "devices": devices}, "announcer": announcer}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Any
 
 from bridge.config import Config
 from bridge.config.sections import Account
@@ -22,6 +24,7 @@ from bridge.core.messages import (
     SendMessage,
     ShareKeys,
     TakeBackState,
+    Verifying,
 )
 from bridge.e2ee.keys import Keys
 from bridge.e2ee.recipients import Trust
@@ -142,6 +145,7 @@ class House:
             device_id=lambda: self.key_server.device_id,
             must_encrypt=lambda room_id: room_id in self.index.places,
         )
+        self.keys.verifications.speak = self._speak
         self.announcements = Announcements(
             database=self.database,
             jobs=self.jobs,
@@ -188,6 +192,15 @@ class House:
         return Window(
             shown.announcements if community.history else 0, shown.days, while_away=community.history_while_away
         )
+
+    async def _speak(self, room_id: RoomId, event_type: str, content: Mapping[str, Any], encrypted: bool) -> None:
+        txn_id = secrets.token_urlsafe(16)
+        await self.sender.send_verification(room_id, event_type, content, encrypted=encrypted, txn_id=txn_id)
+
+    async def verifying(self, event: Verifying) -> None:
+        """A step of a verification; only in a chat of two is it clear who shows what to whom."""
+        if self.index.chats.get(event.room_id) == event.sender:
+            await self.keys.verifications.take_in_room(event)
 
     async def own(self) -> None:
         """Take the database: it is ours alone from here on.

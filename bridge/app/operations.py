@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bridge.app import checks
+from bridge.app.guard import Guard, Sight
 from bridge.app.house import House, rules_of
 from bridge.config import Config, load
 from bridge.core.community import ANNOUNCEMENTS, Community, Role
@@ -19,7 +20,9 @@ from bridge.features.reconcile import Outcome, Progress
 from bridge.plan.render import as_json
 from bridge.plan.state import digest_of
 from bridge.store import shares
+from bridge.store.inbox import Inbox
 from bridge.store.jobs import StoredJob, Undecodable, decode
+from bridge.web.metrics import Gauge
 from bridge.worker import State
 
 log = logging.getLogger(__name__)
@@ -41,8 +44,13 @@ MOST_PARKED = 1000
 class Operations:
     """Implements `web.control.Operations` and `commands.table.Deeds`."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: House, guard: Guard | None = None) -> None:
+        """
+        Args:
+            guard: who watches the service's accounts, where that runs.
+        """
         self._house = house
+        self._guard = guard
         self.ready = False
         """Whether the local door may be used: set when everything runs."""
 
@@ -250,9 +258,70 @@ class Operations:
             await self._house.announcements.dropped(job)
         return True
 
+    async def gauges(self) -> list[Gauge]:
+        """What `/metrics` shows; it asks the database, and not the homeserver."""
+        sight = None if self._guard is None else self._guard.last
+        queue = await self._queue()
+        return [
+            Gauge("ready", "whether the homeserver was met and everything runs", int(self.ready)),
+            Gauge("steward_devices", "devices of the steward; there must be none", _known(sight, "steward_devices")),
+            Gauge("announcer_devices", "devices of the announcer; there must be one", _known(sight, "devices")),
+            Gauge(
+                "announcer_cross_signed",
+                "whether the announcer's device is signed by its identity",
+                None if sight is None else int(sight.announcer.cross_signed),
+            ),
+            Gauge("verified_people", "people verified by emoji", None if sight is None else sight.announcer.verified),
+            *(Gauge("queue", "what waits or was given up", count, {"what": name}) for name, count in queue.items()),
+            *(
+                Gauge("withheld_devices", "devices that are given no room key, by reason", count, {"reason": reason})
+                for reason, count in sorted((await self._withheld()).items())
+            ),
+        ]
+
+    async def _withheld(self) -> dict[str, int]:
+        """How many devices are given no room key, by reason; a device counts in each room that it is in."""
+        async with self._house.database.transaction() as tx:
+            states = await shares.count_states(tx)
+        return {code: states.get(state, 0) for state, code in CODES.items()}
+
     async def check(self) -> list[dict[str, Any]]:
         """The checks that only the running service can make, beside those that anybody can."""
         return [finding.as_json() for finding in await checks.running(self._house)]
+
+    # --- the announcer's own safety -------------------------------------------------------------------------------
+
+    async def rotate_device(self, *, accept_old_database: bool = False) -> dict[str, Any]:
+        """Give the announcer a new device; with an old database, set aside what was still to be done in it."""
+        if accept_old_database and self.ready:
+            raise Refused(
+                "the service runs, so its database was current when it started",
+                where="rotate-device",
+                remedy="leave --accept-old-database away; or stop the service first, if you put another database back",
+            )
+        jobs = events = 0
+        if accept_old_database:  # first: nothing of it may be done once the database counts as current
+            reason = "it stood in an old copy of the database"
+            jobs, events = await self._house.jobs.set_aside(reason), await Inbox(self._house.database).set_aside(reason)
+        before, now = await self._house.keys.rotate(accept_old=accept_old_database)
+        return {"before": before, "device_id": now, "set_aside": {"jobs": jobs, "events": events}}
+
+    async def verify(self, step: str, *, number: int = 0, user: str = "", matches: bool = False) -> Any:
+        """One step of a verification by emoji: `open`, `ask`, `look`, `accept`, `answer` or `cancel`."""
+        verifications = self._house.keys.verifications
+        match step:
+            case "open":
+                return await verifications.open()
+            case "ask":
+                return await verifications.ask(UserId(user))
+            case "accept":
+                return await verifications.accept(number)
+            case "answer":
+                return await verifications.answer(number, matches=matches)
+            case "cancel":
+                return await verifications.cancel(number)
+            case _:
+                return await verifications.look(number)
 
     # --- deeds of people, by chat -------------------------------------------------------------------------------
 
@@ -302,6 +371,12 @@ def _job_of(stored: StoredJob) -> Job | None:
         return decode(stored.kind, stored.body)
     except Undecodable:
         return None
+
+
+def _known(sight: Sight | None, what: str) -> int | None:
+    if sight is None:
+        return None
+    return len(sight.steward_devices if what == "steward_devices" else sight.announcer.devices)
 
 
 def _chosen(config: Config, names: Sequence[str]) -> list[Community]:

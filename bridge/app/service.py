@@ -7,10 +7,13 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 
+from bridge.app.checks import steward_devices
+from bridge.app.guard import Guard
 from bridge.app.house import House, InterestIndex
 from bridge.app.listening import SHUTDOWN_SECONDS, listening, transactions_of
 from bridge.app.operations import Operations
@@ -26,6 +29,7 @@ from bridge.intake.transactions import MAX_BODY_BYTES
 from bridge.matrix.client import path
 from bridge.plan.state import Membership, StateEvent
 from bridge.web.control import ControlDoor
+from bridge.web.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +46,8 @@ class Service:
 
     def __init__(self, config: Config) -> None:
         self.house = House(config)
-        self.operations = Operations(self.house)
+        self.guard = Guard(self.house.keys, partial(steward_devices, self.house))
+        self.operations = Operations(self.house, self.guard)
         self.inbox = self.house.inbox
         interests = InterestIndex(self.house.index)
         self.transactions = transactions_of(self.house, self.inbox, self._wake_pump, self._rescan)
@@ -105,6 +110,7 @@ class Service:
         start(self.house.watch.run(), "watch")
         start(self._keep_ownership(), "ownership")
         start(self._keep_keys_ready(), "readiness")
+        start(self.guard.run(), "guard")
         start(self._keep_homeserver_awake(), "ping")
         start(self._look_after_history(), "history")
         self.operations.ready = True
@@ -143,7 +149,9 @@ class Service:
         """The endpoint of the homeserver's transactions, and the local door."""
         app = web.Application(client_max_size=MAX_BODY_BYTES)
         self.transactions.add_routes(app)
-        ControlDoor(self.house.config.control.secret.reveal(), self.operations).add_routes(app)
+        secret = self.house.config.control.secret.reveal()
+        ControlDoor(secret, self.operations).add_routes(app)
+        Metrics(secret, self.operations.gauges).add_routes(app)
         async with listening(self.house, app):
             yield
 
@@ -262,6 +270,7 @@ class Service:
             posted=self._posted,
             said=self._said,
             unreadable=self._unreadable,
+            verifying=self.house.verifying,
         )
 
     async def _membership_changed(self, event: MembershipChanged) -> None:

@@ -26,6 +26,8 @@ ANSWER_SECONDS = {
     "check": 120.0,
     "announce": 600.0,
     "apply": 3600.0,
+    "verify": 60.0,
+    "rotate_device": 600.0,
 }
 CONNECT_SECONDS = 5.0
 LONGEST_LINE_BYTES = 64 * 1024 * 1024
@@ -52,6 +54,8 @@ class Asked(Protocol):
     ) -> dict[str, Any]: ...
 
     async def status(self) -> dict[str, Any]: ...
+
+    async def rotate_device(self, *, accept_old_database: bool = False) -> dict[str, Any]: ...
 
 
 class Door:
@@ -88,6 +92,12 @@ class Door:
 
     async def check(self) -> list[dict[str, Any]]:
         return list(await self.ask("check", {}))
+
+    async def rotate_device(self, *, accept_old_database: bool = False) -> dict[str, Any]:
+        return dict(await self.ask("rotate_device", {"accept_old_database": accept_old_database}))
+
+    async def verify(self, step: str, **what: Any) -> Any:
+        return await self.ask("verify", {"step": step, **what})
 
     async def is_there(self) -> bool:
         """Whether a service answers."""

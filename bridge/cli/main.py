@@ -17,8 +17,10 @@ from bridge.cli.parked import parked
 from bridge.cli.plan import apply, plan
 from bridge.cli.registration import registration
 from bridge.cli.rekey import rekey
+from bridge.cli.rotate_device import rotate_device
 from bridge.cli.run import run
 from bridge.cli.status import status
+from bridge.cli.verify import verify
 from bridge.core.errors import CommunitiesError
 
 ERROR = 1
@@ -31,7 +33,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (init, registration, check, plan, apply, run, status, announce, parked, rekey, demo):
+for command in (
+    init,
+    registration,
+    check,
+    plan,
+    apply,
+    run,
+    status,
+    announce,
+    parked,
+    verify,
+    rotate_device,
+    rekey,
+    demo,
+):
     app.command()(command)
 
 

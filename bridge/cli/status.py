@@ -37,12 +37,25 @@ def _show(found: dict[str, Any]) -> None:
     say(f"Steward    {steward['user_id']}: {_steward(devices)}", "red" if devices else None)
     signed = {True: "cross-signed", False: "NOT cross-signed", None: "not known yet"}[announcer["cross_signed"]]
     say(f"Announcer  {announcer['user_id']}: device {announcer['device_id'] or 'none yet'}, {signed}")
+    _show_fingerprints(announcer)
     for community in found["communities"]:
         say()
         _show_community(community)
     queue = found.get("queue", {})
     say()
     say(f"Waiting: {queue.get('jobs', 0)} jobs, {queue.get('events', 0)} events; given up: {_given_up(queue)}")
+
+
+def _show_fingerprints(announcer: dict[str, Any]) -> None:
+    if others := [device for device in announcer["devices"] or [] if device != announcer["device_id"]]:
+        say(f"           OTHER DEVICES: {', '.join(others)}", "bold red")
+    if announcer["identity"] == "another":
+        say("           ANOTHER IDENTITY than ours is published for it", "bold red")
+    say(f"           identity  {announcer['identity_fingerprint']}")
+    if announcer["fingerprint"]:
+        people = announcer["verified_people"]
+        say(f"           session   {announcer['fingerprint']}")
+        say(f"           has verified {people} {'person' if people == 1 else 'people'}")
 
 
 def _steward(devices: list[str] | None) -> str:

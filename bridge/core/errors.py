@@ -3,6 +3,7 @@
 CommunitiesError                what, where and the remedy: fit to be shown to a person
 ├── ConfigError                 the configuration is wrong: nothing was started
 ├── StoreError                  the database cannot be used as it is
+│   └── OldDatabase             it is an old copy: what is in it was used since
 ├── Refused                     a rule of ours says no: told to whoever asked
 ├── ServiceUnreachable          the running service did not answer on its local door
 └── MatrixError                 the homeserver said no, or could not be asked
@@ -10,6 +11,7 @@ CommunitiesError                what, where and the remedy: fit to be shown to a
     ├── RateLimited             still 429 after all retries: a later try may help
     ├── Forbidden               403: power or membership is missing: a retry does not help
     ├── NotFound                404
+    ├── DeviceUnknown           it has lost the announcer's device, which is made again: a later try may help
     └── BadRequest              any other refusal of the request itself
 CannotDecrypt                   an event whose key is not there (yet)
 CannotEncrypt                   a message that would have gone out in the clear, or to nobody
@@ -49,6 +51,10 @@ class ConfigError(CommunitiesError):
 
 class StoreError(CommunitiesError):
     """The database is newer, foreign, read-only, locked or out of reach."""
+
+
+class OldDatabase(StoreError):
+    """The database is an old copy, put back: its keys and jobs were used since. Only a person can say to go on."""
 
 
 class Refused(CommunitiesError):
@@ -96,6 +102,12 @@ class NotFound(MatrixError):
 
 class BadRequest(MatrixError):
     """The homeserver rejects the request itself."""
+
+
+class DeviceUnknown(MatrixError):
+    """The homeserver does not know the announcer's device any more; the keys make it again."""
+
+    retry_helps = True
 
 
 class CannotDecrypt(CommunitiesError):

@@ -99,7 +99,21 @@ class Unreadable:
     sent_at: int
 
 
-Event = Invited | MembershipChanged | StateChanged | Redacted | Posted | Said | Unreadable
+@dataclass(frozen=True, slots=True)
+class Verifying:
+    """A step of a verification by emoji in a chat with the announcer or in a control room; clients send them in the
+    clear or encrypted."""
+
+    event_id: EventId
+    room_id: RoomId
+    sender: UserId
+    sent_at: int
+    type: str
+    content: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    encrypted: bool = False
+
+
+Event = Invited | MembershipChanged | StateChanged | Redacted | Posted | Said | Unreadable | Verifying
 
 
 @dataclass(frozen=True, slots=True)

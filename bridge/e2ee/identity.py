@@ -98,6 +98,17 @@ class Identity:
             }
         }
 
+    def vouch(self, master_key: Mapping[str, Any]) -> dict[str, Any]:
+        """The body of `/keys/signatures/upload` that says that somebody's identity is theirs.
+
+        Args:
+            master_key: the identity as `/keys/query` gives it, whose key was compared.
+        """
+        user_id = str(master_key["user_id"])
+        clean = {name: part for name, part in master_key.items() if name not in ("signatures", "unsigned")}
+        public = next(iter(master_key["keys"].values()))
+        return {user_id: {public: self._signed(clean, self._keys["user_signing"])}}
+
     def _public(self, usage: str, key: Signer) -> dict[str, Any]:
         return {
             "user_id": self.user_id,

@@ -26,6 +26,7 @@ from bridge.e2ee.machine import (
     import_room_key,
     is_key,
 )
+from bridge.e2ee.sas import PREFIX as VERIFICATION
 from bridge.store.keys import MAX_OLM_SESSIONS, DeviceRow, InboundRow, OlmRow
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,8 @@ class Batch:
     unknown: set[UserId] = field(default_factory=set)
     """Users who sent from a device that is not in their list as we have it."""
     probes: set[str] = field(default_factory=set)
+    verifications: list[tuple[UserId, str, Mapping[str, Any]]] = field(default_factory=list)
+    """Sender, type and content of messages of verifications that came encrypted."""
 
 
 def envelope(event: object, our_key: str) -> Envelope | None:
@@ -95,6 +98,16 @@ def probe_of(event: object, me: UserId) -> str | None:
     content = event.get("content")
     nonce = content.get("nonce") if isinstance(content, Mapping) else None
     return nonce if isinstance(nonce, str) else None
+
+
+def verification_of(event: object) -> tuple[UserId, str, Mapping[str, Any]] | None:
+    """Sender, type and content of a message of a verification that came in the clear, as they do."""
+    if not isinstance(event, Mapping):
+        return None
+    kind, sender, content = event.get("type"), event.get("sender"), event.get("content")
+    if not isinstance(kind, str) or not kind.startswith(VERIFICATION) or not isinstance(content, Mapping):
+        return None
+    return (UserId(str(sender)), kind, content) if is_user_id(sender) else None
 
 
 class Opener:
@@ -141,6 +154,8 @@ class Opener:
             self._batch.unknown.add(one.sender)
         if event_type == "m.room_key":
             self._take_room_key(one, ed25519, content, verified=known)
+        elif event_type.startswith(VERIFICATION):
+            self._batch.verifications.append((one.sender, event_type, content))
 
     def _decrypt(self, one: Envelope) -> tuple[OlmRow, str]:
         for row in self._sessions.get(one.sender_key, ())[:MAX_OLM_SESSIONS]:

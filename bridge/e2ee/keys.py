@@ -17,17 +17,19 @@ from typing import Any, Protocol
 
 import orjson
 
-from bridge.core.errors import BadRequest, CannotDecrypt, ConfigError, MatrixError
+from bridge.core.errors import BadRequest, CannotDecrypt, ConfigError, DeviceUnknown, MatrixError, OldDatabase
 from bridge.core.ids import DeviceId, RoomId, UserId
 from bridge.e2ee.delivery import Delivery, Progress
 from bridge.e2ee.device import OwnDevice
 from bridge.e2ee.devices import DeviceLists
+from bridge.e2ee.gate import Gate
 from bridge.e2ee.history import History
 from bridge.e2ee.identity import Identity
-from bridge.e2ee.inbound import PROBE, Batch, Envelope, Opener, envelope, is_user_id, probe_of
+from bridge.e2ee.inbound import PROBE, Batch, Envelope, Opener, envelope, is_user_id, probe_of, verification_of
 from bridge.e2ee.machine import MEGOLM, ONE_TIME_KEY, Account, OlmFailure, Peer, decrypt_group, is_key
 from bridge.e2ee.olm_sessions import OlmSessions
 from bridge.e2ee.recipients import Trust, admits
+from bridge.e2ee.verification import Verifications
 from bridge.e2ee.window import Window
 from bridge.ports import Clock, KeyServer, RoomFacts
 from bridge.store import keys as store
@@ -47,8 +49,9 @@ MAX_UNWEDGED_AT_ONCE = 20
 FORGET_FALLBACK_MS = 3600 * 1000
 COUNT_EVERY_MS = 3600 * 1000
 MAX_CIPHERTEXT = 100_000
-FRESH_DEVICES = 2
 DEVICE_NAME = "matrix-communities"
+RENEW_AFTER_REWIND_MS = 24 * 3600 * 1000
+KNOWN_TO_BE_OLD = -1
 
 
 class DeviceServer(KeyServer, Protocol):
@@ -80,8 +83,38 @@ class Health:
     receives_to_device: bool
 
 
-class _Outdated(Exception):
-    """The keys in the database are older than what the homeserver has seen of them."""
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How the announcer's device and identity stand on the homeserver, and their public keys: what people compare."""
+
+    device_id: str
+    device_key: str
+    master_key: str
+    cross_signed: bool
+    identity: str
+    """`ours`, `another` where one from another secret is published, or `none`."""
+    devices: tuple[str, ...]
+    """All devices of the announcer; there must be one."""
+    verified: int
+    """How many people's identities we have verified."""
+
+    @property
+    def foreign_devices(self) -> tuple[str, ...]:
+        return tuple(device for device in self.devices if device != self.device_id)
+
+
+class _Rewound(Exception):
+    """The homeserver is older than the keys in the database: it was put back from a backup."""
+
+
+def _old(what: str) -> OldDatabase:
+    return OldDatabase(
+        f"{what}: the database is an old copy, and its keys and jobs were used since",
+        where="keys",
+        remedy="stop everything and put the newest database back. If there is none, `matrix-communities rotate-device "
+        "--accept-old-database` goes on with this one: the announcer gets a new device, and jobs and events of the "
+        "copy are set aside",
+    )
 
 
 class Keys:
@@ -141,6 +174,7 @@ class Keys:
             trust=trust,
             window_of=window_of,
         )
+        self.verifications = Verifications(server, clock, self._own, self._identity, self._devices, database)
         self._news = asyncio.Condition()
         self._hurry = asyncio.Event()
         self._syncing = asyncio.Lock()
@@ -150,6 +184,10 @@ class Keys:
         self._stopping = asyncio.Event()
         self._probes: dict[str, bool] = {}
         self._counted_at = clock.now_ms()
+        self._gate = Gate()
+        self._told: int | None = None
+        """The count that the homeserver has confirmed to this process."""
+        self._renew_until = 0
 
     @property
     def master_key(self) -> str:
@@ -161,10 +199,11 @@ class Keys:
     async def start(self) -> None:
         """Make sure that the account, its device, its keys and its cross-signing are there; safe to repeat.
 
-        A new device takes the place of the old one where the database has none, or an old copy of it.
+        A new device is begun where the database has none, and where the homeserver was put back from a backup.
 
         Raises:
             MatrixError: the homeserver refuses or cannot be asked.
+            OldDatabase: the database is an old copy.
             StoreError: the stored keys cannot be opened with this pickle key.
             ConfigError: the announcer has an identity that was made from another seed.
         """
@@ -175,16 +214,49 @@ class Keys:
                 self._own.open(row)
         if row is None:
             await self._begin_device()
-        for _ in range(FRESH_DEVICES):
-            try:
-                await self._establish()
-                break
-            except _Outdated as reason:
-                log.warning("%s: a new device takes its place", reason)
-                await self._begin_device()
-        else:
-            await self._establish()
+        async with self._syncing:
+            await self._establish_or_replace()
         await self.sync_once(timeout_ms=0)
+
+    async def rotate(self, *, accept_old: bool = False) -> tuple[str | None, str]:
+        """Put a new device, signed by the same identity, in the place of the announcer's device, and delete that.
+
+        Room keys and Olm sessions begin anew; keys received stay. Gives the ids of the device before and now.
+
+        Args:
+            accept_old: whether to go on with a database that is an old copy.
+
+        Raises:
+            MatrixError: the homeserver refuses or cannot be asked; `start` goes on from there.
+            OldDatabase: the database is an old copy.
+        """
+        await self._server.register()
+        async with self._syncing:
+            async with self._database.transaction() as tx:
+                row = await store.load_account(tx, self._own.user_id)
+                if row is not None:
+                    self._own.open(row)
+            if row is not None and not accept_old:
+                with suppress(_Rewound):
+                    await self._must_be_current(row)
+            await self._replace_device()
+            async with self._database.transaction() as tx:
+                now = (await self._own.row(tx)).device_id
+        await self.sync_once(timeout_ms=0)
+        return (None if row is None else row.device_id), now
+
+    async def _establish_or_replace(self) -> None:
+        try:
+            await self._establish()
+        except _Rewound as reason:
+            await self._homeserver_was_put_back(str(reason))
+
+    async def _replace_device(self) -> None:
+        """Begin a new device while nobody uses the old one; to be called with `_syncing` held."""
+        await self.verifications.end_all("the announcer's device changes")  # may encrypt, so before the gate is closed
+        async with self._gate.closed():
+            await self._begin_device()
+            await self._establish()
 
     async def _begin_device(self) -> None:
         device_id = "".join(secrets.choice(string.ascii_uppercase) for _ in range(10))
@@ -195,6 +267,7 @@ class Keys:
 
     async def _establish(self) -> None:
         row, account = await self._load()
+        seen = await self._must_be_current(row)
         device_id = DeviceId(account.device_id)
         self._server.act_as(device_id)
         others = await self._server.devices()
@@ -204,9 +277,9 @@ class Keys:
                 await store.set_fallback_at(tx, self._own.user_id, None)
             row, account = await self._load()
         await self._publish_device(account)
-        await self._must_be_current(row)
         counts = await self._server.upload_keys({})
         await self._publish_keys(counts.get(ONE_TIME_KEY, 0), new_fallback=row.fallback_at is None)
+        await self._count(max(row.generation, seen) + 1)  # only now: a copy that is refused must not count
         await self._cross_sign(account)
         async with self._database.transaction() as tx:
             await store.set_published(tx, self._own.user_id, True)
@@ -226,28 +299,57 @@ class Keys:
         if published is None:
             await self._server.upload_keys({"device_keys": ours})
         elif published.get("keys") != ours["keys"]:
-            raise _Outdated("the homeserver has other keys for the announcer's device")
+            raise _old("the homeserver has other keys for the announcer's device")
 
-    async def _must_be_current(self, row: AccountRow) -> None:
-        """See that the database is not an old copy: the homeserver remembers the last count that we told it."""
-        seen = await self._server.generation()
-        if row.published and seen is not None and seen > row.generation:
-            raise _Outdated("the database is an old copy: its keys were used since")
-        await self._count(max(row.generation, seen or 0) + 1)
+    async def _must_be_current(self, row: AccountRow) -> int:
+        """See that neither the database nor the homeserver is an old copy: both remember how far we have counted.
+
+        The homeserver's count is one behind where it was not reached in the moment between both.
+        """
+        seen = await self._server.generation() or 0
+        if row.published and seen > row.generation:
+            raise _old(f"the homeserver has counted its use to {seen}, and this one stands at {max(0, row.generation)}")
+        if row.published and seen < row.generation - 1:
+            raise _Rewound(f"the homeserver was put back: it has counted to {seen}, we to {row.generation}")
+        return seen
 
     async def _count(self, number: int) -> None:
         async with self._database.transaction() as tx:
             await store.set_generation(tx, self._own.user_id, number)
         await self._server.set_generation(number)
+        self._told = number
         self._counted_at = self._clock.now_ms()
 
     async def _count_hourly(self) -> None:
-        """Count on while running, so that a copy made meanwhile can be told from the original."""
+        """Count on while running, so that a copy made meanwhile can be told from the original.
+
+        Raises:
+            OldDatabase: another process counts, too: it has a copy of the database.
+        """
         if abs(self._clock.now_ms() - self._counted_at) < COUNT_EVERY_MS:
             return
         async with self._database.transaction() as tx:
             row = await self._own.row(tx)
+        seen = await self._server.generation() or 0
+        if seen > row.generation:
+            raise _old(f"the homeserver has counted its use to {seen}, and this one stands at {max(0, row.generation)}")
+        if self._told is not None and seen < self._told:
+            await self._homeserver_was_put_back(f"the homeserver was put back: it has counted to {seen}")
+            return
         await self._count(row.generation + 1)
+        if self._clock.now_ms() < self._renew_until:
+            async with self._gate.closed(), self._database.transaction() as tx:
+                await store.end_outbound(tx)
+
+    async def _homeserver_was_put_back(self, reason: str) -> None:
+        """Begin anew, and renew room keys every hour for a time.
+
+        Clients that stand at a place in the homeserver's stream that is from the future are not sent what comes before
+        it, room keys included: they find their way again, and get the next key.
+        """
+        log.warning("%s: a new device takes the place of the announcer's", reason)
+        self._renew_until = self._clock.now_ms() + RENEW_AFTER_REWIND_MS
+        await self._replace_device()
 
     async def _cross_sign(self, account: Account) -> None:
         answer = await self._server.query_keys([self._own.user_id])
@@ -275,7 +377,11 @@ class Keys:
                 try:
                     await self.sync_once(timeout_ms=POLL_MS)
                     backoff = 0.0
+                except OldDatabase:
+                    raise
                 except Exception as error:
+                    if isinstance(error, DeviceUnknown) and await self._comes_back():
+                        continue
                     backoff = min(LONGEST_BACKOFF_SECONDS, max(FIRST_BACKOFF_SECONDS, backoff * 2))
                     foreseen = isinstance(error, MatrixError) or is_outage(error)
                     wait = max(backoff, getattr(error, "seconds", 0.0))  # what a homeserver asked us to wait
@@ -286,6 +392,27 @@ class Keys:
                 raise
         finally:
             self._loop = None
+
+    async def _comes_back(self) -> bool:
+        """Make the device again, of which the homeserver knows nothing any more; whether that went well."""
+        log.warning("the homeserver does not know the announcer's device any more: it is made again")
+        try:
+            async with self._syncing:
+                await self._establish_or_replace()
+        except (MatrixError, ConfigError) as error:
+            log.warning("the announcer's device could not be made again: %s", error)
+            return False
+        return True
+
+    async def mend(self) -> None:
+        """Publish again what the homeserver has lost of the device, its keys and signatures.
+
+        Raises:
+            MatrixError: the homeserver refuses or cannot be asked.
+            OldDatabase: the database is an old copy.
+        """
+        async with self._syncing:
+            await self._establish_or_replace()
 
     async def _pause(self, seconds: float) -> None:
         """Wait that long, but no longer than until `stop`, or until somebody waits for a key that a sync may bring."""
@@ -348,6 +475,8 @@ class Keys:
             batch = await self._open(envelopes) if envelopes else Batch()
             async with self._database.transaction() as tx:
                 await self._commit(tx, batch, changed, answer.get("next_batch"))
+        plain = [one for one in (verification_of(event) for event in events) if one is not None]
+        await self.verifications.take([*plain, *batch.verifications])
         return batch.broken
 
     async def _meet(self, senders: Iterable[UserId], changed: Iterable[str]) -> None:
@@ -395,12 +524,7 @@ class Keys:
         used_up = isinstance(unused, list) and ONE_TIME_KEY not in unused
         if not isinstance(count, int) or (count >= ONE_TIME_KEYS and not used_up):
             return
-        try:
-            await self._publish_keys(count, new_fallback=used_up)
-        except _Outdated as reason:
-            log.warning("%s: a new device takes its place", reason)
-            await self._begin_device()
-            await self._establish()
+        await self._publish_keys(count, new_fallback=used_up)
 
     async def _publish_keys(self, count: int, *, new_fallback: bool) -> None:
         """Make up what is missing of one-time keys, and publish it: stored before it is sent, marked after the answer.
@@ -425,7 +549,9 @@ class Keys:
             await self._server.upload_keys(body)
         except BadRequest as error:
             if "already exists" in error.what:
-                raise _Outdated("the homeserver has seen other one-time keys of the announcer") from error
+                async with self._database.transaction() as tx:
+                    await store.set_generation(tx, self._own.user_id, KNOWN_TO_BE_OLD)
+                raise _old("the homeserver has seen other one-time keys of the announcer") from error
             raise
         async with self._own.lock, self._database.transaction() as tx:
             account = await self._own.account(tx)
@@ -480,7 +606,8 @@ class Keys:
             CannotEncrypt: the room's members changed faster than keys could follow.
             MatrixError: the homeserver cannot be asked, or refuses.
         """
-        return await self._delivery.encrypt(room_id, event_type, content)
+        async with self._gate.passing():
+            return await self._delivery.encrypt(room_id, event_type, content)
 
     async def prepare(self, room_id: RoomId) -> int | None:
         """Bring a room's key to everybody in it ahead of the next message, which then costs one event.
@@ -492,7 +619,8 @@ class Keys:
             CannotEncrypt: the room's members changed faster than keys could follow.
             MatrixError: the homeserver cannot be asked, or refuses.
         """
-        return await self._delivery.prepare(room_id)
+        async with self._gate.passing():
+            return await self._delivery.prepare(room_id)
 
     def progress(self, room_id: RoomId) -> Progress | None:
         """How far the room's key has come that is on its way at this moment; None where none is."""
@@ -506,7 +634,8 @@ class Keys:
         Raises:
             MatrixError: the homeserver cannot be asked, or refuses.
         """
-        return await self.history.catch_up(room_id)
+        async with self._gate.passing():
+            return await self.history.catch_up(room_id)
 
     async def decrypt(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """The event with its decrypted `type` and `content` (`m.megolm.v1.aes-sha2`).
@@ -596,11 +725,33 @@ class Keys:
         Raises:
             MatrixError: the homeserver cannot be asked.
         """
+        standing = await self.describe()
+        return standing.device_id, standing.cross_signed
+
+    async def describe(self) -> Standing:
+        """The device and the identity as the homeserver shows them. Needs no start, and changes nothing.
+
+        Raises:
+            MatrixError: the homeserver cannot be asked.
+            StoreError: there is no device yet.
+        """
         _, account = await self._load()
         answer = await self._server.query_keys([self._own.user_id])
+        devices = await self._server.devices()
+        async with self._database.transaction() as tx:
+            verified = await store.count_verified(tx)
         device = _own_device(answer, account)
-        published = not self._identity.to_publish(answer)
-        return account.device_id, published and device is not None and self._identity.has_signed(device)
+        missing = self._identity.to_publish(answer)
+        another = self._identity.belongs_to_another(answer)
+        return Standing(
+            account.device_id,
+            account.ed25519,
+            self.master_key,
+            not missing and device is not None and self._identity.has_signed(device),
+            "another" if another else "none" if "master_key" in missing else "ours",
+            tuple(devices),
+            verified,
+        )
 
     async def _probe(self, device_id: str, deadline_seconds: float) -> bool:
         nonce = secrets.token_urlsafe(12)

@@ -19,6 +19,8 @@ from olm.account import Account as LibAccount
 from olm.account import OlmAccountError
 from olm.group_session import InboundGroupSession, OlmGroupSessionError, OutboundGroupSession
 from olm.pk import PkSigning
+from olm.sas import OlmSasError
+from olm.sas import Sas as LibSas
 from olm.session import InboundSession, OlmMessage, OlmPreKeyMessage, OlmSessionError, OutboundSession, Session
 
 OLM = "m.olm.v1.curve25519-aes-sha2"
@@ -33,6 +35,7 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}\Z")
 _FAILURES = (
     OlmAccountError,
     OlmGroupSessionError,
+    OlmSasError,
     OlmSessionError,
     ValueError,
 )
@@ -396,3 +399,25 @@ def repickled(kind: str, pickle: bytes, old_key: str, new_key: str) -> bytes:
         "inbound": InboundGroupSession,
     }
     return bytes(_guard(lambda: library[kind].from_pickle(pickle, old_key).pickle(new_key)))
+
+
+# --- verification by emoji --------------------------------------------------------------------------------------------
+
+
+class Sas:
+    """The ephemeral key pair of one verification by emoji (specification: `m.sas.v1`). Implements `sas.Secret`."""
+
+    def __init__(self) -> None:
+        self._inner = LibSas()
+        self.public_key: str = self._inner.pubkey
+
+    def agree(self, their_key: str) -> None:
+        _guard(lambda: self._inner.set_their_pubkey(their_key.rstrip("=")))
+
+    def derive(self, info: str, length: int) -> bytes:
+        """Bytes that only both sides know (`curve25519-hkdf-sha256`)."""
+        return bytes(_guard(lambda: self._inner.generate_bytes(info, length)))
+
+    def mac(self, message: str, info: str) -> str:
+        """`hkdf-hmac-sha256.v2`: libolm's first encoding of it was broken, and has another name."""
+        return str(_guard(lambda: self._inner.calculate_mac_fixed_base64(message, info)))

@@ -18,12 +18,15 @@ from bridge.core.messages import (
     Said,
     StateChanged,
     Unreadable,
+    Verifying,
 )
 from bridge.intake.interest import MAX_ID_LENGTH, Interest, is_id
 
 MAX_TEXT_BYTES = 64 * 1024
 """The specification's limit of a whole event: more did not come from a homeserver that keeps to it."""
 MAX_TIMESTAMP = 2**53 - 1
+_VERIFICATION = "m.key.verification."
+_VERIFICATION_REQUEST = "m.key.verification.request"
 _ENVELOPE = frozenset({"event_id", "room_id", "sender", "type", "origin_server_ts", "state_key", "redacts"})
 _CONTENT = frozenset({"membership", "redacts", "m.relates_to"})
 _KEPT_WHOLE = frozenset(
@@ -88,11 +91,18 @@ def parse(
         return _posted(head, kind, content)
     if not interest.is_read:
         return Ignored("a message of a group")
+    if is_verification(kind) or content.get("msgtype") == _VERIFICATION_REQUEST:
+        return Verifying(*head, type=kind, content=content, encrypted=False)
     if kind == "m.room.message":
         return _said(head, content, content, encrypted=False)
     if kind == "m.room.encrypted":
         return _decrypted(head, content, clear)
     return Ignored("not a message")
+
+
+def is_verification(kind: object) -> bool:
+    """Whether a type is that of a step of a verification. Clients send these in the clear, also in encrypted rooms."""
+    return isinstance(kind, str) and kind.startswith(_VERIFICATION)
 
 
 def essence(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -200,9 +210,12 @@ def _redaction(head: _Head, raw: Mapping[str, Any], content: Mapping[str, Any]) 
 def _decrypted(head: _Head, wire: Mapping[str, Any], clear: Mapping[str, Any] | None) -> Event | Ignored:
     if clear is None:
         return Unreadable(*head)
-    if clear.get("type") != "m.room.message":
+    kind, content = clear.get("type"), _object(clear.get("content"))
+    if isinstance(kind, str) and (is_verification(kind) or content.get("msgtype") == _VERIFICATION_REQUEST):
+        return Verifying(*head, type=kind, content=content, encrypted=True)
+    if kind != "m.room.message":
         return Ignored("not a message")
-    return _said(head, _object(clear.get("content")), wire, encrypted=True)
+    return _said(head, content, wire, encrypted=True)
 
 
 def _said(head: _Head, content: Mapping[str, Any], wire: Mapping[str, Any], *, encrypted: bool) -> Event | Ignored:

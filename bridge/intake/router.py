@@ -15,6 +15,7 @@ from bridge.core.messages import (
     Said,
     StateChanged,
     Unreadable,
+    Verifying,
 )
 
 E = TypeVar("E")
@@ -33,6 +34,7 @@ class Router:
     posted: Handler[Posted]
     said: Handler[Said]
     unreadable: Handler[Unreadable]
+    verifying: Handler[Verifying]
 
     async def route(self, event: Event) -> None:
         """Hand an event to its owner."""
@@ -51,5 +53,7 @@ class Router:
                 await self.said(event)
             case Unreadable():
                 await self.unreadable(event)
+            case Verifying():
+                await self.verifying(event)
             case _:
                 assert_never(event)

@@ -11,7 +11,7 @@ from typing import Any
 
 from bridge.core.ids import UserId
 from bridge.intake.interest import Interest, Rooms, is_id
-from bridge.intake.parse import essence
+from bridge.intake.parse import essence, is_verification
 
 
 class Sieve:
@@ -22,7 +22,7 @@ class Sieve:
     =================  ============================================================================
     group, space       state and redactions
     announcements      everything
-    control, chat      state, redactions, `m.room.message` and `m.room.encrypted`
+    control, chat      state, redactions, `m.room.message`, `m.room.encrypted` and `m.key.verification.*`
     not ours           `m.room.member` of one of our two accounts
     =================  ============================================================================
 
@@ -71,7 +71,8 @@ class Sieve:
             kind = event.get("type")
             return kind == "m.room.redaction" or (interest is Interest.ANNOUNCEMENTS and kind == "m.room.encrypted")
         if interest.is_read:
-            return event.get("type") in ("m.room.encrypted", "m.room.message", "m.room.redaction")
+            kind = event.get("type")
+            return kind in ("m.room.encrypted", "m.room.message", "m.room.redaction") or is_verification(kind)
         return True
 
     def _kept(self, event: dict[str, Any], interest: Interest | None) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from bridge.core.errors import BadRequest, Forbidden, MatrixError, NotFound, RateLimited, Unreachable
+from bridge.core.errors import BadRequest, DeviceUnknown, Forbidden, MatrixError, NotFound, RateLimited, Unreachable
 from bridge.core.ids import DeviceId, UserId
 from bridge.store.database import inside_transaction
 
@@ -195,6 +195,8 @@ def _refusal(status: int, raw: bytes, retry_after: str | None, where: str) -> Ma
     if status in _TRANSIENT:
         return Unreachable(f"HTTP {status}: {words}", status=status, errcode=errcode, where=where)
     kind: type[MatrixError] = {403: Forbidden, 404: NotFound}.get(status, BadRequest)
+    if errcode == "M_UNKNOWN_DEVICE":
+        kind = DeviceUnknown
     remedy = ""
     if errcode == "M_UNKNOWN_TOKEN":
         remedy = (

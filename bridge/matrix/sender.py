@@ -64,6 +64,25 @@ class Sender:
         wire, devices = await self._crypto.encrypt(room_id, MESSAGE, content)
         return Sent(await self._put(room_id, ENCRYPTED, wire, txn_id), devices)
 
+    async def send_verification(
+        self, room_id: RoomId, event_type: str, content: Mapping[str, Any], *, encrypted: bool, txn_id: str
+    ) -> EventId:
+        """Send a step of a verification (`m.key.verification.*`) into a chat, in the way in which the other side does.
+
+        It may go in the clear: it has no secret, and a client that we do not trust yet could not read it otherwise.
+
+        Raises:
+            CannotEncrypt: keys cannot follow the room's members.
+            Refused: something else would go out in the clear, or into a room that is no chat.
+            MatrixError: the homeserver refuses, or cannot be asked.
+        """
+        if not encrypted:
+            if not event_type.startswith("m.key.verification.") or self._must_encrypt(room_id):
+                raise Refused("only steps of verifications may be sent in the clear, into chats", where=room_id)
+            return await self._put(room_id, event_type, content, txn_id)
+        wire, _ = await self._crypto.encrypt(room_id, event_type, content)
+        return await self._put(room_id, ENCRYPTED, wire, txn_id)
+
     async def _is_encrypted(self, room_id: RoomId) -> bool:
         """Whether the room is encrypted. One whose settings are garbled is: clients never turn encryption off."""
         if await self._facts.state_content(room_id, "m.room.encryption") is not None:

@@ -169,6 +169,12 @@ class Inbox:
         async with self._database.transaction() as tx:
             await tx.execute("UPDATE inbox SET parked = $2, attempts = $3 WHERE seq = $1", seq, reason, attempts)
 
+    async def set_aside(self, reason: str) -> int:
+        """Park all events that wait; gives how many. Not while a pump runs."""
+        async with self._database.transaction() as tx:
+            rows = await tx.fetch("UPDATE inbox SET parked = $1 WHERE parked IS NULL RETURNING seq", reason)
+        return len(rows)
+
     async def parked(self, limit: int = 100) -> list[ParkedEvent]:
         """The events that were given up, newest first."""
         async with self._database.transaction() as tx:

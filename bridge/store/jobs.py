@@ -191,6 +191,12 @@ class Jobs:
         async with self._database.transaction() as tx:
             await tx.execute("UPDATE job SET parked = $2, attempts = attempts + 1 WHERE id = $1", job_id, reason)
 
+    async def set_aside(self, reason: str) -> int:
+        """Park all jobs that wait; gives how many."""
+        async with self._database.transaction() as tx:
+            rows = await tx.fetch("UPDATE job SET parked = $1 WHERE parked IS NULL RETURNING seq", reason)
+        return len(rows)
+
     async def release(self, job_id: str, now_ms: int) -> bool:
         """Let a parked job be tried again; whether there was one."""
         async with self._database.transaction() as tx:

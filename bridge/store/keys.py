@@ -334,6 +334,11 @@ async def devices_of(tx: Transaction, users: Iterable[str]) -> dict[UserId, list
     return found
 
 
+async def count_verified(tx: Transaction) -> int:
+    """How many people have a device of an identity that we have verified."""
+    return int(await tx.fetch_value("SELECT COUNT(DISTINCT user_id) FROM crypto_device WHERE verified = 1"))
+
+
 async def rooms_with(tx: Transaction, users: Iterable[str]) -> list[str]:
     """The rooms in whose audience any of these users was at the last share."""
     found: set[str] = set()
@@ -396,6 +401,12 @@ async def begin_outbound(tx: Transaction, session: OutboundRow) -> None:
         session.messages,
         session.audience_digest,
     )
+
+
+async def end_outbound(tx: Transaction) -> None:
+    """End all sessions of ours: the next message into each room begins a new one."""
+    await tx.execute("DELETE FROM crypto_share")
+    await tx.execute("DELETE FROM crypto_outbound")
 
 
 async def advance_outbound(tx: Transaction, room_id: str, session_id: str, pickle: bytes) -> None:

@@ -282,6 +282,15 @@ async def count_held(tx: Transaction, session_id: str) -> int:
     return int(await tx.fetch_value(query, session_id))
 
 
+async def count_states(tx: Transaction) -> dict[str, int]:
+    """Devices by the state of their share, over the current sessions of all rooms."""
+    rows = await tx.fetch(
+        "SELECT s.state, COUNT(*) AS number FROM crypto_share s JOIN crypto_outbound o ON o.session_id = s.session_id "
+        "GROUP BY s.state"
+    )
+    return {row["state"]: int(row["number"]) for row in rows}
+
+
 @dataclass(frozen=True, slots=True)
 class Reach:
     """Who can read a room's next message, as far as keys were given."""

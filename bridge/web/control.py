@@ -56,6 +56,9 @@ class Operations(Protocol):
     async def status(self) -> dict[str, Any]: ...
 
     async def parked(self, *, release: str | None = None, drop: str | None = None) -> dict[str, Any]: ...
+    async def rotate_device(self, *, accept_old_database: bool = False) -> dict[str, Any]: ...
+
+    async def verify(self, step: str, *, number: int = 0, user: str = "", matches: bool = False) -> Any: ...
 
     async def check(self) -> list[dict[str, Any]]: ...
 
@@ -68,7 +71,8 @@ class ControlDoor:
         self._operations = operations
 
     def add_routes(self, app: web.Application) -> None:
-        for name in ("plan", "apply", "announce", "status", "parked", "check", "ready"):
+        names = ("plan", "apply", "announce", "status", "parked", "check", "ready", "verify", "rotate_device")
+        for name in names:
             app.router.add_post(f"{PREFIX}/{name}", self._handler(getattr(self, f"_{name}")))
 
     def _handler(
@@ -154,6 +158,18 @@ class ControlDoor:
         if not isinstance(text, str) or not isinstance(source, str):
             raise Refused("an announcement needs a text and a source")
         return await self._operations.announce(_names(body), text, source=source, progress=progress)
+
+    async def _verify(self, body: Mapping[str, Any], _: Progress) -> Any:
+        number, user = body.get("id"), body.get("user")
+        return await self._operations.verify(
+            str(body.get("step")),
+            number=number if isinstance(number, int) else 0,
+            user=user if isinstance(user, str) else "",
+            matches=body.get("matches") is True,
+        )
+
+    async def _rotate_device(self, body: Mapping[str, Any], _: Progress) -> Any:
+        return await self._operations.rotate_device(accept_old_database=body.get("accept_old_database") is True)
 
     async def _ready(self, _: Mapping[str, Any], __: Progress) -> Any:
         return {"ready": self._operations.ready}

@@ -30,6 +30,7 @@ def options_of(name: str) -> set[str]:
 
 def test_the_commands_are_those_that_were_agreed() -> None:
     agreed = {"init", "registration", "check", "plan", "apply", "run", "status", "announce", "parked", "demo"}
+    agreed |= {"verify", "rotate-device"}
     assert agreed <= COMMANDS.keys()
 
 

@@ -407,7 +407,7 @@ async def test_every_event_has_an_owner() -> None:
     async def owner(event: Event) -> None:
         seen.append(type(event))
 
-    names = ["invited", "membership_changed", "state_changed", "redacted", "posted", "said", "unreadable"]
+    names = ["invited", "membership_changed", "state_changed", "redacted", "posted", "said", "unreadable", "verifying"]
     router = Router(**dict.fromkeys(names, owner))
     for kind in get_args(Event):
         await router.route(object.__new__(kind))

@@ -73,9 +73,9 @@ class Stage:
     database_url: str
     pickle_key: str = "a pickle key"
     replace_identity: bool = False
+    trust: Trust = Trust.ALL
     seed: bytes = b"the same for all stages on one homeserver"
     clock: WallClock = field(default_factory=WallClock)
-    trust: Trust = Trust.ALL
 
     loop: asyncio.Task[None] | None = None
 

@@ -111,6 +111,27 @@ class JsPerson(Client):
         found = await self._command("devices", user_id=user_id)
         return {device["device_id"]: device["cross_signed"] for device in found}
 
+    async def request_verification(self, user_id: str, *, device_id: str = "", room_id: str = "") -> None:
+        """Ask somebody to be verified by emoji: one device of theirs, or in a direct chat as Element does."""
+        await self._command("request_verification", user_id=user_id, device_id=device_id, room_id=room_id)
+
+    async def accept_verifications(self) -> None:
+        """Take up whatever verification somebody asks for."""
+        await self._command("accept_verifications")
+
+    async def verification(self) -> dict[str, Any]:
+        """The verification that goes on: `phase` (3 ready, 4 started, 5 cancelled, 6 done), `emoji`, `decimals`,
+        `code`."""
+        return dict(await self._command("verification"))
+
+    async def answer_verification(self, *, matches: bool) -> None:
+        """Say whether the other side shows the same emoji."""
+        await self._command("answer_verification", matches=matches)
+
+    async def verified(self, user_id: str) -> bool:
+        """Whether this client has somebody verified."""
+        return bool(await self._command("verified", user_id=user_id))
+
     async def invite(self, room_id: str, user_id: str, *, share_history: bool = False) -> None:
         """Invite somebody; ``share_history`` also hands over the keys of what was said (MSC4268)."""
         await self._command("invite", room_id=room_id, user_id=user_id, share_history=share_history)

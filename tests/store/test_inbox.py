@@ -82,6 +82,13 @@ async def test_a_transaction_is_stored_whole_or_not_at_all(inbox: Inbox) -> None
     assert await inbox.store([event("a")], 1) == 1
 
 
+async def test_what_waits_can_be_set_aside(inbox: Inbox) -> None:
+    await inbox.store([event("a"), event("b")], 1)
+    assert await inbox.set_aside("an old copy") == 2
+    assert await inbox.waiting() == 0
+    assert {one.reason for one in await inbox.parked()} == {"an old copy"}
+
+
 async def test_parked_events_are_out_of_the_way_until_released(inbox: Inbox) -> None:
     await inbox.store([event("a"), event("b")], 1)
     first = (await inbox.after(0, 1))[0]

@@ -130,6 +130,14 @@ async def test_a_job_for_later_holds_nobody_up_and_one_being_retried_does(databa
     assert [head.id for head in await jobs.heads(NOW + 60_000, 10)] == ["later"]
 
 
+async def test_what_waits_can_be_set_aside(database: Database, jobs: Jobs) -> None:
+    await add(database, jobs, "a", "b")
+    await jobs.park("a", "hopeless")
+    assert await jobs.set_aside("an old copy") == 1
+    assert await jobs.waiting() == 0
+    assert {one.id: one.parked for one in await jobs.parked()} == {"a": "hopeless", "b": "an old copy"}
+
+
 async def test_parked_jobs_are_listed_and_released(database: Database, jobs: Jobs) -> None:
     await add(database, jobs, "one")
     await jobs.park("one", "Forbidden: no")

@@ -115,6 +115,7 @@ async def test_it_is_counted_who_reads_nothing(database: Database) -> None:
             now_ms=1,
         )
         found = await shares.reach(tx, ROOM, ours=[ME])
+        assert await shares.count_states(tx) == {"held": 1, "withheld": 2, "no_olm": 1}
     assert found == shares.Reach(devices=1, without={"withheld": 2, "no_olm": 1}, people=3, unreached=2)
 
 

@@ -7,14 +7,14 @@ import secrets
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bridge.cli.demo.homeserver import PrivateSynapse
-from bridge.core.errors import ConfigError, MatrixError, StoreError
+from bridge.core.errors import ConfigError, MatrixError, OldDatabase, StoreError
 from bridge.core.ids import DeviceId, RoomId, UserId
 from bridge.e2ee.keys import ONE_TIME_KEYS
 from bridge.matrix.client import Client, path
@@ -146,7 +146,35 @@ async def test_an_interrupted_first_start_is_finished_by_the_next(
     await stage.close()
 
 
-async def test_an_old_copy_of_the_database_is_not_used_on(stage: Stage, crowd: People, tmp_path: Path) -> None:
+async def refuses(stage: Stage, copy: Path) -> None:
+    """See that an old copy of the database is refused, and nothing of it reaches the homeserver."""
+    before = await stage.server.devices()
+    await stage.close()
+    stage.database_url = f"sqlite:///{copy}"
+    await stage.open()
+    with pytest.raises(OldDatabase, match="old copy") as caught:
+        await stage.keys.start()
+    assert "--accept-old-database" in caught.value.remedy
+    with pytest.raises(OldDatabase):
+        await stage.keys.rotate()
+    assert await stage.server.devices() == before
+
+
+async def accepts(stage: Stage, old: str) -> None:
+    """Go on with an old copy, as somebody who has nothing newer."""
+    await stage.keys.rotate(accept_old=True)
+    await stage.close()
+    await stage.start()
+    health = await stage.keys.health()
+    assert (health.cross_signed, health.receives_to_device) == (True, True)
+    assert health.device_id != old
+    assert await stage.server.devices() == [health.device_id]
+    assert await count(stage) == ONE_TIME_KEYS
+
+
+async def test_an_old_copy_of_the_database_is_refused_until_somebody_accepts_it(
+    stage: Stage, crowd: People, tmp_path: Path
+) -> None:
     ann = await crowd.nio("ann")
     room = await stage.create_room()
     await stage.change(room, "invite", ann.user_id)
@@ -158,48 +186,128 @@ async def test_an_old_copy_of_the_database_is_not_used_on(stage: Stage, crowd: P
     await stage.start()
     await stage.say(room, "two")
     await ann.wait_text(room, "two")
-    await stage.close()
-    stage.database_url = f"sqlite:///{tmp_path}/copy.db"
-    await stage.start()
-    health = await stage.keys.health()
-    assert health.device_id != old
-    assert health.cross_signed
-    assert await stage.server.devices() == [health.device_id]
+    await refuses(stage, tmp_path / "copy.db")
+    await accepts(stage, old)
     await stage.say(room, "three")
     await ann.wait_text(room, "three")
     assert not ann.undecryptable(room)
 
 
-async def test_an_old_copy_that_was_made_while_running_is_noticed(stage: Stage, tmp_path: Path) -> None:
+async def test_an_old_copy_that_was_made_while_running_is_refused(stage: Stage, tmp_path: Path) -> None:
     old = (await stage.keys.health()).device_id
     with closing(sqlite3.connect(tmp_path / "keys.db")) as source, closing(sqlite3.connect(tmp_path / "copy.db")) as to:
         source.backup(to)
     stage.clock.ahead_ms += 2 * 3600 * 1000
     assert (await stage.keys.health()).receives_to_device  # a sync, hours later
-    await stage.close()
-    stage.database_url = f"sqlite:///{tmp_path}/copy.db"
-    await stage.start()
-    assert (await stage.keys.health()).device_id != old
+    await refuses(stage, tmp_path / "copy.db")
+    await accepts(stage, old)
 
 
-async def test_one_time_keys_that_clash_mean_a_new_device(stage: Stage, crowd: People, tmp_path: Path) -> None:
+async def test_one_time_keys_that_clash_are_those_of_an_old_copy(stage: Stage, crowd: People, tmp_path: Path) -> None:
     old = (await stage.keys.health()).device_id
     await stage.close()
     shutil.copy(tmp_path / "keys.db", tmp_path / "copy.db")
+    with closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
+        [(counted,)] = copy.execute("SELECT generation FROM crypto_account").fetchall()
     await stage.start()
     await claim(stage, crowd, 10)
     await refilled(stage)
     await claim(stage, crowd, 5)
+    await stage.server.set_generation(counted)  # as if the copy had been made within the hour
+    await refuses(stage, tmp_path / "copy.db")
+    await accepts(stage, old)
+
+
+async def test_two_services_upon_copies_of_one_database_do_not_go_on_beside_each_other(
+    stage: Stage, tmp_path: Path
+) -> None:
     await stage.close()
-    stage.database_url = f"sqlite:///{tmp_path}/copy.db"
-    await stage.open()
-    await stage.server.set_generation(0)  # as if the homeserver remembered nothing of our starts
+    shutil.copy(tmp_path / "keys.db", tmp_path / "copy.db")
+    await stage.start()
+    other = Stage(stage.homeserver, AS_TOKEN, f"sqlite:///{tmp_path}/copy.db")
+    await other.open()
+    with pytest.raises(OldDatabase):
+        await other.keys.start()
+    await other.server.set_generation(100)  # as if it had been the quicker one
+    stage.clock.ahead_ms += 2 * 3600 * 1000
+    with suppress(MatrixError):
+        await stage.keys.health(deadline_seconds=1)  # what comes ends the wait of the sync
+    assert stage.loop is not None
+    with pytest.raises(OldDatabase):
+        await asyncio.wait_for(stage.loop, 20)
+    stage.loop = None
+    await other.close()
+
+
+async def test_a_rotated_device_takes_over_and_everybody_reads_on(stage: Stage, crowd: People) -> None:
+    nio, js = await crowd.nio("ann"), await crowd.js("bob", cross_sign=True)
+    room = await stage.create_room()
+    for person in (nio, js):
+        await stage.change(room, "invite", person.user_id)
+        await person.join(room)
+    await stage.say(room, "before")
+    await js.wait_text(room, "before")
+    event_id = await js.send(room, "kept")
+    event = await stage.raw(room, event_id)
+    assert await stage.keys.wait_for_key(room, event["content"]["session_id"], 10)
+    master = identity(await published(stage))
+    old, new = await stage.keys.rotate()
+    assert old != new
+    assert await stage.server.devices() == [new]
+    assert identity(await published(stage)) == master
+    health = await stage.keys.health()
+    assert (health.device_id, health.cross_signed, health.receives_to_device) == (new, True, True)
+    assert await count(stage) == ONE_TIME_KEYS
+    await stage.say(room, "after")
+    for person in (nio, js):
+        assert (await person.wait_text(room, "after")).device_id == new
+        assert not person.undecryptable(room)
+    assert (await js.devices(ANNOUNCER)) == {new: True}
+    assert (await stage.keys.decrypt(event))["content"]["body"] == "kept"  # keys received stay
+    event = await stage.raw(room, await js.send(room, "to the new one"))
+    assert await stage.keys.wait_for_key(room, event["content"]["session_id"], 10)
+    assert (await stage.keys.decrypt(event))["content"]["body"] == "to the new one"
+
+
+async def test_a_rotation_waits_for_what_is_being_sent(stage: Stage, crowd: People) -> None:
+    ann = await crowd.nio("ann")
+    room = await stage.create_room()
+    await stage.change(room, "invite", ann.user_id)
+    await ann.join(room)
+    sent = [asyncio.create_task(stage.say(room, f"number {number}")) for number in range(10)]
+    await asyncio.sleep(0)
+    await stage.keys.rotate()
+    await asyncio.gather(*sent, return_exceptions=True)
+    await stage.say(room, "last")
+    await ann.wait_text(room, "last")
+    assert not ann.undecryptable(room)
+
+
+@pytest.mark.parametrize("jump_ms", [365 * 24 * 3600 * 1000, -24 * 3600 * 1000])
+async def test_a_clock_that_jumps_breaks_nothing(stage: Stage, crowd: People, jump_ms: int) -> None:
+    ann = await crowd.nio("ann")
+    room = await stage.create_room()
+    await stage.change(room, "invite", ann.user_id)
+    await ann.join(room)
+    await stage.say(room, "before")
+    stage.clock.ahead_ms += jump_ms
+    await stage.say(room, "after")
+    first, second = await ann.wait_text(room, "before"), await ann.wait_text(room, "after")
+    if jump_ms > 0:
+        assert first.session_id != second.session_id
+    event = await stage.raw(room, await ann.send(room, "answer"))
+    assert await stage.keys.wait_for_key(room, event["content"]["session_id"], 10)
+    assert (await stage.keys.decrypt(event))["content"]["body"] == "answer"
+    old = (await stage.keys.health()).device_id
+    await refilled(stage)
     await stage.close()
     await stage.start()
     health = await stage.keys.health()
-    assert health.device_id != old
-    assert await stage.server.devices() == [health.device_id]
-    assert await count(stage) == ONE_TIME_KEYS
+    assert (health.device_id, health.cross_signed, health.receives_to_device) == (old, True, True)
+    stage.clock.ahead_ms -= jump_ms
+    await stage.say(room, "back again")
+    await ann.wait_text(room, "back again")
+    assert not ann.undecryptable(room)
 
 
 async def refilled(stage: Stage) -> None:

@@ -17,6 +17,7 @@ from bridge.core.messages import (
     Said,
     StateChanged,
     Unreadable,
+    Verifying,
 )
 from bridge.intake.interest import Interest
 from bridge.intake.parse import MAX_TEXT_BYTES, essence, parse
@@ -189,6 +190,21 @@ def test_an_encrypted_message_to_us(interest: Interest) -> None:
     assert meaning(event, interest, clear) == Said(*HEAD, text="status", encrypted=True)
     assert meaning(event, interest) == Unreadable(*HEAD)
     assert isinstance(meaning(event, interest, {**clear, "type": "m.room.member"}), Ignored)
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [("m.room.message", {"msgtype": "m.key.verification.request", "body": "…"}), ("m.key.verification.mac", {"a": 1})],
+)
+def test_steps_of_a_verification_in_the_clear_or_encrypted(kind: str, content: dict[str, Any]) -> None:
+    plain = meaning(raw(kind, content), Interest.CHAT)
+    assert plain == Verifying(*HEAD, type=kind, encrypted=False)
+    sealed = meaning(raw("m.room.encrypted"), Interest.CHAT, {"type": kind, "content": content})
+    assert sealed == Verifying(*HEAD, type=kind, encrypted=True)
+    assert isinstance(plain, Verifying)
+    assert isinstance(sealed, Verifying)
+    assert plain.content == sealed.content == content
+    assert isinstance(meaning(raw(kind, content), Interest.GROUP), Ignored)
 
 
 @pytest.mark.parametrize("where", ["wire", "clear"])

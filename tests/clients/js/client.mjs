@@ -25,6 +25,8 @@ if (!process.env.JS_CLIENT_LOG) logger.setLevel("silent");
 
 let client;
 let account;
+let verification = {};
+let acceptsVerification = false;
 const syncs = [];
 let keysUploaded;
 const onKeysUploaded = new Promise((resolve) => (keysUploaded = resolve));
@@ -96,6 +98,26 @@ async function tellTimelineEvent(event) {
   if (event.isDecryptionFailure() || event.getClearContent()) await tellDecryption(event);
 }
 
+// Goes on with a verification by emoji as somebody who clicks on everything but on "they match".
+function followVerification(request) {
+  verification = { request, sas: null };
+  const mine = verification;
+  let starting = false;
+  const follow = async () => {
+    if (request.phase === 3 && request.initiatedByMe && !starting) {
+      starting = true;
+      await request.startVerification("m.sas.v1");
+    }
+    if (request.verifier && !mine.verifier) {
+      mine.verifier = request.verifier;
+      mine.verifier.on("show_sas", (sas) => (mine.sas = sas));
+      mine.verifier.verify().catch(() => {});
+    }
+  };
+  request.on("change", () => void follow());
+  void follow();
+}
+
 const commands = {
   async login({ url, user_id, device_id, access_token, password, cross_sign }) {
     account = { user_id, password };
@@ -110,6 +132,10 @@ const commands = {
     });
     await client.initRustCrypto({ useIndexedDB: false });
     watchToDevice(client.getCrypto().olmMachine);
+    client.on("crypto.verificationRequestReceived", (request) => {
+      followVerification(request);
+      if (acceptsVerification) void request.accept();
+    });
     client.getCrypto().globalBlacklistUnverifiedDevices = false;
     client.on("Room.timeline", (event) => void tellTimelineEvent(event));
     client.on("Room.localEchoUpdated", (event) => void tellTimelineEvent(event));
@@ -168,6 +194,39 @@ const commands = {
       found.push({ device_id: device.deviceId, cross_signed: status?.signedByOwner ?? false });
     }
     return found;
+  },
+
+  async request_verification({ user_id, device_id, room_id }) {
+    const crypto = client.getCrypto();
+    followVerification(
+      room_id
+        ? await crypto.requestVerificationDM(user_id, room_id)
+        : await crypto.requestDeviceVerification(user_id, device_id),
+    );
+  },
+
+  async accept_verifications() {
+    acceptsVerification = true;
+  },
+
+  async verification() {
+    const { request, sas } = verification;
+    return {
+      phase: request?.phase ?? null,
+      emoji: sas?.sas.emoji ?? null,
+      decimals: sas?.sas.decimal ?? null,
+      code: request?.cancellationCode ?? null,
+    };
+  },
+
+  async answer_verification({ matches }) {
+    if (matches) await verification.sas.confirm();
+    else verification.sas.mismatch();
+  },
+
+  async verified({ user_id }) {
+    const status = await client.getCrypto().getUserVerificationStatus(user_id);
+    return status.isCrossSigningVerified();
   },
 
   async decrypt({ room_id, raw }) {
