@@ -186,7 +186,7 @@ class Operations:
     async def _queue(self) -> dict[str, int]:
         jobs, inbox = self._house.jobs, self._house.inbox
         return {
-            "jobs": await jobs.waiting(),
+            "jobs": await jobs.waiting(self._house.clock.now_ms()),
             "events": await inbox.waiting(),
             "parked_jobs": len(await jobs.parked(MOST_PARKED)),
             "parked_events": len(await inbox.parked(MOST_PARKED)),

@@ -234,12 +234,18 @@ class Service:
         """From time to time: what changed while nobody listened, and sessions that have grown old."""
         while True:
             await asyncio.sleep(READINESS_SECONDS)
-            for room_id in [room for room, place in self.house.index.places.items() if place.kind.has_announcer]:
-                state = self.house.reader.peek(room_id)
-                if state is not None:
-                    members = state.members.items()
-                    joined = [(user, here.event_id) for user, here in members if here.state == "join"]
-                    await self.house.readiness.look(room_id, joined)
+            try:
+                await self._look_after_keys()
+            except StoreError as error:
+                log.warning("which keys have to go out cannot be told now: %s", error.what)
+
+    async def _look_after_keys(self) -> None:
+        for room_id in [room for room, place in self.house.index.places.items() if place.kind.has_announcer]:
+            state = self.house.reader.peek(room_id)
+            if state is not None:
+                members = state.members.items()
+                joined = [(user, here.event_id) for user, here in members if here.state == "join"]
+                await self.house.readiness.look(room_id, joined)
 
     def reload(self) -> None:
         """Read the configuration again; a broken one is refused, and the old one kept."""

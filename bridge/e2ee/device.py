@@ -14,20 +14,17 @@ from bridge.store import keys as store
 from bridge.store.database import Transaction
 
 
-class Ratchets:
-    """Whose Olm sessions are being advanced: those of one device by one task at a time, many devices side by side."""
+class Holds:
+    """Things that one task at a time has to itself, by name; tasks that want different ones go side by side."""
 
     def __init__(self) -> None:
         self._held: set[str] = set()
         self._freed = asyncio.Event()
 
     @asynccontextmanager
-    async def hold(self, curve25519_keys: Iterable[str]) -> AsyncIterator[None]:
-        """Have the sessions with these devices to oneself, from the reading of their state to the storing of the next.
-
-        All at once or none, so nobody waits in a circle; and never over a network call.
-        """
-        wanted = frozenset(curve25519_keys)
+    async def hold(self, names: Iterable[str]) -> AsyncIterator[None]:
+        """Have these to oneself. All at once or none, so nobody waits in a circle."""
+        wanted = frozenset(names)
         while not self._held.isdisjoint(wanted):
             await self._freed.wait()
         self._held |= wanted
@@ -43,15 +40,15 @@ class Ratchets:
 class OwnDevice:
     """Whose device it is, the key its secrets are stored under, and who may change them at this moment.
 
-    `lock` is held from the reading of the account to the storing of its next state, `ratchets` likewise for Olm
-    sessions; neither over a network call. `pickle_key` is the configured secret under which libolm encrypts what is
-    stored.
+    `lock` is held from the reading of the account to the storing of its next state, `ratchets` likewise for the Olm
+    sessions with a device, by its curve25519 key; neither over a network call. `pickle_key` is the configured secret
+    under which libolm encrypts what is stored.
     """
 
     user_id: UserId
     pickle_key: str = field(repr=False)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    ratchets: Ratchets = field(default_factory=Ratchets)
+    ratchets: Holds = field(default_factory=Holds)
 
     async def row(self, tx: Transaction) -> store.AccountRow:
         row = await store.load_account(tx, self.user_id)

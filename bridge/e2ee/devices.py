@@ -14,6 +14,7 @@ from typing import Any
 
 from bridge.core.errors import BadRequest
 from bridge.core.ids import UserId
+from bridge.e2ee.device import Holds
 from bridge.e2ee.machine import is_key, verify_json
 from bridge.ports import Clock, KeyServer
 from bridge.store import keys as store
@@ -48,6 +49,7 @@ class DeviceLists:
         self._server = server
         self._clock = clock
         self._signer = None if user_signing_key is None else (me, user_signing_key)
+        self._reading = Holds()
         self._threads = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="device lists")
 
     async def refresh(self, users: Iterable[UserId], *, anew: Collection[UserId] = ()) -> set[UserId]:
@@ -76,13 +78,21 @@ class DeviceLists:
         return failed
 
     async def _refresh(self, users: list[UserId], anew: Collection[UserId]) -> set[UserId]:
+        # One reading of a user at a time: an answer that was overtaken by another must not be stored as the newer one.
+        async with self._reading.hold(users):
+            return await self._read_due(users, anew)
+
+    async def _read_due(self, users: list[UserId], anew: Collection[UserId]) -> set[UserId]:
         now = self._clock.now_ms()
         async with self._database.transaction() as tx:
             known = await store.tracked_users(tx, users)
             due = [user for user in users if user in anew or _is_due(known.get(user), now)]
-            devices = await store.devices_of(tx, due) if due else {}
-        if not due:
-            return set()
+            if not due:
+                return set()
+            # From here on changes are counted, for somebody who is read for the first time, too.
+            await store.follow(tx, [user for user in due if user not in known])
+            known = await store.tracked_users(tx, due)
+            devices = await store.devices_of(tx, due)
         try:
             answer = await self._server.query_keys(due)
         except BadRequest as error:

@@ -13,32 +13,35 @@ class Gate:
     def __init__(self) -> None:
         self._inside = 0
         self._closed = False
-        self._changed = asyncio.Condition()
+        self._changed = asyncio.Event()
+
+    def _tell(self) -> None:
+        """Wake everybody who waits; never waits itself, so nothing is lost where somebody is cancelled."""
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     @asynccontextmanager
     async def passing(self) -> AsyncIterator[None]:
         """Be inside; waits while it is closed."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: not self._closed)
-            self._inside += 1
+        while self._closed:
+            await self._changed.wait()
+        self._inside += 1
         try:
             yield
         finally:
             self._inside -= 1
-            async with self._changed:
-                self._changed.notify_all()
+            self._tell()
 
     @asynccontextmanager
     async def closed(self) -> AsyncIterator[None]:
         """Let nobody in, and wait until everybody has come out."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: not self._closed)
-            self._closed = True
+        while self._closed:
+            await self._changed.wait()
+        self._closed = True
         try:
-            async with self._changed:
-                await self._changed.wait_for(lambda: self._inside == 0)
+            while self._inside:
+                await self._changed.wait()
             yield
         finally:
             self._closed = False
-            async with self._changed:
-                self._changed.notify_all()
+            self._tell()

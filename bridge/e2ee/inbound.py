@@ -26,6 +26,7 @@ from bridge.e2ee.machine import (
     import_room_key,
     is_key,
 )
+from bridge.e2ee.recipients import Trust, admits
 from bridge.e2ee.sas import PREFIX as VERIFICATION
 from bridge.store.keys import MAX_OLM_SESSIONS, DeviceRow, InboundRow, OlmRow
 
@@ -120,8 +121,10 @@ class Opener:
         sessions: Mapping[str, Iterable[OlmRow]],
         devices: Mapping[UserId, Iterable[DeviceRow]],
         *,
+        trust: Trust,
         now_ms: int,
     ) -> None:
+        self._trust = trust
         self._account = account
         self._pickle_key = pickle_key
         self._sessions = {key: list(rows) for key, rows in sessions.items()}
@@ -147,13 +150,17 @@ class Opener:
         self._remember(row)
         if ed25519 is None:
             return
-        known = self._belongs(one.sender, one.sender_key, ed25519)
+        device = self._device(one.sender, one.sender_key, ed25519)
+        known = device is not None
         if known and not row.ed25519:
             self._remember(_with(row, ed25519=ed25519))
         if not known:
             self._batch.unknown.add(one.sender)
         if event_type == "m.room_key":
-            self._take_room_key(one, ed25519, content, verified=known)
+            trusted = device is not None and admits(
+                self._trust, cross_signed=device.cross_signed, verified=device.verified
+            )
+            self._take_room_key(one, ed25519, content, verified=trusted)
         elif event_type.startswith(VERIFICATION):
             self._batch.verifications.append((one.sender, event_type, content))
 
@@ -210,10 +217,10 @@ class Opener:
             return nothing
         return ed25519, event_type, content
 
-    def _belongs(self, user: UserId, curve25519: str, ed25519: str) -> bool:
-        return any(
-            device.curve25519 == curve25519 and device.ed25519 == ed25519 for device in self._devices.get(user, ())
-        )
+    def _device(self, user: UserId, curve25519: str, ed25519: str) -> DeviceRow | None:
+        """The sender's device that has these keys, as it stands in their list."""
+        devices = self._devices.get(user, ())
+        return next((one for one in devices if (one.curve25519, one.ed25519) == (curve25519, ed25519)), None)
 
     def _take_room_key(self, one: Envelope, ed25519: str, content: Mapping[str, Any], *, verified: bool) -> None:
         room_id, session_id, session_key = (content.get(key) for key in ("room_id", "session_id", "session_key"))

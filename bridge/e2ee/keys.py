@@ -495,7 +495,9 @@ class Keys:
             account = await self._own.account(tx)
             sessions = await store.olm_sessions(tx, (one.sender_key for one in envelopes))
             devices = await store.devices_of(tx, (one.sender for one in envelopes))
-        opener = Opener(account, self._own.pickle_key, sessions, devices, now_ms=self._clock.now_ms())
+        opener = Opener(
+            account, self._own.pickle_key, sessions, devices, trust=self._trust, now_ms=self._clock.now_ms()
+        )
         return await asyncio.to_thread(opener.open_all, envelopes)
 
     async def _commit(self, tx: Transaction, batch: Batch, changed: set[str], next_batch: object) -> None:
@@ -666,7 +668,7 @@ class Keys:
         owner = UserId(key.owner)
         device = await self._devices.find(owner, key.curve25519, key.ed25519)
         if device is None and key.verified:
-            return  # it was the owner's when it was first needed, and is gone since
+            return  # it was the owner's, and trusted, when it was looked at first, and is gone since
         if device is None or not self._trusts(device):
             try:
                 await self._devices.refresh([owner], anew=[owner])

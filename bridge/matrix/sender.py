@@ -102,6 +102,8 @@ class Sender:
             as_user=self._announcer,
             device_id=self._device_id(),
             body=content,
+            # What was sealed is tried once: whoever tries again asks again who is in the room.
+            retries=0 if event_type == ENCRYPTED else None,
         )
         event_id = answer.get("event_id")
         if not isinstance(event_id, str):

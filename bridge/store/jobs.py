@@ -229,10 +229,15 @@ class Jobs:
             )
         return [_stored(row) for row in rows]
 
-    async def waiting(self) -> int:
-        """How many jobs are to be done, parked ones not counted, those planned for later included."""
+    async def waiting(self, now_ms: int | None = None) -> int:
+        """How many jobs are to be done, parked ones not counted.
+
+        Args:
+            now_ms: leave out what is planned for later than that; what failed and is tried again counts all the same.
+        """
+        query = "SELECT COUNT(*) FROM job WHERE parked IS NULL AND (due_at <= $1 OR failure IS NOT NULL)"
         async with self._database.transaction() as tx:
-            return int(await tx.fetch_value("SELECT COUNT(*) FROM job WHERE parked IS NULL"))
+            return int(await tx.fetch_value(query, 2**62 if now_ms is None else now_ms))
 
 
 def _stored(row: Row) -> StoredJob:

@@ -241,6 +241,15 @@ async def tracked_users(tx: Transaction, users: Iterable[str]) -> dict[UserId, U
     return found
 
 
+async def follow(tx: Transaction, users: Iterable[str]) -> None:
+    """Begin to follow the device lists of these users; they are outdated until they are read."""
+    await tx.put(
+        "INSERT INTO crypto_user (user_id, outdated) {rows} ON CONFLICT (user_id) DO NOTHING",
+        ("text", "bigint"),
+        [(user, 1) for user in users],
+    )
+
+
 async def mark_outdated(tx: Transaction, users: Iterable[str]) -> None:
     """Note that the device lists of these users changed; users who are not followed are left alone."""
     for batch in _batches(sorted(set(users))):
@@ -284,7 +293,9 @@ async def save_device_lists(tx: Transaction, lists: Sequence[DeviceList], *, now
     for batch in _batches(one.user_id for one in lists):
         await tx.execute(f"DELETE FROM crypto_device WHERE user_id IN ({_marks(len(batch))})", *batch)  # noqa: S608
     await tx.put(
-        "INSERT INTO crypto_device (user_id, device_id, curve25519, ed25519, cross_signed, verified) {rows}",
+        "INSERT INTO crypto_device (user_id, device_id, curve25519, ed25519, cross_signed, verified) {rows} "
+        "ON CONFLICT (user_id, device_id) DO UPDATE SET curve25519 = excluded.curve25519, ed25519 = excluded.ed25519, "
+        "cross_signed = excluded.cross_signed, verified = excluded.verified",
         ("text", "text", "text", "text", "integer", "integer"),
         [
             (
@@ -425,8 +436,8 @@ async def advance_outbound(tx: Transaction, room_id: str, session_id: str, pickl
 class InboundRow:
     """A room key. Its owner is the user who sent it, and never changes.
 
-    `verified` says that the keys were found in the owner's device list; `original` is there for our own sessions alone:
-    the outbound session as it was before its first message.
+    `verified` says that the keys were those of a device in the owner's list, and one that was trusted; `original` is
+    there for our own sessions alone: the outbound session as it was before its first message.
     """
 
     room_id: str
