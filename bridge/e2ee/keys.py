@@ -279,7 +279,7 @@ class Keys:
         await self._publish_device(account)
         counts = await self._server.upload_keys({})
         await self._publish_keys(counts.get(ONE_TIME_KEY, 0), new_fallback=row.fallback_at is None)
-        await self._count(max(row.generation, seen) + 1)  # only now: a copy that is refused must not count
+        await self._count(row.generation, seen)  # only now: a copy that is refused must not count
         await self._cross_sign(account)
         async with self._database.transaction() as tx:
             await store.set_published(tx, self._own.user_id, True)
@@ -313,7 +313,20 @@ class Keys:
             raise _Rewound(f"the homeserver was put back: it has counted to {seen}, we to {row.generation}")
         return seen
 
-    async def _count(self, number: int) -> None:
+    async def _count(self, counted: int, seen: int) -> None:
+        """Count one on: in the database first, then at the homeserver.
+
+        A number that the homeserver has not confirmed is sent again, and counted on only then. So however often this
+        fails, the database is ahead by one at most, and by more only if the homeserver was put back.
+
+        Args:
+            counted: the number in the database.
+            seen: the number at the homeserver.
+        """
+        if seen < counted:
+            await self._server.set_generation(counted)
+            self._told = counted
+        number = max(counted, seen) + 1
         async with self._database.transaction() as tx:
             await store.set_generation(tx, self._own.user_id, number)
         await self._server.set_generation(number)
@@ -336,7 +349,7 @@ class Keys:
         if self._told is not None and seen < self._told:
             await self._homeserver_was_put_back(f"the homeserver was put back: it has counted to {seen}")
             return
-        await self._count(row.generation + 1)
+        await self._count(row.generation, seen)
         if self._clock.now_ms() < self._renew_until:
             async with self._gate.closed(), self._database.transaction() as tx:
                 await store.end_outbound(tx)
