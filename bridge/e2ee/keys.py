@@ -187,7 +187,6 @@ class Keys:
         self._gate = Gate()
         self._told: int | None = None
         """The count that the homeserver has confirmed to this process."""
-        self._renew_until = 0
 
     @property
     def master_key(self) -> str:
@@ -216,6 +215,7 @@ class Keys:
             await self._begin_device()
         async with self._syncing:
             await self._establish_or_replace()
+            await self._renew()
         await self.sync_once(timeout_ms=0)
 
     async def rotate(self, *, accept_old: bool = False) -> tuple[str | None, str]:
@@ -350,7 +350,13 @@ class Keys:
             await self._homeserver_was_put_back(f"the homeserver was put back: it has counted to {seen}")
             return
         await self._count(row.generation, seen)
-        if self._clock.now_ms() < self._renew_until:
+        await self._renew()
+
+    async def _renew(self) -> None:
+        """End the sessions under which we speak, where the homeserver was put back within a day."""
+        async with self._database.transaction() as tx:
+            until = (await self._own.row(tx)).renew_until
+        if until is not None and 0 < until - self._clock.now_ms() <= RENEW_AFTER_REWIND_MS:
             async with self._gate.closed(), self._database.transaction() as tx:
                 await store.end_outbound(tx)
 
@@ -361,7 +367,8 @@ class Keys:
         it, room keys included: they find their way again, and get the next key.
         """
         log.warning("%s: a new device takes the place of the announcer's", reason)
-        self._renew_until = self._clock.now_ms() + RENEW_AFTER_REWIND_MS
+        async with self._database.transaction() as tx:
+            await store.set_renew_until(tx, self._own.user_id, self._clock.now_ms() + RENEW_AFTER_REWIND_MS)
         await self._replace_device()
 
     async def _cross_sign(self, account: Account) -> None:

@@ -1,4 +1,4 @@
-"""The count of the device's uses, in the database and at the homeserver: what a failure in between does not look like."""
+"""The count of the device's uses, here and at the homeserver, and the day after a homeserver was put back."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from bridge.core.errors import OldDatabase, Unreachable
-from bridge.e2ee.keys import COUNT_EVERY_MS, Keys
+from bridge.e2ee.keys import COUNT_EVERY_MS, RENEW_AFTER_REWIND_MS, Keys
 from bridge.store import keys as store
 from bridge.store.database import Database
 from bridge.store.keys import AccountRow
-from tests.harness.key_world import ANNOUNCER, KeyWorld, StillClock, keys_upon
+from tests.harness.key_world import ANNOUNCER, ROOM, KeyWorld, StillClock, keys_upon
+
+ANN = "@ann:example.org"
 
 
 class Unsteady(KeyWorld):
@@ -119,3 +121,50 @@ async def test_a_homeserver_that_is_behind_by_more_was_put_back(ground: Ground) 
     row = await ground.row()
     assert row.device_id != device
     assert row.generation == ground.world.counted
+
+
+async def test_the_day_of_renewed_keys_outlasts_restarts_and_ends(ground: Ground) -> None:
+    await ground.start()
+    await ground.start()
+    ground.world.counted = None
+    ground.world.add(ANN, "A")
+    keys = await ground.start()
+    put_back_at = ground.clock.now
+
+    async def session() -> str:
+        content, _ = await keys.encrypt(ROOM, "m.room.message", {"msgtype": "m.text", "body": "hello"})
+        return str(content["session_id"])
+
+    seen = [await session()]
+    assert await session() == seen[0]
+    for _ in range(3):
+        keys = await ground.start()  # each start counts, and so it renews
+        seen.append(await session())
+        ground.clock.now += COUNT_EVERY_MS
+        await keys.sync_once()
+        seen.append(await session())
+    await keys.rotate()
+    keys = await ground.start()
+    seen.append(await session())
+    ground.clock.now += COUNT_EVERY_MS
+    await keys.sync_once()
+    seen.append(await session())
+    assert len(set(seen)) == len(seen)
+    ground.clock.now = put_back_at + RENEW_AFTER_REWIND_MS
+    keys = await ground.start()
+    last = await session()
+    ground.clock.now += COUNT_EVERY_MS
+    await keys.sync_once()
+    assert await session() == last
+
+
+async def test_nothing_is_renewed_where_the_homeserver_was_not_put_back(ground: Ground) -> None:
+    ground.world.add(ANN, "A")
+    sessions = set()
+    for _ in range(3):
+        keys = await ground.start()
+        content, _ = await keys.encrypt(ROOM, "m.room.message", {"msgtype": "m.text", "body": "hello"})
+        sessions.add(content["session_id"])
+        ground.clock.now += COUNT_EVERY_MS
+        await keys.sync_once()
+    assert len(sessions) == 1
