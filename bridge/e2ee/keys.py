@@ -19,6 +19,7 @@ import orjson
 
 from bridge.core.errors import BadRequest, CannotDecrypt, ConfigError, DeviceUnknown, MatrixError, OldDatabase
 from bridge.core.ids import DeviceId, RoomId, UserId
+from bridge.core.lines import one_line
 from bridge.e2ee.delivery import Delivery, Progress
 from bridge.e2ee.device import OwnDevice
 from bridge.e2ee.devices import DeviceLists
@@ -97,6 +98,10 @@ class Standing:
     """All devices of the announcer; there must be one."""
     verified: int
     """How many people's identities we have verified."""
+    strange: tuple[str, ...]
+    """Devices that were never ours, when such were last seen; they may have been deleted since."""
+    strange_at: int | None
+    """When that was; None where it never was."""
 
     @property
     def foreign_devices(self) -> tuple[str, ...]:
@@ -285,7 +290,13 @@ class Keys:
             await store.set_published(tx, self._own.user_id, True)
         old = [other for other in others if other != device_id]
         if old:
-            log.info("deleting %d older devices of the announcer", len(old))
+            strange = await self.note_strange(old)
+            former = [other for other in old if other not in strange]
+            if strange:
+                names = ", ".join(one_line(other, store.MAX_DEVICE_ID) for other in strange)
+                log.warning("deleting devices of the announcer that this database does not know: %s", names)
+            if former:
+                log.info("deleting former devices of the announcer: %s", ", ".join(former))
             await self._server.delete_devices(old)
 
     async def _load(self) -> tuple[AccountRow, Account]:
@@ -433,6 +444,21 @@ class Keys:
         """
         async with self._syncing:
             await self._establish_or_replace()
+
+    async def note_strange(self, others: Sequence[str]) -> tuple[str, ...]:
+        """Remember, with the time, those devices of the announcer that were never ours; gives them."""
+        async with self._database.transaction() as tx:
+            row = await self._own.row(tx)
+            strange = tuple(other for other in others if other not in (row.device_id, *row.former))
+            if strange:
+                await store.note_strange(tx, self._own.user_id, strange, now_ms=self._clock.now_ms())
+        return strange
+
+    async def strange_at(self) -> int | None:
+        """When a device of the announcer was last seen that was never ours; None where none was, ever."""
+        async with self._database.transaction() as tx:
+            row = await store.load_account(tx, self._own.user_id)
+        return None if row is None else row.strange_at
 
     async def _pause(self, seconds: float) -> None:
         """Wait that long, but no longer than until `stop`, or until somebody waits for a key that a sync may bring."""
@@ -755,7 +781,7 @@ class Keys:
             MatrixError: the homeserver cannot be asked.
             StoreError: there is no device yet.
         """
-        _, account = await self._load()
+        row, account = await self._load()
         answer = await self._server.query_keys([self._own.user_id])
         devices = await self._server.devices()
         async with self._database.transaction() as tx:
@@ -771,6 +797,8 @@ class Keys:
             "another" if another else "none" if "master_key" in missing else "ours",
             tuple(devices),
             verified,
+            row.strange,
+            row.strange_at,
         )
 
     async def _probe(self, device_id: str, deadline_seconds: float) -> bool:
