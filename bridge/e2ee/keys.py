@@ -488,9 +488,8 @@ class Keys:
             MatrixError: the homeserver cannot be asked, or refuses.
         """
         async with self._syncing:
-            async with self._database.transaction() as tx:
-                since = (await self._own.row(tx)).next_batch
-            answer = await self._ask(since, timeout_ms)
+            row = await self._finished()
+            answer = await self._ask(row.next_batch, timeout_ms)
             broken = await self._take_in(answer)
             await self._keep_keys(answer)
             await self._count_hourly()
@@ -498,6 +497,15 @@ class Keys:
         async with self._news:
             self._syncs += 1
             self._news.notify_all()
+
+    async def _finished(self) -> AccountRow:
+        """Our device, after what was left to do where another one could not be put in its place to the end."""
+        row, _ = await self._load()
+        if not row.published:
+            async with self._gate.closed():
+                await self._establish()
+            row, _ = await self._load()
+        return row
 
     async def _ask(self, since: str | None, timeout_ms: int) -> dict[str, Any]:
         wait_ms = 0 if self._stopping.is_set() else timeout_ms

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -168,3 +169,32 @@ async def test_nothing_is_renewed_where_the_homeserver_was_not_put_back(ground: 
         ground.clock.now += COUNT_EVERY_MS
         await keys.sync_once()
     assert len(sessions) == 1
+
+
+@pytest.mark.parametrize("step", ["put_device", "upload_keys", "set_generation", "query_keys"])
+async def test_a_rotation_that_fails_half_way_is_finished_by_the_running_service(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    keys = await ground.start()
+    before = (await ground.row()).device_id
+
+    async def fail(*_: Any, **__: Any) -> None:
+        raise Unreachable("502")
+
+    with monkeypatch.context() as patch:
+        real = keys._begin_device
+
+        async def begin() -> None:
+            await real()
+            patch.setattr(ground.world, step, fail)
+
+        patch.setattr(keys, "_begin_device", begin)
+        with pytest.raises(Unreachable):
+            await keys.rotate()
+    ground.clock.now += COUNT_EVERY_MS
+    await keys.sync_once()
+    row = await ground.row()
+    assert row.device_id != before
+    assert row.published
+    assert ground.world.own_device == row.device_id
+    assert row.generation == ground.world.counted
