@@ -307,6 +307,7 @@ async def identities(house: House) -> dict[str, Any]:
         "identity": None,
         "devices": None,
         "verified_people": None,
+        "strange_devices": None,
     }
     if await _has_device(house):
         try:
@@ -318,6 +319,9 @@ async def identities(house: House) -> dict[str, Any]:
                 "identity": standing.identity,
                 "devices": list(standing.devices),
                 "verified_people": standing.verified,
+                "strange_devices": None
+                if standing.strange_at is None
+                else {"devices": list(standing.strange), "seen_at": standing.strange_at},
             }
         except CommunitiesError as error:
             announcer["error"] = error.what

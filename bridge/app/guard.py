@@ -1,17 +1,19 @@
 """A watch over the service's two accounts: the steward must own no device, the announcer exactly one, and that signed.
 
 It reports, in the log, in `status` and as metrics. What the homeserver has lost of the announcer's device is published
-again; a device that somebody has added is left where it is, for the operator to see.
+again. A device that somebody has added to the announcer is left where it is, for the operator to see, as long as
+nothing has to be published; when something has, as at each start, it is deleted. What was seen stays in the database.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from bridge.core.errors import BadRequest, CommunitiesError, DeviceUnknown, Forbidden, NotFound, OldDatabase
+from bridge.core.lines import LONGEST_NAME, one_line
 from bridge.e2ee.keys import Keys, Standing
 from bridge.store.outage import is_outage
 
@@ -32,16 +34,20 @@ class Sight:
         """What is not as it must be, for the log."""
         found = []
         if self.steward_devices:
-            names = ", ".join(self.steward_devices)
+            names = _names(self.steward_devices)
             found.append(f"the steward owns devices ({names}): members' clients encrypt to them. Delete them")
         if others := self.announcer.foreign_devices:
-            names = ", ".join(others)
+            names = _names(others)
             found.append(f"the announcer owns devices that are not ours ({names}): members' clients see them unsigned")
         if self.announcer.identity == "another":
             found.append("the announcer is published with an identity that is not ours")
         elif not self.announcer.cross_signed:
             found.append("the announcer's device is not cross-signed")
         return found
+
+
+def _names(devices: Sequence[str]) -> str:
+    return ", ".join(one_line(device, LONGEST_NAME) for device in devices)
 
 
 class Guard:
@@ -82,6 +88,7 @@ class Guard:
     async def _look_and_mend(self) -> Sight:
         try:
             sight = await self.look()
+            await self._keys.note_strange(sight.announcer.foreign_devices)
             whole = sight.announcer.cross_signed or sight.announcer.identity == "another"
         except DeviceUnknown:
             whole = False

@@ -262,6 +262,7 @@ class Operations:
         """What `/metrics` shows; it asks the database, and not the homeserver."""
         sight = None if self._guard is None else self._guard.last
         queue = await self._queue()
+        strange_at = await self._house.keys.strange_at()
         return [
             Gauge("ready", "whether the homeserver was met and everything runs", int(self.ready)),
             Gauge("steward_devices", "devices of the steward; there must be none", _known(sight, "steward_devices")),
@@ -270,6 +271,11 @@ class Operations:
                 "announcer_cross_signed",
                 "whether the announcer's device is signed by its identity",
                 None if sight is None else int(sight.announcer.cross_signed),
+            ),
+            Gauge(
+                "announcer_strange_seen_seconds",
+                "when a device of the announcer was last seen that was never ours, in seconds since 1970",
+                None if strange_at is None else strange_at // 1000,
             ),
             Gauge("verified_people", "people verified by emoji", None if sight is None else sight.announcer.verified),
             *(Gauge("queue", "what waits or was given up", count, {"what": name}) for name, count in queue.items()),

@@ -12,7 +12,7 @@ from bridge.core.lines import LONGEST_NAME, one_line
 
 WITHHELD = {
     "m.unverified": "are not signed by their owner, or not verified by us (`encryption.trust`)",
-    "m.no_olm": "have no one-time keys left: they get the key when they are on line again",
+    "m.no_olm": "have no one-time keys left: they get the key of the next messages when they are on line again",
 }
 
 
@@ -48,7 +48,10 @@ def _show(found: dict[str, Any]) -> None:
 
 def _show_fingerprints(announcer: dict[str, Any]) -> None:
     if others := [device for device in announcer["devices"] or [] if device != announcer["device_id"]]:
-        say(f"           OTHER DEVICES: {', '.join(others)}", "bold red")
+        say(f"           OTHER DEVICES: {_names(others)}", "bold red")
+    elif strange := announcer["strange_devices"]:
+        say(f"           had devices that its database does not know: {_names(strange['devices'])},", "yellow")
+        say(f"           last seen {when(strange['seen_at'])}", "yellow")
     if announcer["identity"] == "another":
         say("           ANOTHER IDENTITY than ours is published for it", "bold red")
     say(f"           identity  {announcer['identity_fingerprint']}")
@@ -58,10 +61,14 @@ def _show_fingerprints(announcer: dict[str, Any]) -> None:
         say(f"           has verified {people} {'person' if people == 1 else 'people'}")
 
 
+def _names(devices: list[str]) -> str:
+    return ", ".join(one_line(device, LONGEST_NAME) for device in devices)
+
+
 def _steward(devices: list[str] | None) -> str:
     if devices is None:
         return "not known yet"
-    return f"HAS DEVICES: {', '.join(devices)}" if devices else "no device, as it should be"
+    return f"HAS DEVICES: {_names(devices)}" if devices else "no device, as it should be"
 
 
 def _given_up(queue: dict[str, int]) -> str:

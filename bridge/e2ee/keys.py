@@ -19,6 +19,7 @@ import orjson
 
 from bridge.core.errors import BadRequest, CannotDecrypt, ConfigError, DeviceUnknown, MatrixError, OldDatabase
 from bridge.core.ids import DeviceId, RoomId, UserId
+from bridge.core.lines import one_line
 from bridge.e2ee.delivery import Delivery, Progress
 from bridge.e2ee.device import OwnDevice
 from bridge.e2ee.devices import DeviceLists
@@ -97,6 +98,10 @@ class Standing:
     """All devices of the announcer; there must be one."""
     verified: int
     """How many people's identities we have verified."""
+    strange: tuple[str, ...]
+    """Devices that were never ours, when such were last seen; they may have been deleted since."""
+    strange_at: int | None
+    """When that was; None where it never was."""
 
     @property
     def foreign_devices(self) -> tuple[str, ...]:
@@ -187,7 +192,6 @@ class Keys:
         self._gate = Gate()
         self._told: int | None = None
         """The count that the homeserver has confirmed to this process."""
-        self._renew_until = 0
 
     @property
     def master_key(self) -> str:
@@ -216,6 +220,7 @@ class Keys:
             await self._begin_device()
         async with self._syncing:
             await self._establish_or_replace()
+            await self._renew()
         await self.sync_once(timeout_ms=0)
 
     async def rotate(self, *, accept_old: bool = False) -> tuple[str | None, str]:
@@ -279,13 +284,19 @@ class Keys:
         await self._publish_device(account)
         counts = await self._server.upload_keys({})
         await self._publish_keys(counts.get(ONE_TIME_KEY, 0), new_fallback=row.fallback_at is None)
-        await self._count(max(row.generation, seen) + 1)  # only now: a copy that is refused must not count
+        await self._count(row.generation, seen)  # only now: a copy that is refused must not count
         await self._cross_sign(account)
         async with self._database.transaction() as tx:
             await store.set_published(tx, self._own.user_id, True)
         old = [other for other in others if other != device_id]
         if old:
-            log.info("deleting %d older devices of the announcer", len(old))
+            strange = await self.note_strange(old)
+            former = [other for other in old if other not in strange]
+            if strange:
+                names = ", ".join(one_line(other, store.MAX_DEVICE_ID) for other in strange)
+                log.warning("deleting devices of the announcer that this database does not know: %s", names)
+            if former:
+                log.info("deleting former devices of the announcer: %s", ", ".join(former))
             await self._server.delete_devices(old)
 
     async def _load(self) -> tuple[AccountRow, Account]:
@@ -313,7 +324,20 @@ class Keys:
             raise _Rewound(f"the homeserver was put back: it has counted to {seen}, we to {row.generation}")
         return seen
 
-    async def _count(self, number: int) -> None:
+    async def _count(self, counted: int, seen: int) -> None:
+        """Count one on: in the database first, then at the homeserver.
+
+        A number that the homeserver has not confirmed is sent again, and counted on only then. So however often this
+        fails, the database is ahead by one at most, and by more only if the homeserver was put back.
+
+        Args:
+            counted: the number in the database.
+            seen: the number at the homeserver.
+        """
+        if seen < counted:
+            await self._server.set_generation(counted)
+            self._told = counted
+        number = max(counted, seen) + 1
         async with self._database.transaction() as tx:
             await store.set_generation(tx, self._own.user_id, number)
         await self._server.set_generation(number)
@@ -336,8 +360,14 @@ class Keys:
         if self._told is not None and seen < self._told:
             await self._homeserver_was_put_back(f"the homeserver was put back: it has counted to {seen}")
             return
-        await self._count(row.generation + 1)
-        if self._clock.now_ms() < self._renew_until:
+        await self._count(row.generation, seen)
+        await self._renew()
+
+    async def _renew(self) -> None:
+        """End the sessions under which we speak, where the homeserver was put back within a day."""
+        async with self._database.transaction() as tx:
+            until = (await self._own.row(tx)).renew_until
+        if until is not None and 0 < until - self._clock.now_ms() <= RENEW_AFTER_REWIND_MS:
             async with self._gate.closed(), self._database.transaction() as tx:
                 await store.end_outbound(tx)
 
@@ -348,7 +378,8 @@ class Keys:
         it, room keys included: they find their way again, and get the next key.
         """
         log.warning("%s: a new device takes the place of the announcer's", reason)
-        self._renew_until = self._clock.now_ms() + RENEW_AFTER_REWIND_MS
+        async with self._database.transaction() as tx:
+            await store.set_renew_until(tx, self._own.user_id, self._clock.now_ms() + RENEW_AFTER_REWIND_MS)
         await self._replace_device()
 
     async def _cross_sign(self, account: Account) -> None:
@@ -414,6 +445,21 @@ class Keys:
         async with self._syncing:
             await self._establish_or_replace()
 
+    async def note_strange(self, others: Sequence[str]) -> tuple[str, ...]:
+        """Remember, with the time, those devices of the announcer that were never ours; gives them."""
+        async with self._database.transaction() as tx:
+            row = await self._own.row(tx)
+            strange = tuple(other for other in others if other not in (row.device_id, *row.former))
+            if strange:
+                await store.note_strange(tx, self._own.user_id, strange, now_ms=self._clock.now_ms())
+        return strange
+
+    async def strange_at(self) -> int | None:
+        """When a device of the announcer was last seen that was never ours; None where none was, ever."""
+        async with self._database.transaction() as tx:
+            row = await store.load_account(tx, self._own.user_id)
+        return None if row is None else row.strange_at
+
     async def _pause(self, seconds: float) -> None:
         """Wait that long, but no longer than until `stop`, or until somebody waits for a key that a sync may bring."""
         self._hurry.clear()
@@ -442,9 +488,8 @@ class Keys:
             MatrixError: the homeserver cannot be asked, or refuses.
         """
         async with self._syncing:
-            async with self._database.transaction() as tx:
-                since = (await self._own.row(tx)).next_batch
-            answer = await self._ask(since, timeout_ms)
+            row = await self._finished()
+            answer = await self._ask(row.next_batch, timeout_ms)
             broken = await self._take_in(answer)
             await self._keep_keys(answer)
             await self._count_hourly()
@@ -452,6 +497,15 @@ class Keys:
         async with self._news:
             self._syncs += 1
             self._news.notify_all()
+
+    async def _finished(self) -> AccountRow:
+        """Our device, after what was left to do where another one could not be put in its place to the end."""
+        row, _ = await self._load()
+        if not row.published:
+            async with self._gate.closed():
+                await self._establish()
+            row, _ = await self._load()
+        return row
 
     async def _ask(self, since: str | None, timeout_ms: int) -> dict[str, Any]:
         wait_ms = 0 if self._stopping.is_set() else timeout_ms
@@ -737,7 +791,7 @@ class Keys:
             MatrixError: the homeserver cannot be asked.
             StoreError: there is no device yet.
         """
-        _, account = await self._load()
+        row, account = await self._load()
         answer = await self._server.query_keys([self._own.user_id])
         devices = await self._server.devices()
         async with self._database.transaction() as tx:
@@ -753,6 +807,8 @@ class Keys:
             "another" if another else "none" if "master_key" in missing else "ours",
             tuple(devices),
             verified,
+            row.strange,
+            row.strange_at,
         )
 
     async def _probe(self, device_id: str, deadline_seconds: float) -> bool:

@@ -6,6 +6,7 @@ configured pickle key; times are milliseconds since 1970.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -18,6 +19,12 @@ BATCH = 900
 
 MAX_OLM_SESSIONS = 8
 """Olm sessions kept for one device of somebody else."""
+
+MAX_FORMER = 100
+"""Former devices of ours that are remembered."""
+
+MAX_STRANGE, MAX_DEVICE_ID = 20, 100
+"""How much is kept of what somebody else called devices, and of how many."""
 
 MAX_ROOM_KEYS_OF_ONE_OWNER = 5_000
 """Room keys kept of one user: nobody fills the database by sending keys that nobody asked for."""
@@ -48,12 +55,22 @@ class AccountRow:
     fallback_at: int | None
     generation: int
     next_batch: str | None
+    renew_until: int | None = None
+    """Until when room keys are renewed every hour; None where they never were."""
+    former: tuple[str, ...] = ()
+    """The devices that this one took the place of, as far as this database knows them."""
+    strange: tuple[str, ...] = ()
+    """The devices beside ours that were seen last and were never ours; empty where there were none."""
+    strange_at: int | None = None
+    """When they were seen."""
+
+
+_ACCOUNT = "device_id, pickle, published, fallback_at, generation, next_batch, renew_until, former, strange, strange_at"
 
 
 async def load_account(tx: Transaction, user_id: str) -> AccountRow | None:
     row = await tx.fetch_row(
-        "SELECT device_id, pickle, published, fallback_at, generation, next_batch FROM crypto_account "
-        "WHERE user_id = $1",
+        f"SELECT {_ACCOUNT} FROM crypto_account WHERE user_id = $1",  # noqa: S608 - names from above
         user_id,
     )
     if row is None:
@@ -65,11 +82,23 @@ async def load_account(tx: Transaction, user_id: str) -> AccountRow | None:
         row["fallback_at"],
         row["generation"],
         row["next_batch"],
+        row["renew_until"],
+        _names(row["former"]),
+        _names(row["strange"]),
+        row["strange_at"],
     )
 
 
+def _names(stored: str) -> tuple[str, ...]:
+    return tuple(json.loads(stored)) if stored else ()
+
+
 async def begin_device(tx: Transaction, user_id: str, device_id: str, pickle: bytes) -> None:
-    """Put a new device in the place of whatever was there: its sessions and shares end, keys received stay."""
+    """Put a new device in the place of whatever was there: its sessions and shares end, keys received stay.
+
+    So does what is known of the account itself: until when keys are renewed, and which devices were there.
+    """
+    before = await load_account(tx, user_id)
     await tx.execute("DELETE FROM crypto_account WHERE user_id = $1", user_id)
     for table in ("crypto_olm_session", "crypto_outbound", "crypto_share", "crypto_unwedged", "crypto_audience"):
         await tx.execute(f"DELETE FROM {table}")  # noqa: S608 - names from the line above
@@ -77,6 +106,15 @@ async def begin_device(tx: Transaction, user_id: str, device_id: str, pickle: by
     await tx.execute(
         "INSERT INTO crypto_account (user_id, device_id, pickle) VALUES ($1, $2, $3)", user_id, device_id, pickle
     )
+    if before is not None:
+        await tx.execute(
+            "UPDATE crypto_account SET renew_until = $2, former = $3, strange = $4, strange_at = $5 WHERE user_id = $1",
+            user_id,
+            before.renew_until,
+            json.dumps([*before.former, before.device_id][-MAX_FORMER:]),
+            json.dumps(before.strange),
+            before.strange_at,
+        )
 
 
 async def save_account(tx: Transaction, user_id: str, pickle: bytes) -> None:
@@ -93,6 +131,21 @@ async def set_published(tx: Transaction, user_id: str, published: bool) -> None:
 
 async def set_generation(tx: Transaction, user_id: str, generation: int) -> None:
     await tx.execute("UPDATE crypto_account SET generation = $2 WHERE user_id = $1", user_id, generation)
+
+
+async def set_renew_until(tx: Transaction, user_id: str, until: int) -> None:
+    await tx.execute("UPDATE crypto_account SET renew_until = $2 WHERE user_id = $1", user_id, until)
+
+
+async def note_strange(tx: Transaction, user_id: str, device_ids: Sequence[str], *, now_ms: int) -> None:
+    """Note which devices the account has beside ours that were never ours; few of them, and of long ids the beginning.
+
+    JSON keeps apart whatever they are called, and keeps out what PostgreSQL does not store.
+    """
+    names = json.dumps([device_id[:MAX_DEVICE_ID] for device_id in device_ids[:MAX_STRANGE]])
+    await tx.execute(
+        "UPDATE crypto_account SET strange = $2, strange_at = $3 WHERE user_id = $1", user_id, names, now_ms
+    )
 
 
 async def set_next_batch(tx: Transaction, user_id: str, next_batch: str | None) -> None:

@@ -34,7 +34,7 @@ def render(gauges: Iterable[Gauge]) -> str:
             lines += [f"# HELP {name} {gauge.help}", f"# TYPE {name} gauge"]
             named = name
         labels = ",".join(f'{key}="{value.translate(_ESCAPES)}"' for key, value in sorted(gauge.labels.items()))
-        lines.append(f"{name}{{{labels}}} {gauge.value:g}" if labels else f"{name} {gauge.value:g}")
+        lines.append(f"{name}{{{labels}}} {gauge.value}" if labels else f"{name} {gauge.value}")
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -50,11 +50,27 @@ async def test_a_new_device_ends_what_the_old_one_had_with_others(database: Data
         await keys.save_inbound(tx, room_key(), now_ms=1)
         await keys.save_device_lists(tx, [DeviceList(ANN, 0, [device(ANN)])], now_ms=1)
         await keys.begin_device(tx, ME, "NEW", b"new")
-        assert await keys.load_account(tx, ME) == keys.AccountRow("NEW", b"new", False, None, 0, None)
+        assert await keys.load_account(tx, ME) == keys.AccountRow("NEW", b"new", False, None, 0, None, former=("OLD",))
         assert not await keys.olm_sessions(tx, ["curve"])
         assert await keys.outbound(tx, "!room") is None
         assert await keys.inbound(tx, "!room", "session", ANN) is not None
         assert (await keys.tracked_users(tx, [ANN]))[ANN].outdated == 1
+
+
+async def test_what_is_known_of_the_account_outlasts_its_device(database: Database) -> None:
+    names = ["SPY", "line\nbreak", "nul\x00", "", "long" * 100]
+    async with database.transaction() as tx:
+        await keys.begin_device(tx, ME, "FIRST", b"1")
+        await keys.set_renew_until(tx, ME, 17)
+        await keys.note_strange(tx, ME, [*names, *map(str, range(100))], now_ms=5)
+        await keys.begin_device(tx, ME, "SECOND", b"2")
+        await keys.begin_device(tx, ME, "THIRD", b"3")
+    async with database.transaction() as tx:
+        row = await keys.load_account(tx, ME)
+        assert row is not None
+        assert (row.renew_until, row.former, row.strange_at) == (17, ("FIRST", "SECOND"), 5)
+        assert row.strange[:5] == (*names[:4], names[4][: keys.MAX_DEVICE_ID])
+        assert len(row.strange) == keys.MAX_STRANGE
 
 
 async def test_the_session_last_used_comes_first_and_few_are_kept(database: Database) -> None:

@@ -92,6 +92,36 @@ async def test_a_second_device_of_the_announcer_is_reported_and_left_to_be_seen(
     await stage.close()
     await stage.start()
     assert "SPY" not in await stage.server.devices()
+    standing = await stage.keys.describe()
+    assert standing.strange == ("SPY",)
+    assert await stage.keys.strange_at() == standing.strange_at
+
+
+async def test_a_second_device_is_remembered_when_what_is_mended_beside_it_deletes_it(
+    stage: Stage, guard: Guard, caplog: pytest.LogCaptureFixture
+) -> None:
+    device = (await stage.keys.describe()).device_id
+    await stage.keys.stop()  # so that its own sync does not notice first
+    await change(stage, "PUT", ANNOUNCER, "SPY")
+    await stage.server.delete_devices([DeviceId(device)])
+    await guard.watch()
+    assert guard.last is not None
+    assert guard.last.faults == []
+    assert guard.last.announcer.strange == ("SPY",)
+    assert guard.last.announcer.strange_at is not None
+    said = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert "deleting devices of the announcer that this database does not know: SPY" in said
+
+
+async def test_a_device_that_was_rotated_away_is_not_taken_for_somebody_elses(
+    stage: Stage, guard: Guard, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = await stage.keys.describe()
+    await stage.keys.rotate()
+    await guard.watch()
+    standing = await stage.keys.describe()
+    assert (standing.strange, standing.strange_at) == (before.strange, before.strange_at)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 async def test_a_device_that_was_deleted_is_made_again(stage: Stage, guard: Guard) -> None:
@@ -152,6 +182,7 @@ async def test_the_running_service_shows_it_everywhere(new_synapse: SynapseFacto
         await operator.start()
         await operator.stop()
         await client.request("PUT", path("v3", "devices", "SPY"), as_user=STEWARD, body={"display_name": "added"})
+        await client.request("PUT", path("v3", "devices", "MOLE"), as_user=ANNOUNCER, body={"display_name": "added"})
         await operator.start()
         assert (await metrics("wrong"))[0] == 403
 
@@ -176,6 +207,10 @@ async def test_the_running_service_shows_it_everywhere(new_synapse: SynapseFacto
         assert announcer["devices"] == [announcer["device_id"]]
         assert announcer["identity"] == "ours"
         assert announcer["verified_people"] == 0
+        assert announcer["strange_devices"]["devices"] == ["MOLE"]
+        seen_at = announcer["strange_devices"]["seen_at"] // 1000
+        assert f"matrix_communities_announcer_strange_seen_seconds {seen_at}\n" in text
+        assert "deleting devices of the announcer that this database does not know: MOLE" in operator.log.read_text()
         checks = {one["name"]: one for one in (await operator.command("check", "--json", expect=[1])).json["checks"]}
         assert checks["steward without a device"]["verdict"] == "failed"
         assert checks["announcer's only device"]["verdict"] == "ok"
@@ -183,6 +218,7 @@ async def test_the_running_service_shows_it_everywhere(new_synapse: SynapseFacto
         assert announcer["identity_fingerprint"] in checks["announcer's identity"]["what"]
         shown = (await operator.command("status")).out
         assert announcer["fingerprint"] in shown
+        assert "had devices that its database does not know: MOLE" in shown
         published = await client.request(
             "POST", path("v3", "keys", "query"), as_user=ANNOUNCER, body={"device_keys": {ANNOUNCER: []}}
         )

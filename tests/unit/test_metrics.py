@@ -10,6 +10,7 @@ def test_gauges_of_one_name_stand_together_and_the_unknown_is_left_out() -> None
         [
             Gauge("devices", "how many", 2),
             Gauge("unknown", "nobody knows", None),
+            Gauge("moment", "when", 1_795_345_154),
             Gauge("queue", "what waits", 0, {"what": "jobs"}),
             Gauge("queue", "what waits", 1.5, {"what": 'a "b"\n\\'}),
         ]
@@ -18,6 +19,9 @@ def test_gauges_of_one_name_stand_together_and_the_unknown_is_left_out() -> None
         "# HELP matrix_communities_devices how many",
         "# TYPE matrix_communities_devices gauge",
         "matrix_communities_devices 2",
+        "# HELP matrix_communities_moment when",
+        "# TYPE matrix_communities_moment gauge",
+        "matrix_communities_moment 1795345154",
         "# HELP matrix_communities_queue what waits",
         "# TYPE matrix_communities_queue gauge",
         'matrix_communities_queue{what="jobs"} 0',
