@@ -158,27 +158,27 @@ class Worker:
         now = self._clock.now_ms()
         for job in await self._jobs.heads(now, self._max_lanes + len(self._busy)):
             if job.lane not in self._busy and len(self._busy) < self._max_lanes:
-                self._begin(job)
+                self._begin(job.lane)
         due = await self._jobs.next_due(now)
         if due is None:
             return LOOK_AGAIN_SECONDS
         return min(LOOK_AGAIN_SECONDS, max(0.0, (due - self._clock.now_ms()) / 1000))
 
-    def _begin(self, first: StoredJob) -> None:
+    def _begin(self, lane: str) -> None:
         def done(_: object) -> None:
-            del self._busy[first.lane]
+            del self._busy[lane]
             self.wake()
 
-        task = self._busy[first.lane] = asyncio.create_task(self._work_off(first), name=f"lane {first.lane}")
+        task = self._busy[lane] = asyncio.create_task(self._work_off(lane), name=f"lane {lane}")
         task.add_done_callback(done)
 
-    async def _work_off(self, first: StoredJob) -> None:
-        job: StoredJob | None = first
+    async def _work_off(self, lane: str) -> None:
         for _ in range(IN_A_ROW):
+            # Read with the lane to oneself: what was seen before may have been done by then.
+            job = await self._insist("read the next job", partial(self._jobs.head, lane, self._clock.now_ms()))
             if job is None or self._stopping:
                 return
             await self._do(job)
-            job = await self._insist("read the next job", partial(self._jobs.head, first.lane, self._clock.now_ms()))
 
     # --- one job ---------------------------------------------------------------------------------------------------
 
