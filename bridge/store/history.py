@@ -495,7 +495,14 @@ async def purge(tx: Transaction, room_id: str, *, before: int) -> None:
         room_id,
         before,
     )
-    await tx.execute("DELETE FROM crypto_spoken WHERE room_id = $1 AND at < $2", room_id, before)
+    # What was said before that under a key that is kept has to be known: the key is given from behind it.
+    await tx.execute(
+        "DELETE FROM crypto_spoken WHERE room_id = $1 AND at < $2 "
+        "AND (session_id, owner) NOT IN (SELECT session_id, owner FROM crypto_inbound WHERE room_id = $1) "
+        "AND (session_id, owner) NOT IN (SELECT session_id, owner FROM crypto_spoken WHERE room_id = $1 AND at >= $2)",
+        room_id,
+        before,
+    )
     await tx.execute(
         "DELETE FROM crypto_message_index WHERE room_id = $1 AND NOT EXISTS (SELECT 1 FROM crypto_inbound k "
         "WHERE k.room_id = crypto_message_index.room_id AND k.session_id = crypto_message_index.session_id "

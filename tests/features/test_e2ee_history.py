@@ -285,6 +285,20 @@ async def test_no_more_is_given_than_the_window_shows(scene: Scene) -> None:
     assert [ann.reads(content) for content in said] == [None, None, *map(str, range(2, 12))]
 
 
+async def test_what_lies_before_the_window_stays_closed_though_much_is_forgotten(scene: Scene) -> None:
+    old = await scene.say("old")
+    scene.clock.now += DAY_MS
+    new = await scene.say("new")
+    assert old["session_id"] == new["session_id"]
+    scene.clock.now += 29 * DAY_MS + DAY_MS // 2
+    for user in (ANN, OFFICE):
+        (device,) = scene.world.add(user, "A", join=False)
+        await scene.comes(user)
+        await scene.catch_up()
+        await scene.restart()
+        assert (device.reads(old), device.reads(new)) == (None, "new")
+
+
 @pytest.mark.parametrize("window", [Window(0, 30), None])
 async def test_nothing_is_given_where_nobody_wants_it(scene: Scene, window: Window | None) -> None:
     said = await scene.say("one")

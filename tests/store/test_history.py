@@ -152,12 +152,19 @@ async def test_what_lies_behind_the_window_is_forgotten_but_not_what_is_in_use(d
             await keys.note_message(tx, ROOM, session, ANN, 0, f"${session}")
         await keys.begin_outbound(tx, OutboundRow(ROOM, "in use", b"p", 1, 0, "digest"))
         await history.save_spoken(tx, ROOM, SpokenRow("$1", "old", ANN, 0, 2))
-        await history.save_spoken(tx, ROOM, SpokenRow("$2", "used since", ANN, 0, 60))
+        await history.save_spoken(tx, ROOM, SpokenRow("$2", "used since", ANN, 1, 60))
+        await history.save_spoken(tx, ROOM, SpokenRow("$3", "used since", ANN, 0, 2))
+        await history.save_spoken(tx, ROOM, SpokenRow("$4", "in use", ANN, 0, 2))
+        await history.save_spoken(tx, ROOM, SpokenRow("$5", "no key", ANN, 0, 2))
+        await history.save_spoken(tx, ROOM, SpokenRow("$6", "no key yet", ANN, 0, 2))
+        await history.save_spoken(tx, ROOM, SpokenRow("$7", "no key yet", ANN, 1, 60))
         await history.save_move(tx, ROOM, MoveRow(ANN, "$a", "join", ANN, 1))
         await history.set_present(tx, ROOM, PresentRow(ANN, "$a", 1, 1, 1, None))
         await history.save_move(tx, ROOM, MoveRow(BOB, "$b", "leave", BOB, 1))
         await history.purge(tx, ROOM, before=50)
         assert {row.session_id for row in await history.shared_keys(tx, ROOM)} == {"used since", "in use", "new"}
-        assert [row.event_id for row in await history.spoken(tx, ROOM)] == ["$2"]
+        assert {row.event_id for row in await history.spoken(tx, ROOM)} == {"$2", "$3", "$4"}, "with their key"
+        rows = await tx.fetch("SELECT event_id FROM crypto_spoken WHERE session_id LIKE 'no key%'")
+        assert {row["event_id"] for row in rows} == {"$6", "$7"}
         assert await tx.fetch_value("SELECT COUNT(*) FROM crypto_message_index") == 3
         assert set(await history.moves_of(tx, ROOM, [ANN, BOB])) == {ANN}
