@@ -15,7 +15,7 @@ import logging
 import secrets
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bridge.core.errors import Forbidden
@@ -117,16 +117,23 @@ class History:
     # --- what happens in rooms ------------------------------------------------------------------------------------
 
     async def moved(self, tx: Transaction, room_id: RoomId, move: MoveRow) -> None:
-        """Note that somebody's membership changed, in whatever order that is told."""
+        """Note that somebody's membership changed; the same event again changes nothing.
+
+        Args:
+            move: with the time that an event says, which is believed as far as `window.dated` goes.
+        """
         if move.user_id == self._own.user_id or move.membership not in ("join", "leave", "ban", "invite"):
             return
-        await store.save_move(tx, room_id, move)
-        moves = (await store.moves_of(tx, room_id, [move.user_id]))[move.user_id]
+        moves = (await store.moves_of(tx, room_id, [move.user_id])).get(move.user_id, [])
+        now = self._clock.now_ms()
+        if all(move.event_id != known.event_id for known in moves):
+            for row in _as_dated(move, moves, now):
+                await store.save_move(tx, room_id, row)
+                moves.append(row)
         stay = window.stay(map(_move, moves))
         if stay is None:
             await store.set_absent(tx, room_id, [move.user_id])
             return
-        now = self._clock.now_ms()
         present = PresentRow(move.user_id, stay.member_event, stay.first_at, stay.came_at, now, stay.inviter)
         await store.set_present(tx, room_id, present)
 
@@ -464,6 +471,17 @@ class History:
         answer = await self._server.query_keys([self._own.user_id])
         device: Mapping[str, Any] = answer["device_keys"][self._own.user_id][account.device_id]
         return {key: value for key, value in device.items() if key != "unsigned"}
+
+
+def _as_dated(move: MoveRow, known: Iterable[MoveRow], now: int) -> list[MoveRow]:
+    """A move with the time that is believed, as it is noted.
+
+    Of a leave that is dated back it is noted as well when it was told: an absence is forgotten by its end alone.
+    """
+    dated = replace(move, at=window.dated(_move(move), map(_move, known), told_at=now))
+    if move.membership in ("leave", "ban") and dated.at < now - TOLD_MS:
+        return [dated, replace(dated, event_id=f"{move.event_id}+", at=now)]
+    return [dated]
 
 
 def _move(row: MoveRow) -> window.Move:

@@ -59,20 +59,22 @@ class Scene:
         async with self.database.transaction() as tx:
             await self.keys.history.spoke(tx, ROOM, row)
 
-    async def comes(self, user: str) -> None:
+    async def comes(self, user: str, at: int | None = None) -> None:
+        """Args: at: when their own homeserver says that they did."""
         self.clock.now += 1000
         self.world.join(user)
-        await self._moved(user, "join", f"${self.world.members[user]}")
+        await self._moved(user, "join", f"${self.world.members[user]}", at)
 
-    async def leaves(self, user: str) -> None:
+    async def leaves(self, user: str, at: int | None = None) -> None:
         self.clock.now += 1000
         self.number += 1
         self.world.leave(user)
-        await self._moved(user, "leave", f"$left{self.number}")
+        await self._moved(user, "leave", f"$left{self.number}", at)
 
-    async def _moved(self, user: str, membership: str, event_id: str) -> None:
+    async def _moved(self, user: str, membership: str, event_id: str, at: int | None = None) -> None:
+        row = MoveRow(user, event_id, membership, ANNOUNCER, self.clock.now if at is None else at)
         async with self.database.transaction() as tx:
-            await self.keys.history.moved(tx, ROOM, MoveRow(user, event_id, membership, ANNOUNCER, self.clock.now))
+            await self.keys.history.moved(tx, ROOM, row)
 
     async def catch_up(self) -> int | None:
         self.clock.now += BUNDLE_PAUSE_MS
@@ -221,6 +223,50 @@ async def test_what_was_said_while_somebody_was_away_is_given_where_that_is_want
     await scene.restart()
     await scene.catch_up()
     assert (ann.reads(first), ann.reads(meanwhile)) == ("first", "meanwhile")
+
+
+async def test_no_homeserver_dates_an_absence_away(scene: Scene) -> None:
+    (ann,) = scene.world.add(ANN, "A", join=False)
+    await scene.comes(ANN)
+    first = await scene.say("first")
+    left = scene.clock.now
+    for early, late in ((left + 1, left + 2), (0, 1), (left + DAY_MS, left), (left, left + DAY_MS)):
+        await scene.leaves(ANN, early)
+        secret = await scene.say("secret")
+        await scene.comes(ANN, late)
+        await scene.catch_up()
+        assert (ann.reads(first), ann.reads(secret)) == ("first", None)
+
+
+async def test_an_absence_that_is_dated_back_is_forgotten_no_earlier(scene: Scene) -> None:
+    (ann,) = scene.world.add(ANN, "A", join=False)
+    await scene.comes(ANN)
+    joined = scene.clock.now
+    scene.clock.now += 40 * DAY_MS
+    await scene.leaves(ANN, joined + 1)
+    secret = await scene.say("secret")
+    await scene.catch_up()
+    await scene.restart()
+    scene.clock.now += DAY_MS
+    await scene.catch_up()
+    await scene.comes(ANN)
+    await scene.catch_up()
+    assert ann.reads(secret) is None
+
+
+async def test_an_event_that_is_told_again_changes_nothing(scene: Scene) -> None:
+    scene.world.add(ANN, "A", join=False)
+    await scene.comes(ANN)
+    await scene.leaves(ANN)
+    await scene.comes(ANN)
+    async with scene.database.transaction() as tx:
+        before = await history.moves_of(tx, ROOM, [ANN]), await history.present(tx, ROOM)
+    scene.clock.now += 1000
+    for row in before[0][ANN]:
+        async with scene.database.transaction() as tx:
+            await scene.keys.history.moved(tx, ROOM, row)
+    async with scene.database.transaction() as tx:
+        assert (await history.moves_of(tx, ROOM, [ANN]), await history.present(tx, ROOM)) == before
 
 
 @pytest.mark.parametrize("arrives", [True, False])
