@@ -61,6 +61,8 @@ class _Past:
     ours: Mapping[Session, InboundRow]
     """Sessions of our present device."""
     others: Mapping[Session, InboundRow]
+    said: int
+    """How many messages of ours were known when it was read."""
 
     def newest_first(self, opened: Iterable[Session]) -> list[Session]:
         last = {one.session: one.at for one in self.spoken}  # spoken is in order of time
@@ -137,9 +139,21 @@ class History:
         present = PresentRow(move.user_id, stay.member_event, stay.first_at, stay.came_at, now, stay.inviter)
         await store.set_present(tx, room_id, present)
 
-    async def spoke(self, tx: Transaction, room_id: RoomId, spoken: SpokenRow) -> None:
-        """Note that something was said under a session."""
-        await store.save_spoken(tx, room_id, spoken)
+    async def spoke(self, tx: Transaction, room_id: RoomId, spoken: SpokenRow) -> bool:
+        """Note that something was said under a session; gives whether somebody has to be given its key after all.
+
+        Whoever was served has everything that was said until then. What is said now they hold if they were given the
+        session in the ordinary way; not if there was no Olm session with them then, nor if they came after it had been
+        given and before this was heard of.
+        """
+        if not await store.save_spoken(tx, room_id, spoken) or spoken.owner != self._own.user_id:
+            return False
+        shown = self._window_of(room_id)
+        if shown is None:
+            return False
+        past = _spoken(await store.spoken(tx, room_id))
+        others = {one.session[0] for one in window.window_of(past, shown, self._clock.now_ms())}
+        return await store.unserve(tx, room_id, spoken.session_id, spoken.index, others) > 0
 
     async def meet(self, room_id: RoomId, *, but: Collection[str] = ()) -> None:
         """Compare who is known to be in a room with the homeserver, which does not tell us again what we have lost.
@@ -208,7 +222,9 @@ class History:
             await self._nothing_to_give(room_id)
             return None
         await self._give_ours(room_id, past, shown)
-        return await self._give_bundles(room_id, past, shown)
+        later = await self._give_bundles(room_id, past, shown)
+        async with self._database.transaction() as tx:
+            return later if await self._is_all(tx, room_id, past) else self._clock.now_ms()
 
     async def _purge(self, room_id: RoomId, shown: Window) -> None:
         now = self._clock.now_ms()
@@ -233,7 +249,8 @@ class History:
             account = await self._own.account(tx)
             rows = await store.spoken(tx, room_id)
             keys = await store.shared_keys(tx, room_id)
-        spoken = [Spoken((row.session_id, row.owner), row.index, row.at) for row in rows]
+            said = await store.count_spoken(tx, room_id, self._own.user_id)
+        spoken = _spoken(rows)
         inside = {one.session for one in window.window_of(spoken, shown, self._clock.now_ms())}
         ours: dict[Session, InboundRow] = {}
         others: dict[Session, InboundRow] = {}
@@ -241,7 +258,11 @@ class History:
             name = (key.session_id, key.owner)
             if name in inside:
                 (ours if self._is_ours(key, account) else others)[name] = key
-        return _Past(spoken, ours, others)
+        return _Past(spoken, ours, others, said)
+
+    async def _is_all(self, tx: Transaction, room_id: RoomId, past: _Past) -> bool:
+        """Whether we have said nothing since the past was read; else nobody is served who was given that much."""
+        return await store.count_spoken(tx, room_id, self._own.user_id) == past.said
 
     def _is_ours(self, key: InboundRow, account: Account) -> bool:
         own = (self._own.user_id, account.curve25519, account.ed25519)
@@ -249,7 +270,7 @@ class History:
 
     async def _nothing_to_give(self, room_id: RoomId) -> None:
         async with self._database.transaction() as tx:
-            await store.serve_all(tx, room_id)
+            await self._serve_all(tx, room_id)
             await store.no_bundles(tx, room_id, before=self._clock.now_ms())
 
     async def _settle_holders(self, room_id: RoomId, past: _Past, shown: Window) -> None:
@@ -258,10 +279,15 @@ class History:
         ours = [session for session in opened if session in past.ours]
         async with self._database.transaction() as tx:
             present = await key_store.outbound(tx, room_id)
+            if not await self._is_all(tx, room_id, past):
+                return
             if not ours:
-                await store.serve_all(tx, room_id)
+                await self._serve_all(tx, room_id)
             elif present is not None and [session_id for session_id, _ in ours] == [present.session_id]:
                 await store.serve_holders(tx, room_id, present.session_id, opened[ours[0]])
+
+    async def _serve_all(self, tx: Transaction, room_id: RoomId) -> None:
+        await store.serve_all(tx, room_id, signed=self._signed, verified=self._verified)
 
     async def _is_anybody_waiting(self, room_id: RoomId) -> bool:
         async with self._database.transaction() as tx:
@@ -326,6 +352,8 @@ class History:
             and there.get(one.device.user_id) == one.member_event
         ]
         async with self._database.transaction() as tx:
+            if not await self._is_all(tx, room_id, past):
+                return
             await store.serve(tx, room_id, served)
         log.info("the past of %s was given to %d of %d devices", room_id, len(served), len(page))
 
@@ -486,6 +514,10 @@ def _as_dated(move: MoveRow, known: Iterable[MoveRow], now: int) -> list[MoveRow
 
 def _move(row: MoveRow) -> window.Move:
     return window.Move(row.at, row.membership, row.event_id, row.sender)
+
+
+def _spoken(rows: Iterable[SpokenRow]) -> list[Spoken]:
+    return [Spoken((row.session_id, row.owner), row.index, row.at) for row in rows]
 
 
 def _peer(one: Candidate) -> Peer:

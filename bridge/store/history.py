@@ -228,16 +228,52 @@ def _candidate(row: Row) -> Candidate:
     return Candidate(device, row["member_event"])
 
 
-async def serve_all(tx: Transaction, room_id: str) -> None:
-    """Note of every device in a room that there is nothing to give to it."""
+async def serve_all(tx: Transaction, room_id: str, *, signed: bool, verified: bool) -> None:
+    """Note of every device in a room that is admitted (as in `unserved`) that there is nothing to give to it.
+
+    Of the others nothing is noted: once they are admitted, they miss what is said until then.
+    """
     await tx.execute(
-        "INSERT INTO crypto_served (room_id, user_id, device_id, curve25519, ed25519) "
+        "INSERT INTO crypto_served (room_id, user_id, device_id, curve25519, ed25519) "  # noqa: S608
         "SELECT p.room_id, d.user_id, d.device_id, d.curve25519, d.ed25519 FROM crypto_present p "
-        "JOIN crypto_device d ON d.user_id = p.user_id WHERE p.room_id = $1 "
+        "JOIN crypto_device d ON d.user_id = p.user_id JOIN crypto_user u ON u.user_id = p.user_id "
+        f"WHERE p.room_id = $1 AND {_ADMITTED} "
         "ON CONFLICT (room_id, user_id, device_id) DO UPDATE SET curve25519 = excluded.curve25519, "
         "ed25519 = excluded.ed25519",
         room_id,
+        int(signed),
+        int(verified),
     )
+
+
+async def unserve(tx: Transaction, room_id: str, session_id: str, index: int, others: Iterable[str]) -> int:
+    """Note of the devices that were served and do not hold what was said now that they miss it, and nothing else.
+
+    Args:
+        session_id: under which it was said; where it is not the room's present session, nothing is known of it.
+        others: the sessions that they miss nothing of, having been served.
+
+    Returns:
+        How many devices that are.
+    """
+    rows = await tx.fetch(
+        "DELETE FROM crypto_served WHERE room_id = $1 "
+        "AND EXISTS (SELECT 1 FROM crypto_outbound o WHERE o.room_id = $1 AND o.session_id = $2) "
+        "AND NOT EXISTS (SELECT 1 FROM crypto_share h WHERE h.session_id = $2 AND h.user_id = crypto_served.user_id "
+        "AND h.device_id = crypto_served.device_id AND h.curve25519 = crypto_served.curve25519 "
+        "AND h.ed25519 = crypto_served.ed25519 AND h.state = 'held' AND h.first_index <= $3) "
+        "RETURNING user_id, device_id, ed25519",
+        room_id,
+        session_id,
+        index,
+    )
+    had = [
+        GivenRow(other, row["user_id"], row["device_id"], row["ed25519"], HELD, "")
+        for other in set(others) - {session_id}
+        for row in rows
+    ]
+    await save_given(tx, room_id, had)
+    return len(rows)
 
 
 async def serve_holders(tx: Transaction, room_id: str, session_id: str, first_index: int) -> None:
@@ -367,17 +403,25 @@ class SpokenRow:
     at: int
 
 
-async def save_spoken(tx: Transaction, room_id: str, row: SpokenRow) -> None:
-    """Note a message; the same event again changes nothing."""
-    await tx.execute(
+async def save_spoken(tx: Transaction, room_id: str, row: SpokenRow) -> bool:
+    """Note a message; the same event again changes nothing. Gives whether it is a new one."""
+    rows = await tx.fetch(
         "INSERT INTO crypto_spoken (room_id, event_id, session_id, owner, message_index, at) "
-        "VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (room_id, event_id) DO NOTHING",
+        "VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (room_id, event_id) DO NOTHING RETURNING 1",
         room_id,
         row.event_id,
         row.session_id,
         row.owner,
         row.index,
         row.at,
+    )
+    return bool(rows)
+
+
+async def count_spoken(tx: Transaction, room_id: str, owner: str) -> int:
+    """How many messages of somebody are known."""
+    return int(
+        await tx.fetch_value("SELECT COUNT(*) FROM crypto_spoken WHERE room_id = $1 AND owner = $2", room_id, owner)
     )
 
 

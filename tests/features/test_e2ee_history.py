@@ -8,22 +8,26 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
+from bridge.app.house import House
 from bridge.core.errors import Forbidden, Unreachable
-from bridge.core.ids import RoomId
+from bridge.core.ids import EventId, RoomId
+from bridge.core.messages import Posted
 from bridge.e2ee.history import BUNDLE_ACCEPTED_MS, BUNDLE_PAUSE_MS
 from bridge.e2ee.keys import Keys
-from bridge.e2ee.machine import encrypt_group, new_group
+from bridge.e2ee.machine import OlmFailure, decrypt_group, encrypt_group, import_room_key, new_group
+from bridge.e2ee.recipients import Trust
 from bridge.e2ee.window import DAY_MS, Window
 from bridge.intake.parse import message_index
 from bridge.store import history
-from bridge.store.database import Database
+from bridge.store.database import Database, Transaction
 from bridge.store.history import MoveRow, SpokenRow
 from tests.harness.key_world import ANNOUNCER, PICKLE_KEY, ROOM, Device, KeyWorld, StillClock, keys_upon
 
@@ -38,6 +42,8 @@ class Scene:
         self.world, self.database, self.clock = world, database, clock
         self.window = WINDOW
         self.number = 0
+        self.missed = 0
+        """How often it was told that something has to be given to somebody after all."""
 
     async def restart(self) -> Keys:
         """A new process upon the same database."""
@@ -57,7 +63,7 @@ class Scene:
         assert index is not None
         row = SpokenRow(f"$said{self.number}", content["session_id"], sender, index, self.clock.now)
         async with self.database.transaction() as tx:
-            await self.keys.history.spoke(tx, ROOM, row)
+            self.missed += await self.keys.history.spoke(tx, ROOM, row)
 
     async def comes(self, user: str, at: int | None = None) -> None:
         """Args: at: when their own homeserver says that they did."""
@@ -151,6 +157,20 @@ async def scene(database: Database) -> Scene:
     scene.world.add(BOB, "B", join=False)
     await scene.comes(BOB)
     return scene
+
+
+def reads(device: Device, content: Mapping[str, Any]) -> str | None:
+    """As `Device.reads`, with every key of the session that it was given: a client keeps the one that begins first."""
+    for event in device.received:
+        if event["type"] == "m.room_key" and event["content"]["session_id"] == content["session_id"]:
+            key = import_room_key(event["content"]["session_key"], PICKLE_KEY)
+            try:
+                return str(
+                    json.loads(decrypt_group(key.pickle, PICKLE_KEY, content["ciphertext"])[0])["content"]["body"]
+                )
+            except OlmFailure:
+                continue
+    return None
 
 
 def keys_received(device: Device) -> list[str]:
@@ -363,6 +383,126 @@ async def test_nothing_is_given_where_history_is_not_visible(scene: Scene) -> No
     await scene.comes(ANN)
     await scene.catch_up()
     assert ann.reads(said) is None
+
+
+async def test_who_could_not_be_given_the_key_of_a_message_is_given_it_once_that_is_possible(scene: Scene) -> None:
+    past = await three_sessions(scene)
+    (ann,) = scene.world.add(ANN, "A", join=False)
+    await scene.comes(ANN)
+    await scene.catch_up()
+    keys = len(keys_received(ann))
+    (phone,) = scene.world.add(ANN, "P", join=False, one_time_keys=0)
+    await scene.keys.sync_once()
+    await scene.keys._devices.refresh([phone.user_id])
+    async with scene.database.transaction() as tx:
+        await history.serve_all(tx, ROOM, signed=False, verified=False)
+    one = await scene.say("one")
+    two = await scene.say("two")
+    assert scene.missed == 1, "at the first; then it is known"
+    await scene.catch_up()
+    phone.account.make_one_time_keys(5)
+    phone.one_time_keys = phone.account.keys_to_publish()["one_time_keys"]
+    three = await scene.say("three")
+    await scene.catch_up()
+    assert [reads(phone, content) for content in (one, two, three)] == ["one", "two", "three"]
+    assert [reads(phone, content) for content in past] == [None] * 3, "of what it was served nothing is given again"
+    assert len(keys_received(ann)) == keys + 1
+
+
+@pytest.mark.parametrize("nothing_said_before", [True, False])
+async def test_a_device_that_is_signed_later_reads_what_was_said_until_then(
+    database: Database, nothing_said_before: bool
+) -> None:
+    scene = Scene(KeyWorld(), database, StillClock())
+    scene.keys = keys_upon(scene.world, database, scene.clock, window=WINDOW, trust=Trust.SIGNED)
+    await scene.keys.start()
+    (ann,) = scene.world.add(ANN, "A", join=False)
+    await scene.comes(ANN)
+    await scene.keys.sync_once()
+    if not nothing_said_before:
+        await scene.say("zero")
+    await scene.catch_up()
+    one = await scene.say("one")
+    await scene.catch_up()
+    assert reads(ann, one) is None
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE crypto_device SET cross_signed = 1")
+    two = await scene.say("two")
+    await scene.catch_up()
+    assert (reads(ann, one), reads(ann, two)) == ("one", "two")
+
+
+async def test_who_joins_while_an_announcement_is_under_way_reads_it(scene: Scene) -> None:
+    await scene.say("zero")
+    await scene.leaves(BOB)
+    await scene.comes(BOB)
+    await scene.catch_up()
+    (ann,) = scene.world.add(ANN, "A", join=False)
+    one, _ = await scene.keys.encrypt(ROOM, "m.room.message", {"msgtype": "m.text", "body": "one"})
+    await scene.comes(ANN)
+    await scene.catch_up()
+    await scene.keys.prepare(ROOM)
+    scene.clock.now += 1000
+    await scene.heard(ANNOUNCER, one)
+    assert scene.missed == 1
+    await scene.catch_up()
+    assert reads(ann, one) == "one"
+    assert len(keys_received(ann)) == 3, "the one of before, the present one in the ordinary way, and from its start"
+    await scene.say("two")
+    assert scene.missed == 1
+
+
+async def test_whoever_misses_something_is_seen_to(scene: Scene) -> None:
+    wanted: list[RoomId] = []
+
+    async def want_history(tx: Transaction, room_id: RoomId) -> None:
+        wanted.append(room_id)
+
+    house = SimpleNamespace(
+        database=scene.database,
+        keys=scene.keys,
+        worker=SimpleNamespace(wake=lambda: wanted.append(RoomId("woken"))),
+        want_history=want_history,
+    )
+
+    async def posted(number: int) -> None:
+        content, _ = await scene.keys.encrypt(ROOM, "m.room.message", {"body": "one"})
+        event = Posted(
+            EventId(f"${number}"), ROOM, ANNOUNCER, scene.clock.now, "m.room.encrypted", False,
+            content["session_id"], message_index(content["ciphertext"]) or 0,
+        )  # fmt: skip
+        await House.note_post(cast(House, house), event)
+
+    await scene.catch_up()
+    await posted(1)
+    assert not wanted, "all hold it"
+    scene.world.add(ANN, "A", join=False, one_time_keys=0)
+    await scene.comes(ANN)
+    async with scene.database.transaction() as tx:
+        await tx.execute("INSERT INTO crypto_served VALUES ($1, $2, 'A', 'c', 'e')", ROOM, ANN)
+    await posted(2)
+    assert wanted == [ROOM, "woken"]
+
+
+async def test_what_is_said_while_the_past_is_given_is_given_too(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    await scene.say("zero")
+    await scene.leaves(BOB)
+    await scene.comes(BOB)
+    (ann,) = scene.world.add(ANN, "A", join=False)
+    one, _ = await scene.keys.encrypt(ROOM, "m.room.message", {"msgtype": "m.text", "body": "one"})
+    await scene.comes(ANN)
+    await scene.keys.prepare(ROOM)
+    send = scene.world.send_to_device
+
+    async def hear_meanwhile(*args: Any) -> None:
+        await send(*args)
+        monkeypatch.undo()
+        await scene.heard(ANNOUNCER, one)
+
+    monkeypatch.setattr(scene.world, "send_to_device", hear_meanwhile)
+    assert await scene.catch_up() == scene.clock.now, "it is not over"
+    assert await scene.catch_up() is None
+    assert reads(ann, one) == "one"
 
 
 async def test_what_people_said_comes_in_a_bundle_once(scene: Scene) -> None:

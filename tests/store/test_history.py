@@ -86,13 +86,48 @@ async def test_whose_identity_was_replaced_after_they_came_is_given_nothing(data
 async def test_what_is_known_of_a_device_ends_with_its_keys(database: Database) -> None:
     async with database.transaction() as tx:
         await comes(tx, ANN, device(ANN, "A"))
-        await history.serve_all(tx, ROOM)
+        await history.serve_all(tx, ROOM, signed=False, verified=False)
         assert await waiting(tx) == []
         other = replace(device(ANN, "A"), ed25519="another")
         await keys.save_device_lists(tx, [DeviceList(ANN, 0, [other], "master")], now_ms=1)
         assert await waiting(tx) == ["A"]
         await history.serve(tx, ROOM, [other])
         assert await waiting(tx) == []
+
+
+async def test_who_is_not_admitted_is_not_served_with_nothing(database: Database) -> None:
+    async with database.transaction() as tx:
+        await comes(tx, ANN, device(ANN, "A"), device(ANN, "B", signed=False), device(ANN, "C", verified=True))
+        await history.serve_all(tx, ROOM, signed=True, verified=True)
+        assert await waiting(tx) == ["A", "B"]
+        await history.serve_all(tx, ROOM, signed=True, verified=False)
+        assert await waiting(tx) == ["B"]
+
+
+async def test_who_does_not_hold_what_is_said_is_unserved(database: Database) -> None:
+    every = [device(ANN, name) for name in ("held", "later", "pending", "other keys", "none")]
+    async with database.transaction() as tx:
+        await comes(tx, ANN, *every)
+        await comes(tx, BOB, device(BOB, "elsewhere"), room=OTHER)
+        await history.serve_all(tx, ROOM, signed=False, verified=False)
+        await history.serve_all(tx, OTHER, signed=False, verified=False)
+        await keys.begin_outbound(tx, OutboundRow(ROOM, "s", b"p", 1, 0, "digest"))
+        for one in every[:4]:
+            given = replace(one, ed25519="another") if one.device_id == "other keys" else one
+            index = 3 if one.device_id == "later" else 2
+            await history.hold(tx, "s", [Candidate(given, "$10")], index, one.device_id, now_ms=1)
+            if one.device_id != "pending":
+                await history.settle_hold(tx, "s", one.device_id)
+        assert await history.unserve(tx, ROOM, "another session", 2, []) == 0
+        assert await waiting(tx) == []
+        assert await history.unserve(tx, ROOM, "s", 2, ["s", "t"]) == 4
+        assert sorted(await waiting(tx)) == ["later", "none", "other keys", "pending"]
+        found = await history.given(tx, ROOM, [ANN])
+        assert {(row.device_id, row.session_id, row.state) for row in found} == {
+            (name, "t", "held") for name in ("later", "none", "other keys", "pending")
+        }
+        assert await history.unserve(tx, ROOM, "s", 2, []) == 0
+        assert await tx.fetch_value("SELECT COUNT(*) FROM crypto_served WHERE room_id = $1", OTHER) == 1
 
 
 async def test_holders_of_the_present_session_need_no_more(database: Database) -> None:
@@ -124,8 +159,9 @@ async def test_a_message_counts_where_its_key_is_here(database: Database) -> Non
     async with database.transaction() as tx:
         await keys.save_inbound(tx, room_key(), now_ms=1)
         for number, session in enumerate(("s", "unknown", "s")):
-            await history.save_spoken(tx, ROOM, SpokenRow(f"${number}", session, ANN, number, 30 - number))
-        await history.save_spoken(tx, ROOM, SpokenRow("$0", "s", ANN, 9, 99))
+            assert await history.save_spoken(tx, ROOM, SpokenRow(f"${number}", session, ANN, number, 30 - number))
+        assert not await history.save_spoken(tx, ROOM, SpokenRow("$0", "s", ANN, 9, 99))
+        assert (await history.count_spoken(tx, ROOM, ANN), await history.count_spoken(tx, ROOM, BOB)) == (3, 0)
         assert [row.event_id for row in await history.spoken(tx, ROOM)] == ["$2", "$0"]
         assert [row.session_id for row in await history.shared_keys(tx, ROOM)] == ["s"]
 
