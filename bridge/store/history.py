@@ -15,6 +15,10 @@ from bridge.store.keys import BATCH, DeviceRow, InboundRow
 
 PENDING = "pending"
 HELD = "held"
+REFUSED = "refused"
+"""The homeserver refused the request; it is not made again."""
+BUNDLE = "bundle"
+"""Stands in the place of a session's id for the bundle of other people's."""
 PAGE = 1_000
 """Devices that are looked at together."""
 
@@ -301,14 +305,14 @@ async def serve(tx: Transaction, room_id: str, devices: Collection[DeviceRow]) -
         [(room_id, one.user_id, one.device_id, one.curve25519, one.ed25519) for one in devices],
     )
     await tx.execute_many(
-        "DELETE FROM crypto_given WHERE room_id = $1 AND user_id = $2 AND device_id = $3",
-        [(room_id, one.user_id, one.device_id) for one in devices],
+        "DELETE FROM crypto_given WHERE room_id = $1 AND user_id = $2 AND device_id = $3 AND session_id <> $4",
+        [(room_id, one.user_id, one.device_id, BUNDLE) for one in devices],
     )
 
 
 @dataclass(frozen=True, slots=True)
 class GivenRow:
-    """A past session that is being given to a device."""
+    """A past session, or the bundle, that is being given to a device."""
 
     session_id: str
     user_id: str
@@ -345,13 +349,14 @@ async def save_given(tx: Transaction, room_id: str, rows: Iterable[GivenRow]) ->
     )
 
 
-async def settle_given(tx: Transaction, room_id: str, session_id: str, txn_id: str) -> None:
-    """Mark everything of one request as held, now that it was answered."""
+async def settle_given(tx: Transaction, room_id: str, session_id: str, txn_id: str, state: str = HELD) -> None:
+    """Mark everything of one request, now that it was answered."""
     await tx.execute(
-        "UPDATE crypto_given SET state = 'held' WHERE room_id = $1 AND session_id = $2 AND txn_id = $3",
+        "UPDATE crypto_given SET state = $4 WHERE room_id = $1 AND session_id = $2 AND txn_id = $3",
         room_id,
         session_id,
         txn_id,
+        state,
     )
 
 
@@ -387,6 +392,11 @@ async def hold(
 
 async def settle_hold(tx: Transaction, session_id: str, txn_id: str) -> None:
     await tx.execute("UPDATE crypto_share SET state = 'held' WHERE session_id = $1 AND txn_id = $2", session_id, txn_id)
+
+
+async def no_hold(tx: Transaction, session_id: str, txn_id: str) -> None:
+    """Forget what was to be given with a request that the homeserver refused."""
+    await tx.execute("DELETE FROM crypto_share WHERE session_id = $1 AND txn_id = $2", session_id, txn_id)
 
 
 # --- what was said when -----------------------------------------------------------------------------------------------
@@ -472,7 +482,6 @@ class Awaiting:
     user_id: UserId
     member_event: str
     seen_at: int
-    txn_id: str
 
 
 async def awaiting_bundle(tx: Transaction, room_id: str, *, since: int, inviter: str) -> list[Awaiting]:
@@ -480,13 +489,13 @@ async def awaiting_bundle(tx: Transaction, room_id: str, *, since: int, inviter:
     homeserver's), and had no bundle yet.
     """
     rows = await tx.fetch(
-        "SELECT user_id, member_event, seen_at, bundle_txn FROM crypto_present WHERE room_id = $1 AND seen_at > $2 "
-        "AND came_at > $2 AND bundle IN ('', 'pending') AND (inviter IS NULL OR inviter = $3) ORDER BY user_id",
+        "SELECT user_id, member_event, seen_at FROM crypto_present WHERE room_id = $1 AND seen_at > $2 "
+        "AND came_at > $2 AND bundle = '' AND (inviter IS NULL OR inviter = $3) ORDER BY user_id",
         room_id,
         since,
         inviter,
     )
-    return [Awaiting(UserId(row["user_id"]), row["member_event"], row["seen_at"], row["bundle_txn"]) for row in rows]
+    return [Awaiting(UserId(row["user_id"]), row["member_event"], row["seen_at"]) for row in rows]
 
 
 async def admitted_devices(
@@ -508,12 +517,30 @@ async def admitted_devices(
     return found
 
 
-async def set_bundle(tx: Transaction, room_id: str, users: Mapping[str, str], state: str, txn_id: str = "") -> None:
+async def set_bundle(tx: Transaction, room_id: str, users: Mapping[str, str], state: str) -> None:
     """Note how it stands with the bundle of these users, as long as their membership event is the given one."""
     await tx.execute_many(
-        "UPDATE crypto_present SET bundle = $4, bundle_txn = $5 WHERE room_id = $1 AND user_id = $2 "
-        "AND member_event = $3",
-        [(room_id, user, event, state, txn_id) for user, event in users.items()],
+        "UPDATE crypto_present SET bundle = $4 WHERE room_id = $1 AND user_id = $2 AND member_event = $3",
+        [(room_id, user, event, state) for user, event in users.items()],
+    )
+
+
+async def settle_bundles(tx: Transaction, room_id: str, users: Mapping[str, str]) -> None:
+    """Note of those of these users, some of whose devices were given the bundle and none of whose waits for an answer,
+    that they had it; what was noted of their devices is forgotten.
+    """
+    await tx.execute_many(
+        "UPDATE crypto_present SET bundle = 'sent' WHERE room_id = $1 AND user_id = $2 AND member_event = $3 "
+        "AND EXISTS (SELECT 1 FROM crypto_given g WHERE g.room_id = $1 AND g.user_id = $2 AND g.session_id = $4) "
+        "AND NOT EXISTS (SELECT 1 FROM crypto_given g JOIN crypto_device d ON d.user_id = g.user_id "
+        "AND d.device_id = g.device_id AND d.ed25519 = g.ed25519 WHERE g.room_id = $1 AND g.user_id = $2 "
+        "AND g.session_id = $4 AND g.state = 'pending')",
+        [(room_id, user, event, BUNDLE) for user, event in users.items()],
+    )
+    await tx.execute_many(
+        "DELETE FROM crypto_given WHERE room_id = $1 AND user_id = $2 AND session_id = $4 AND EXISTS (SELECT 1 FROM "
+        "crypto_present p WHERE p.room_id = $1 AND p.user_id = $2 AND p.member_event = $3 AND p.bundle <> '')",
+        [(room_id, user, event, BUNDLE) for user, event in users.items()],
     )
 
 

@@ -11,13 +11,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import orjson
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 from bridge.app.house import House
-from bridge.core.errors import Forbidden, Unreachable
+from bridge.core.errors import BadRequest, Forbidden, Unreachable
 from bridge.core.ids import EventId, RoomId
 from bridge.core.messages import Posted
 from bridge.e2ee.history import BUNDLE_ACCEPTED_MS, BUNDLE_PAUSE_MS
@@ -543,6 +544,131 @@ async def test_a_bundle_whose_sending_was_killed_comes_once(scene: Scene, monkey
     await scene.restart()
     await scene.catch_up()
     assert len(scene.bundle(ann)["room_keys"]) == 1
+
+
+def is_given_a_bundle(device: Device) -> bool:
+    return any(event["type"] == "m.room_key_bundle" for event in device.received)
+
+
+async def crowd(scene: Scene, *, devices: int, name: str) -> list[Device]:
+    """Somebody with many devices of long names comes, to whom something may be given."""
+    user = "@" + "a" * 200 + ":example.org"
+    found = scene.world.add(user, *(f"{number:03}{name}" for number in range(devices)), join=False, one_time_keys=1)
+    await scene.comes(user)
+    return found
+
+
+@pytest.mark.parametrize("name", ["D" * 240, "\x01" * 240])
+async def test_no_request_is_larger_than_a_homeserver_takes_it(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (bob,) = scene.world.people[BOB].values()
+    await scene.say("one")
+    await scene.person_says(bob, ["hello"])
+    devices = await crowd(scene, devices=450, name=name)
+    (ann,) = scene.world.add(ANN, "A", join=False)
+    await scene.comes(ANN)
+    send = scene.world.send_to_device
+    sizes = []
+
+    async def weigh(event_type: str, txn_id: str, messages: Mapping[str, Any]) -> None:
+        sizes.append(len(orjson.dumps({"messages": messages})))
+        await send(event_type, txn_id, messages)
+
+    monkeypatch.setattr(scene.world, "send_to_device", weigh)
+    await scene.catch_up()
+    assert max(sizes) < 900_000
+    assert all(is_given_a_bundle(device) and keys_received(device) for device in (*devices, ann))
+    requests = len(sizes)
+    await scene.catch_up()
+    assert len(sizes) == requests
+
+
+async def test_a_request_that_is_refused_holds_up_nobody_else(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge.e2ee.history.CHUNK_DEVICES_OF_BUNDLE", 5)
+    monkeypatch.setattr("bridge.e2ee.history.CHUNK_DEVICES", 5)
+    (bob,) = scene.world.people[BOB].values()
+    await scene.say("one")
+    await scene.person_says(bob, ["hello"])
+    devices = await crowd(scene, devices=10, name="D")
+    (ann,) = scene.world.add("@z:example.org", "A", join=False)
+    await scene.comes("@z:example.org")
+    send = scene.world.send_to_device
+    tried: list[str] = []
+
+    async def refuse(event_type: str, txn_id: str, messages: Mapping[str, Any]) -> None:
+        tried.append(txn_id)
+        if any("000D" in of_user for of_user in messages.values()):
+            raise BadRequest("too large", status=413)
+        await send(event_type, txn_id, messages)
+
+    monkeypatch.setattr(scene.world, "send_to_device", refuse)
+    await scene.catch_up()
+    for device in devices[:5]:
+        assert not device.received
+    for device in (*devices[5:], ann):
+        assert is_given_a_bundle(device)
+        assert keys_received(device)
+    before = len(tried)
+    await scene.catch_up()
+    assert len(tried) == before, "it is not tried again"
+    async with scene.database.transaction() as tx:
+        assert not await tx.fetch("SELECT 1 FROM crypto_given")
+        pending = await tx.fetch("SELECT 1 FROM crypto_share WHERE state = 'pending'")
+    assert not pending, "what was refused is held by nobody, so the next message brings it"
+
+
+async def test_a_bundle_that_the_homeserver_does_not_store_holds_up_nothing(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (bob,) = scene.world.people[BOB].values()
+    await scene.person_says(bob, ["hello"])
+    (ann,) = scene.world.add(ANN, "A", join=False)
+    await scene.comes(ANN)
+    tried = 0
+
+    async def refuse(data: bytes) -> str:
+        nonlocal tried
+        tried += 1
+        raise BadRequest("too large", status=413)
+
+    monkeypatch.setattr(scene.world, "upload", refuse)
+    await scene.catch_up()
+    await scene.catch_up()
+    assert tried == 1
+    assert not is_given_a_bundle(ann)
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+async def test_a_bundle_for_many_devices_of_somebody_goes_on_where_it_was_killed(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, arrives: bool
+) -> None:
+    monkeypatch.setattr("bridge.e2ee.history.CHUNK_DEVICES_OF_BUNDLE", 2)
+    (bob,) = scene.world.people[BOB].values()
+    await scene.person_says(bob, ["hello"])
+    devices = await crowd(scene, devices=5, name="D")
+    send = scene.world.send_to_device
+    total = 0
+    for fatal in (2, 1, 99):
+        requests = 0
+
+        async def die(*args: Any) -> None:
+            nonlocal requests
+            requests += 1
+            if requests == fatal:  # noqa: B023 - called within this round alone
+                if arrives:
+                    await send(*args)
+                raise Unreachable("killed")
+            await send(*args)
+
+        monkeypatch.setattr(scene.world, "send_to_device", die)
+        with nullcontext() if fatal == 99 else pytest.raises(Unreachable):
+            await scene.catch_up()
+        total += requests
+        await scene.restart()
+    assert total == 3 + 2, "nothing but what was killed is sent again"
+    for device in devices:
+        assert len(scene.bundle(device)["room_keys"]) == 1
 
 
 async def test_who_leaves_before_the_bundle_gets_none(scene: Scene) -> None:

@@ -138,6 +138,8 @@ async def test_holders_of_the_present_session_need_no_more(database: Database) -
         await history.hold(tx, "s", [Candidate(device(ANN, "A"), "$10")], 0, "t", now_ms=1)
         await history.serve_holders(tx, ROOM, "s", 0)
         assert await waiting(tx) == ["A", "B"], "it was not answered yet"
+        await history.hold(tx, "s", [Candidate(device(BOB, "B"), "$10")], 0, "refused", now_ms=1)
+        await history.no_hold(tx, "s", "refused")
         await history.hold(tx, "s", [Candidate(device(ANN, "A"), "$11")], 3, "u", now_ms=1)
         await history.settle_hold(tx, "s", "t")
         await history.serve_holders(tx, ROOM, "s", 0)
@@ -172,13 +174,34 @@ async def test_bundles_are_for_whom_the_right_account_has_invited(database: Data
         await history.set_present(tx, ROOM, PresentRow(BOB, "$b", 5, 5, 50, "@office:example.org"))
         found = await history.awaiting_bundle(tx, ROOM, since=0, inviter="@announcements:example.org")
         assert [one.user_id for one in found] == [ANN]
-        await history.set_bundle(tx, ROOM, {ANN: "$another"}, "sent", "t")
-        await history.set_bundle(tx, ROOM, {ANN: "$a"}, "pending", "t")
-        (one,) = await history.awaiting_bundle(tx, ROOM, since=0, inviter="@announcements:example.org")
-        assert one.txn_id == "t"
+        await history.set_bundle(tx, ROOM, {ANN: "$another"}, "sent")
+        assert await history.awaiting_bundle(tx, ROOM, since=0, inviter="@announcements:example.org") == found
         assert await history.awaiting_bundle(tx, ROOM, since=5, inviter="@announcements:example.org") == []
         await history.no_bundles(tx, ROOM, before=10)
         assert await history.awaiting_bundle(tx, ROOM, since=0, inviter="@office:example.org") != []
+
+
+async def test_who_has_a_bundle_is_known_once_all_their_requests_are_answered(database: Database) -> None:
+    async def waiting_for_it() -> list[str]:
+        await history.settle_bundles(tx, ROOM, {ANN: "$10", BOB: "$10"})
+        return [one.user_id for one in await history.awaiting_bundle(tx, ROOM, since=0, inviter="@a:example.org")]
+
+    async with database.transaction() as tx:
+        for user in (ANN, BOB):
+            await comes(tx, user, device(user, "A"), device(user, "B"))
+        assert await waiting_for_it() == [ANN, BOB], "nothing was sent yet"
+        rows = [
+            GivenRow(history.BUNDLE, ANN, name, device(ANN, name).ed25519, history.PENDING, txn)
+            for name, txn in (("A", "t"), ("B", "u"), ("gone", "v"))
+        ]
+        await history.save_given(tx, ROOM, rows)
+        await history.settle_given(tx, ROOM, history.BUNDLE, "t")
+        await history.serve(tx, ROOM, [device(ANN, "A")])
+        assert await waiting_for_it() == [ANN, BOB]
+        assert len(await history.given(tx, ROOM, [ANN])) == 3
+        await history.settle_given(tx, ROOM, history.BUNDLE, "u", history.REFUSED)
+        assert await waiting_for_it() == [BOB]
+        assert await history.given(tx, ROOM, [ANN]) == []
 
 
 async def test_what_lies_behind_the_window_is_forgotten_but_not_what_is_in_use(database: Database) -> None:
