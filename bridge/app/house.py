@@ -351,7 +351,11 @@ class House:
             return
         spoken = SpokenRow(event.event_id, event.session_id, event.sender, event.message_index, event.sent_at)
         async with self.database.transaction() as tx:
-            await self.keys.history.spoke(tx, event.room_id, spoken)
+            missed = await self.keys.history.spoke(tx, event.room_id, spoken)
+            if missed:
+                await self.want_history(tx, event.room_id)
+        if missed:
+            self.worker.wake()
 
     async def _given_up(self, job_id: str, job: Job | None, reason: str) -> None:
         log.error("job %s was given up: %s", job_id, reason)

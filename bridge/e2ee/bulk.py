@@ -54,14 +54,14 @@ def seal(
     return sealed, failed
 
 
-def payload_bytes(account: Account, event_type: str, content: Mapping[str, Any]) -> int:
-    """How long the plaintext for each device is, its owner's name not counted."""
-    return len(_payload(_head(account, event_type, content), "", account.ed25519))
-
-
-def _head(
+def payload_bytes(
     account: Account, event_type: str, content: Mapping[str, Any], more: Mapping[str, Any] | None = None
-) -> bytes:
+) -> int:
+    """How long the plaintext for each device is, its owner's name not counted."""
+    return len(_payload(_head(account, event_type, content, more), "", account.ed25519))
+
+
+def _head(account: Account, event_type: str, content: Mapping[str, Any], more: Mapping[str, Any] | None) -> bytes:
     """The part of an Olm payload that is the same for all devices."""
     payload = {
         **(more or {}),

@@ -15,18 +15,19 @@ import logging
 import secrets
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from bridge.core.errors import Forbidden
+from bridge.core.errors import BadRequest, Forbidden
 from bridge.core.ids import EventId, RoomId, UserId
 from bridge.e2ee import recipients, window
+from bridge.e2ee.bulk import payload_bytes
 from bridge.e2ee.bundle import ROOM_KEY_BUNDLE, bundle_of, encrypted
 from bridge.e2ee.device import OwnDevice
 from bridge.e2ee.devices import DeviceLists
 from bridge.e2ee.machine import MEGOLM, Account, Peer, Sealed, session_key_at
 from bridge.e2ee.olm_sessions import OlmSessions
-from bridge.e2ee.recipients import Trust
+from bridge.e2ee.recipients import CHUNK_BYTES, Device, Trust, body_bytes
 from bridge.e2ee.window import DAY_MS, Absence, Session, Spoken, Window
 from bridge.ports import Clock, KeyServer, RoomFacts
 from bridge.store import history as store
@@ -39,7 +40,7 @@ log = logging.getLogger(__name__)
 
 CHUNK_DEVICES = 250
 CHUNK_DEVICES_OF_BUNDLE = 200
-"""Its plaintext carries our device keys as well; the body stays below 900 KB."""
+"""Its plaintext carries our device keys as well."""
 BUNDLE_PAUSE_MS = 3_000
 """How long after the join a bundle is sent: whoever leaves again at once gets none."""
 BUNDLE_ACCEPTED_MS = DAY_MS
@@ -50,6 +51,7 @@ MOVES_AT_ONCE = 200
 MANY_USERS = 20
 STILL_SECONDS = 5.0
 """For so long it is believed of many people that they are still there."""
+ROOM_KEY = "m.room_key"
 SHARED_HISTORY = "org.matrix.msc3061.shared_history"
 
 
@@ -61,6 +63,8 @@ class _Past:
     ours: Mapping[Session, InboundRow]
     """Sessions of our present device."""
     others: Mapping[Session, InboundRow]
+    said: int
+    """How many messages of ours were known when it was read."""
 
     def newest_first(self, opened: Iterable[Session]) -> list[Session]:
         last = {one.session: one.at for one in self.spoken}  # spoken is in order of time
@@ -75,6 +79,17 @@ class _Gift:
     session_id: str
     index: int
     content: Mapping[str, Any]
+    payload_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Bundle:
+    """What everybody is sent who is given the same bundle."""
+
+    content: Mapping[str, Any]
+    more: Mapping[str, Any]
+    """What stands beside it in the plaintext."""
+    payload_bytes: int
 
 
 class History:
@@ -117,22 +132,41 @@ class History:
     # --- what happens in rooms ------------------------------------------------------------------------------------
 
     async def moved(self, tx: Transaction, room_id: RoomId, move: MoveRow) -> None:
-        """Note that somebody's membership changed, in whatever order that is told."""
+        """Note that somebody's membership changed; the same event again changes nothing.
+
+        Args:
+            move: with the time that an event says, which is believed as far as `window.dated` goes.
+        """
         if move.user_id == self._own.user_id or move.membership not in ("join", "leave", "ban", "invite"):
             return
-        await store.save_move(tx, room_id, move)
-        moves = (await store.moves_of(tx, room_id, [move.user_id]))[move.user_id]
+        moves = (await store.moves_of(tx, room_id, [move.user_id])).get(move.user_id, [])
+        now = self._clock.now_ms()
+        if all(move.event_id != known.event_id for known in moves):
+            for row in _as_dated(move, moves, now):
+                await store.save_move(tx, room_id, row)
+                moves.append(row)
         stay = window.stay(map(_move, moves))
         if stay is None:
             await store.set_absent(tx, room_id, [move.user_id])
             return
-        now = self._clock.now_ms()
         present = PresentRow(move.user_id, stay.member_event, stay.first_at, stay.came_at, now, stay.inviter)
         await store.set_present(tx, room_id, present)
 
-    async def spoke(self, tx: Transaction, room_id: RoomId, spoken: SpokenRow) -> None:
-        """Note that something was said under a session."""
-        await store.save_spoken(tx, room_id, spoken)
+    async def spoke(self, tx: Transaction, room_id: RoomId, spoken: SpokenRow) -> bool:
+        """Note that something was said under a session; gives whether somebody has to be given its key after all.
+
+        Whoever was served has everything that was said until then. What is said now they hold if they were given the
+        session in the ordinary way; not if there was no Olm session with them then, nor if they came after it had been
+        given and before this was heard of.
+        """
+        if not await store.save_spoken(tx, room_id, spoken) or spoken.owner != self._own.user_id:
+            return False
+        shown = self._window_of(room_id)
+        if shown is None:
+            return False
+        past = _spoken(await store.spoken(tx, room_id))
+        others = {one.session[0] for one in window.window_of(past, shown, self._clock.now_ms())}
+        return await store.unserve(tx, room_id, spoken.session_id, spoken.index, others) > 0
 
     async def meet(self, room_id: RoomId, *, but: Collection[str] = ()) -> None:
         """Compare who is known to be in a room with the homeserver, which does not tell us again what we have lost.
@@ -201,7 +235,9 @@ class History:
             await self._nothing_to_give(room_id)
             return None
         await self._give_ours(room_id, past, shown)
-        return await self._give_bundles(room_id, past, shown)
+        later = await self._give_bundles(room_id, past, shown)
+        async with self._database.transaction() as tx:
+            return later if await self._is_all(tx, room_id, past) else self._clock.now_ms()
 
     async def _purge(self, room_id: RoomId, shown: Window) -> None:
         now = self._clock.now_ms()
@@ -226,7 +262,8 @@ class History:
             account = await self._own.account(tx)
             rows = await store.spoken(tx, room_id)
             keys = await store.shared_keys(tx, room_id)
-        spoken = [Spoken((row.session_id, row.owner), row.index, row.at) for row in rows]
+            said = await store.count_spoken(tx, room_id, self._own.user_id)
+        spoken = _spoken(rows)
         inside = {one.session for one in window.window_of(spoken, shown, self._clock.now_ms())}
         ours: dict[Session, InboundRow] = {}
         others: dict[Session, InboundRow] = {}
@@ -234,7 +271,11 @@ class History:
             name = (key.session_id, key.owner)
             if name in inside:
                 (ours if self._is_ours(key, account) else others)[name] = key
-        return _Past(spoken, ours, others)
+        return _Past(spoken, ours, others, said)
+
+    async def _is_all(self, tx: Transaction, room_id: RoomId, past: _Past) -> bool:
+        """Whether we have said nothing since the past was read; else nobody is served who was given that much."""
+        return await store.count_spoken(tx, room_id, self._own.user_id) == past.said
 
     def _is_ours(self, key: InboundRow, account: Account) -> bool:
         own = (self._own.user_id, account.curve25519, account.ed25519)
@@ -242,7 +283,7 @@ class History:
 
     async def _nothing_to_give(self, room_id: RoomId) -> None:
         async with self._database.transaction() as tx:
-            await store.serve_all(tx, room_id)
+            await self._serve_all(tx, room_id)
             await store.no_bundles(tx, room_id, before=self._clock.now_ms())
 
     async def _settle_holders(self, room_id: RoomId, past: _Past, shown: Window) -> None:
@@ -251,10 +292,15 @@ class History:
         ours = [session for session in opened if session in past.ours]
         async with self._database.transaction() as tx:
             present = await key_store.outbound(tx, room_id)
+            if not await self._is_all(tx, room_id, past):
+                return
             if not ours:
-                await store.serve_all(tx, room_id)
+                await self._serve_all(tx, room_id)
             elif present is not None and [session_id for session_id, _ in ours] == [present.session_id]:
                 await store.serve_holders(tx, room_id, present.session_id, opened[ours[0]])
+
+    async def _serve_all(self, tx: Transaction, room_id: RoomId) -> None:
+        await store.serve_all(tx, room_id, signed=self._signed, verified=self._verified)
 
     async def _is_anybody_waiting(self, room_id: RoomId) -> bool:
         async with self._database.transaction() as tx:
@@ -309,7 +355,7 @@ class History:
             opened = window.openings(past.spoken, shown, gaps, now_ms=self._clock.now_ms())
             for session in past.newest_first(opened.keys() & past.ours.keys()):
                 gift = await self._gift(past.ours[session], opened[session])
-                for txn_id, chunk in _chunks(group, gift.session_id, given):
+                for txn_id, chunk in _chunks(group, gift.session_id, given, gift.payload_bytes, CHUNK_DEVICES):
                     unreached |= await self._give(gift, txn_id, chunk)
         there = await self._facts.still_joined(room_id, users)
         served = [
@@ -319,6 +365,8 @@ class History:
             and there.get(one.device.user_id) == one.member_event
         ]
         async with self._database.transaction() as tx:
+            if not await self._is_all(tx, room_id, past):
+                return
             await store.serve(tx, room_id, served)
         log.info("the past of %s was given to %d of %d devices", room_id, len(served), len(page))
 
@@ -332,7 +380,9 @@ class History:
             "session_key": key,
             SHARED_HISTORY: True,
         }
-        return _Gift(RoomId(row.room_id), row.session_id, index, content)
+        async with self._database.transaction() as tx:
+            size = payload_bytes(await self._own.account(tx), ROOM_KEY, content)
+        return _Gift(RoomId(row.room_id), row.session_id, index, content, size)
 
     async def _give(self, gift: _Gift, txn_id: str, chunk: Sequence[Candidate]) -> set[tuple[str, str]]:
         """Give a session to devices with one request; gives those that were not reached."""
@@ -355,7 +405,7 @@ class History:
         peers = [_peer(one) for one in chunk]
         claimed = await self._sessions.claim_missing(peers)
         async with self._own.ratchets.hold(peer.curve25519 for peer in peers):
-            sealed, _ = await self._sessions.seal(peers, claimed, "m.room_key", gift.content)
+            sealed, _ = await self._sessions.seal(peers, claimed, ROOM_KEY, gift.content)
             sent = {(one.peer.user_id, one.peer.device_id) for one in sealed}
             reached = [one for one in chunk if (one.device.user_id, one.device.device_id) in sent]
             rows = [
@@ -370,12 +420,25 @@ class History:
                         tx, gift.session_id, reached, gift.index, _held(txn_id), now_ms=self._clock.now_ms()
                     )
         if sealed:
-            await self._server.send_to_device("m.room.encrypted", txn_id, _messages(sealed))
+            state = await self._send(txn_id, sealed)
             async with self._database.transaction() as tx:
-                await store.settle_given(tx, gift.room_id, gift.session_id, txn_id)
+                await store.settle_given(tx, gift.room_id, gift.session_id, txn_id, state)
                 if present:
-                    await store.settle_hold(tx, gift.session_id, _held(txn_id))
+                    settle = store.settle_hold if state == store.HELD else store.no_hold
+                    await settle(tx, gift.session_id, _held(txn_id))
         return names - sent
+
+    async def _send(self, txn_id: str, sealed: Sequence[Sealed]) -> str:
+        """Make one request; gives how it stands then with what was in it.
+
+        A refusal is for this request alone: others are not held up by whoever's devices brought it about.
+        """
+        try:
+            await self._server.send_to_device("m.room.encrypted", txn_id, _messages(sealed))
+        except BadRequest as error:
+            log.warning("past keys for %d devices are refused by the homeserver: %s", len(sealed), error.what)
+            return store.REFUSED
+        return store.HELD
 
     # --- what people said -------------------------------------------------------------------------------------------
 
@@ -411,9 +474,31 @@ class History:
             return
         async with self._database.transaction() as tx:
             devices = await store.admitted_devices(tx, room_id, events, signed=self._signed, verified=self._verified)
-        for txn_id, chunk in _chunks_of_bundle(devices, {one.user_id: one.txn_id for one in group}):
-            await self._send_bundle(room_id, txn_id, chunk, bundle)
+            given = {
+                (one.session_id, one.user_id, one.device_id): one for one in await store.given(tx, room_id, events)
+            }
+        missing = [one for one in devices if _is_missing(one, store.BUNDLE, given)]
+        if missing and (missing := await self._those_still_there(room_id, missing)):
+            try:
+                parcel = await self._bundle(room_id, bundle)
+            except BadRequest as error:
+                log.warning("the homeserver does not take the keys of %d sessions: %s", len(keys), error.what)
+                async with self._database.transaction() as tx:
+                    await store.set_bundle(tx, room_id, events, store.REFUSED)
+                return
+            for txn_id, chunk in _chunks(missing, store.BUNDLE, given, parcel.payload_bytes, CHUNK_DEVICES_OF_BUNDLE):
+                await self._send_bundle(room_id, txn_id, chunk, parcel)
+        async with self._database.transaction() as tx:
+            await store.settle_bundles(tx, room_id, events)
         log.info("the keys of %d sessions of people in %s were given to newcomers", len(keys), room_id)
+
+    async def _bundle(self, room_id: RoomId, bundle: bytes) -> _Bundle:
+        more = {"sender_device_keys": await self._device_keys()}
+        data, file = await asyncio.to_thread(encrypted, bundle)
+        content = {"room_id": room_id, "file": {**file, "url": await self._server.upload(data)}}
+        async with self._database.transaction() as tx:
+            size = payload_bytes(await self._own.account(tx), ROOM_KEY_BUNDLE, content, more)
+        return _Bundle(content, more, size)
 
     async def _is_owners(self, key: InboundRow) -> bool:
         """Whether a room key came from a device of the user whose it is said to be."""
@@ -428,30 +513,22 @@ class History:
             await key_store.mark_inbound_verified(tx, key.room_id, key.session_id, key.owner)
         return True
 
-    async def _send_bundle(self, room_id: RoomId, txn_id: str, chunk: Sequence[Candidate], bundle: bytes) -> None:
-        chunk = await self._those_still_there(room_id, chunk)
-        if not chunk:
-            return
-        ours = await self._device_keys()
-        data, file = await asyncio.to_thread(encrypted, bundle)
-        content = {"room_id": room_id, "file": {**file, "url": await self._server.upload(data)}}
+    async def _send_bundle(self, room_id: RoomId, txn_id: str, chunk: Sequence[Candidate], bundle: _Bundle) -> None:
         claimed = await self._sessions.claim_missing([_peer(one) for one in chunk])
-        chunk = await self._those_still_there(room_id, chunk)
-        peers = [_peer(one) for one in chunk]
+        peers = [_peer(one) for one in await self._those_still_there(room_id, chunk)]
         async with self._own.ratchets.hold(peer.curve25519 for peer in peers):
-            more = {"sender_device_keys": ours}
-            sealed, _ = await self._sessions.seal(peers, claimed, ROOM_KEY_BUNDLE, content, more=more)
-            sent = {one.peer.user_id for one in sealed}
-            events: dict[str, str] = {
-                one.device.user_id: one.member_event for one in chunk if one.device.user_id in sent
-            }
+            sealed, _ = await self._sessions.seal(peers, claimed, ROOM_KEY_BUNDLE, bundle.content, more=bundle.more)
+            rows = [
+                GivenRow(store.BUNDLE, peer.user_id, peer.device_id, peer.ed25519, store.PENDING, txn_id)
+                for peer in (one.peer for one in sealed)
+            ]
             async with self._database.transaction() as tx:
                 await self._sessions.save(tx, sealed)
-                await store.set_bundle(tx, room_id, events, "pending", txn_id)
+                await store.save_given(tx, room_id, rows)
         if sealed:
-            await self._server.send_to_device("m.room.encrypted", txn_id, _messages(sealed))
+            state = await self._send(txn_id, sealed)
             async with self._database.transaction() as tx:
-                await store.set_bundle(tx, room_id, events, "sent", txn_id)
+                await store.settle_given(tx, room_id, store.BUNDLE, txn_id, state)
 
     async def _those_still_there(self, room_id: RoomId, chunk: Sequence[Candidate]) -> list[Candidate]:
         there = await self._facts.still_joined(room_id, {one.device.user_id for one in chunk})
@@ -466,8 +543,23 @@ class History:
         return {key: value for key, value in device.items() if key != "unsigned"}
 
 
+def _as_dated(move: MoveRow, known: Iterable[MoveRow], now: int) -> list[MoveRow]:
+    """A move with the time that is believed, as it is noted.
+
+    Of a leave that is dated back it is noted as well when it was told: an absence is forgotten by its end alone.
+    """
+    dated = replace(move, at=window.dated(_move(move), map(_move, known), told_at=now))
+    if move.membership in ("leave", "ban") and dated.at < now - TOLD_MS:
+        return [dated, replace(dated, event_id=f"{move.event_id}+", at=now)]
+    return [dated]
+
+
 def _move(row: MoveRow) -> window.Move:
     return window.Move(row.at, row.membership, row.event_id, row.sender)
+
+
+def _spoken(rows: Iterable[SpokenRow]) -> list[Spoken]:
+    return [Spoken((row.session_id, row.owner), row.index, row.at) for row in rows]
 
 
 def _peer(one: Candidate) -> Peer:
@@ -486,43 +578,49 @@ def _messages(sealed: Iterable[Sealed]) -> dict[str, dict[str, Any]]:
     return messages
 
 
+def _given(one: Candidate, session_id: str, given: Mapping[tuple[str, str, str], GivenRow]) -> GivenRow | None:
+    row = given.get((session_id, one.device.user_id, one.device.device_id))
+    return row if row is not None and row.ed25519 == one.device.ed25519 else None
+
+
+def _is_missing(one: Candidate, session_id: str, given: Mapping[tuple[str, str, str], GivenRow]) -> bool:
+    row = _given(one, session_id, given)
+    return row is None or row.state == store.PENDING
+
+
 def _chunks(
-    group: Iterable[Candidate], session_id: str, given: Mapping[tuple[str, str, str], GivenRow]
+    group: Iterable[Candidate],
+    session_id: str,
+    given: Mapping[tuple[str, str, str], GivenRow],
+    payload_bytes: int,
+    most: int,
 ) -> Iterator[tuple[str, list[Candidate]]]:
-    """Devices that miss a session, in pieces of one request each, with its transaction id.
+    """Devices that miss a session (or the bundle), in pieces of one request each, with its transaction id.
 
     Those of a request that was never answered stay together.
+
+    Args:
+        payload_bytes: how long the plaintext for one device is.
+        most: how many devices one request is for.
     """
     resumed: defaultdict[str, list[Candidate]] = defaultdict(list)
     fresh: list[Candidate] = []
     for one in group:
-        row = given.get((session_id, one.device.user_id, one.device.device_id))
-        if row is None or row.ed25519 != one.device.ed25519:
+        row = _given(one, session_id, given)
+        if row is None:
             fresh.append(one)
-        elif row.state != store.HELD:
+        elif row.state == store.PENDING:
             resumed[row.txn_id].append(one)
     yield from resumed.items()
-    for start in range(0, len(fresh), CHUNK_DEVICES):
-        yield secrets.token_urlsafe(16), fresh[start : start + CHUNK_DEVICES]
-
-
-def _chunks_of_bundle(
-    devices: Iterable[Candidate], txn_ids: Mapping[UserId, str]
-) -> Iterator[tuple[str, list[Candidate]]]:
-    """As `_chunks`; the devices of one user stay together, since the bundle is noted for the user."""
-    resumed: defaultdict[str, list[Candidate]] = defaultdict(list)
-    fresh: defaultdict[UserId, list[Candidate]] = defaultdict(list)
-    for one in devices:
-        if txn_id := txn_ids.get(one.device.user_id):
-            resumed[txn_id].append(one)
-        else:
-            fresh[one.device.user_id].append(one)
-    yield from resumed.items()
     chunk: list[Candidate] = []
-    for of_user in fresh.values():
-        if chunk and len(chunk) + len(of_user) > CHUNK_DEVICES_OF_BUNDLE:
+    size = 0
+    for one in fresh:
+        device = Device(one.device.user_id, one.device.device_id, one.device.curve25519, one.device.ed25519)
+        weight = body_bytes(device, payload_bytes)
+        if chunk and (len(chunk) >= most or size + weight > CHUNK_BYTES):
             yield secrets.token_urlsafe(16), chunk
-            chunk = []
-        chunk += of_user
+            chunk, size = [], 0
+        chunk.append(one)
+        size += weight
     if chunk:
         yield secrets.token_urlsafe(16), chunk

@@ -70,6 +70,22 @@ def _in_order(moves: Iterable[Move]) -> list[Move]:
     return sorted((move for move in moves if move.membership in order), key=lambda m: (m.at, order[m.membership]))
 
 
+def dated(move: Move, known: Iterable[Move], *, told_at: int) -> int:
+    """When somebody moved, as it is believed: the time in an event is chosen by the homeserver of whoever sent it.
+
+    The order is that in which it was told. Nothing lies in the future; an absence may begin earlier than it was told
+    of, and ends when the return is told: too long an absence keeps something back, too short a one gives it away.
+
+    Args:
+        known: what was told before of the same person in the same room.
+        told_at: our own clock now.
+    """
+    before = _in_order(known)
+    was_outside = next((one.membership != "join" for one in reversed(before) if one.membership != "invite"), False)
+    at = told_at if move.membership == "join" and was_outside else min(move.at, told_at)
+    return max(at, before[-1].at + 1) if before else at
+
+
 def stay(moves: Iterable[Move]) -> Stay | None:
     """The present stay of somebody whose memberships were these, in any order; None where they are outside."""
     first: int | None = None

@@ -15,6 +15,10 @@ from bridge.store.keys import BATCH, DeviceRow, InboundRow
 
 PENDING = "pending"
 HELD = "held"
+REFUSED = "refused"
+"""The homeserver refused the request; it is not made again."""
+BUNDLE = "bundle"
+"""Stands in the place of a session's id for the bundle of other people's."""
 PAGE = 1_000
 """Devices that are looked at together."""
 
@@ -228,16 +232,52 @@ def _candidate(row: Row) -> Candidate:
     return Candidate(device, row["member_event"])
 
 
-async def serve_all(tx: Transaction, room_id: str) -> None:
-    """Note of every device in a room that there is nothing to give to it."""
+async def serve_all(tx: Transaction, room_id: str, *, signed: bool, verified: bool) -> None:
+    """Note of every device in a room that is admitted (as in `unserved`) that there is nothing to give to it.
+
+    Of the others nothing is noted: once they are admitted, they miss what is said until then.
+    """
     await tx.execute(
-        "INSERT INTO crypto_served (room_id, user_id, device_id, curve25519, ed25519) "
+        "INSERT INTO crypto_served (room_id, user_id, device_id, curve25519, ed25519) "  # noqa: S608
         "SELECT p.room_id, d.user_id, d.device_id, d.curve25519, d.ed25519 FROM crypto_present p "
-        "JOIN crypto_device d ON d.user_id = p.user_id WHERE p.room_id = $1 "
+        "JOIN crypto_device d ON d.user_id = p.user_id JOIN crypto_user u ON u.user_id = p.user_id "
+        f"WHERE p.room_id = $1 AND {_ADMITTED} "
         "ON CONFLICT (room_id, user_id, device_id) DO UPDATE SET curve25519 = excluded.curve25519, "
         "ed25519 = excluded.ed25519",
         room_id,
+        int(signed),
+        int(verified),
     )
+
+
+async def unserve(tx: Transaction, room_id: str, session_id: str, index: int, others: Iterable[str]) -> int:
+    """Note of the devices that were served and do not hold what was said now that they miss it, and nothing else.
+
+    Args:
+        session_id: under which it was said; where it is not the room's present session, nothing is known of it.
+        others: the sessions that they miss nothing of, having been served.
+
+    Returns:
+        How many devices that are.
+    """
+    rows = await tx.fetch(
+        "DELETE FROM crypto_served WHERE room_id = $1 "
+        "AND EXISTS (SELECT 1 FROM crypto_outbound o WHERE o.room_id = $1 AND o.session_id = $2) "
+        "AND NOT EXISTS (SELECT 1 FROM crypto_share h WHERE h.session_id = $2 AND h.user_id = crypto_served.user_id "
+        "AND h.device_id = crypto_served.device_id AND h.curve25519 = crypto_served.curve25519 "
+        "AND h.ed25519 = crypto_served.ed25519 AND h.state = 'held' AND h.first_index <= $3) "
+        "RETURNING user_id, device_id, ed25519",
+        room_id,
+        session_id,
+        index,
+    )
+    had = [
+        GivenRow(other, row["user_id"], row["device_id"], row["ed25519"], HELD, "")
+        for other in set(others) - {session_id}
+        for row in rows
+    ]
+    await save_given(tx, room_id, had)
+    return len(rows)
 
 
 async def serve_holders(tx: Transaction, room_id: str, session_id: str, first_index: int) -> None:
@@ -265,14 +305,14 @@ async def serve(tx: Transaction, room_id: str, devices: Collection[DeviceRow]) -
         [(room_id, one.user_id, one.device_id, one.curve25519, one.ed25519) for one in devices],
     )
     await tx.execute_many(
-        "DELETE FROM crypto_given WHERE room_id = $1 AND user_id = $2 AND device_id = $3",
-        [(room_id, one.user_id, one.device_id) for one in devices],
+        "DELETE FROM crypto_given WHERE room_id = $1 AND user_id = $2 AND device_id = $3 AND session_id <> $4",
+        [(room_id, one.user_id, one.device_id, BUNDLE) for one in devices],
     )
 
 
 @dataclass(frozen=True, slots=True)
 class GivenRow:
-    """A past session that is being given to a device."""
+    """A past session, or the bundle, that is being given to a device."""
 
     session_id: str
     user_id: str
@@ -309,13 +349,14 @@ async def save_given(tx: Transaction, room_id: str, rows: Iterable[GivenRow]) ->
     )
 
 
-async def settle_given(tx: Transaction, room_id: str, session_id: str, txn_id: str) -> None:
-    """Mark everything of one request as held, now that it was answered."""
+async def settle_given(tx: Transaction, room_id: str, session_id: str, txn_id: str, state: str = HELD) -> None:
+    """Mark everything of one request, now that it was answered."""
     await tx.execute(
-        "UPDATE crypto_given SET state = 'held' WHERE room_id = $1 AND session_id = $2 AND txn_id = $3",
+        "UPDATE crypto_given SET state = $4 WHERE room_id = $1 AND session_id = $2 AND txn_id = $3",
         room_id,
         session_id,
         txn_id,
+        state,
     )
 
 
@@ -353,6 +394,11 @@ async def settle_hold(tx: Transaction, session_id: str, txn_id: str) -> None:
     await tx.execute("UPDATE crypto_share SET state = 'held' WHERE session_id = $1 AND txn_id = $2", session_id, txn_id)
 
 
+async def no_hold(tx: Transaction, session_id: str, txn_id: str) -> None:
+    """Forget what was to be given with a request that the homeserver refused."""
+    await tx.execute("DELETE FROM crypto_share WHERE session_id = $1 AND txn_id = $2", session_id, txn_id)
+
+
 # --- what was said when -----------------------------------------------------------------------------------------------
 
 
@@ -367,17 +413,25 @@ class SpokenRow:
     at: int
 
 
-async def save_spoken(tx: Transaction, room_id: str, row: SpokenRow) -> None:
-    """Note a message; the same event again changes nothing."""
-    await tx.execute(
+async def save_spoken(tx: Transaction, room_id: str, row: SpokenRow) -> bool:
+    """Note a message; the same event again changes nothing. Gives whether it is a new one."""
+    rows = await tx.fetch(
         "INSERT INTO crypto_spoken (room_id, event_id, session_id, owner, message_index, at) "
-        "VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (room_id, event_id) DO NOTHING",
+        "VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (room_id, event_id) DO NOTHING RETURNING 1",
         room_id,
         row.event_id,
         row.session_id,
         row.owner,
         row.index,
         row.at,
+    )
+    return bool(rows)
+
+
+async def count_spoken(tx: Transaction, room_id: str, owner: str) -> int:
+    """How many messages of somebody are known."""
+    return int(
+        await tx.fetch_value("SELECT COUNT(*) FROM crypto_spoken WHERE room_id = $1 AND owner = $2", room_id, owner)
     )
 
 
@@ -428,7 +482,6 @@ class Awaiting:
     user_id: UserId
     member_event: str
     seen_at: int
-    txn_id: str
 
 
 async def awaiting_bundle(tx: Transaction, room_id: str, *, since: int, inviter: str) -> list[Awaiting]:
@@ -436,13 +489,13 @@ async def awaiting_bundle(tx: Transaction, room_id: str, *, since: int, inviter:
     homeserver's), and had no bundle yet.
     """
     rows = await tx.fetch(
-        "SELECT user_id, member_event, seen_at, bundle_txn FROM crypto_present WHERE room_id = $1 AND seen_at > $2 "
-        "AND came_at > $2 AND bundle IN ('', 'pending') AND (inviter IS NULL OR inviter = $3) ORDER BY user_id",
+        "SELECT user_id, member_event, seen_at FROM crypto_present WHERE room_id = $1 AND seen_at > $2 "
+        "AND came_at > $2 AND bundle = '' AND (inviter IS NULL OR inviter = $3) ORDER BY user_id",
         room_id,
         since,
         inviter,
     )
-    return [Awaiting(UserId(row["user_id"]), row["member_event"], row["seen_at"], row["bundle_txn"]) for row in rows]
+    return [Awaiting(UserId(row["user_id"]), row["member_event"], row["seen_at"]) for row in rows]
 
 
 async def admitted_devices(
@@ -464,12 +517,30 @@ async def admitted_devices(
     return found
 
 
-async def set_bundle(tx: Transaction, room_id: str, users: Mapping[str, str], state: str, txn_id: str = "") -> None:
+async def set_bundle(tx: Transaction, room_id: str, users: Mapping[str, str], state: str) -> None:
     """Note how it stands with the bundle of these users, as long as their membership event is the given one."""
     await tx.execute_many(
-        "UPDATE crypto_present SET bundle = $4, bundle_txn = $5 WHERE room_id = $1 AND user_id = $2 "
-        "AND member_event = $3",
-        [(room_id, user, event, state, txn_id) for user, event in users.items()],
+        "UPDATE crypto_present SET bundle = $4 WHERE room_id = $1 AND user_id = $2 AND member_event = $3",
+        [(room_id, user, event, state) for user, event in users.items()],
+    )
+
+
+async def settle_bundles(tx: Transaction, room_id: str, users: Mapping[str, str]) -> None:
+    """Note of those of these users, some of whose devices were given the bundle and none of whose waits for an answer,
+    that they had it; what was noted of their devices is forgotten.
+    """
+    await tx.execute_many(
+        "UPDATE crypto_present SET bundle = 'sent' WHERE room_id = $1 AND user_id = $2 AND member_event = $3 "
+        "AND EXISTS (SELECT 1 FROM crypto_given g WHERE g.room_id = $1 AND g.user_id = $2 AND g.session_id = $4) "
+        "AND NOT EXISTS (SELECT 1 FROM crypto_given g JOIN crypto_device d ON d.user_id = g.user_id "
+        "AND d.device_id = g.device_id AND d.ed25519 = g.ed25519 WHERE g.room_id = $1 AND g.user_id = $2 "
+        "AND g.session_id = $4 AND g.state = 'pending')",
+        [(room_id, user, event, BUNDLE) for user, event in users.items()],
+    )
+    await tx.execute_many(
+        "DELETE FROM crypto_given WHERE room_id = $1 AND user_id = $2 AND session_id = $4 AND EXISTS (SELECT 1 FROM "
+        "crypto_present p WHERE p.room_id = $1 AND p.user_id = $2 AND p.member_event = $3 AND p.bundle <> '')",
+        [(room_id, user, event, BUNDLE) for user, event in users.items()],
     )
 
 
@@ -495,7 +566,14 @@ async def purge(tx: Transaction, room_id: str, *, before: int) -> None:
         room_id,
         before,
     )
-    await tx.execute("DELETE FROM crypto_spoken WHERE room_id = $1 AND at < $2", room_id, before)
+    # What was said before that under a key that is kept has to be known: the key is given from behind it.
+    await tx.execute(
+        "DELETE FROM crypto_spoken WHERE room_id = $1 AND at < $2 "
+        "AND (session_id, owner) NOT IN (SELECT session_id, owner FROM crypto_inbound WHERE room_id = $1) "
+        "AND (session_id, owner) NOT IN (SELECT session_id, owner FROM crypto_spoken WHERE room_id = $1 AND at >= $2)",
+        room_id,
+        before,
+    )
     await tx.execute(
         "DELETE FROM crypto_message_index WHERE room_id = $1 AND NOT EXISTS (SELECT 1 FROM crypto_inbound k "
         "WHERE k.room_id = crypto_message_index.room_id AND k.session_id = crypto_message_index.session_id "

@@ -8,22 +8,27 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import orjson
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
-from bridge.core.errors import Forbidden, Unreachable
-from bridge.core.ids import RoomId
+from bridge.app.house import House
+from bridge.core.errors import BadRequest, Forbidden, Unreachable
+from bridge.core.ids import EventId, RoomId
+from bridge.core.messages import Posted
 from bridge.e2ee.history import BUNDLE_ACCEPTED_MS, BUNDLE_PAUSE_MS
 from bridge.e2ee.keys import Keys
-from bridge.e2ee.machine import encrypt_group, new_group
+from bridge.e2ee.machine import OlmFailure, decrypt_group, encrypt_group, import_room_key, new_group
+from bridge.e2ee.recipients import Trust
 from bridge.e2ee.window import DAY_MS, Window
 from bridge.intake.parse import message_index
 from bridge.store import history
-from bridge.store.database import Database
+from bridge.store.database import Database, Transaction
 from bridge.store.history import MoveRow, SpokenRow
 from tests.harness.key_world import ANNOUNCER, PICKLE_KEY, ROOM, Device, KeyWorld, StillClock, keys_upon
 
@@ -38,6 +43,8 @@ class Scene:
         self.world, self.database, self.clock = world, database, clock
         self.window = WINDOW
         self.number = 0
+        self.missed = 0
+        """How often it was told that something has to be given to somebody after all."""
 
     async def restart(self) -> Keys:
         """A new process upon the same database."""
@@ -57,22 +64,24 @@ class Scene:
         assert index is not None
         row = SpokenRow(f"$said{self.number}", content["session_id"], sender, index, self.clock.now)
         async with self.database.transaction() as tx:
-            await self.keys.history.spoke(tx, ROOM, row)
+            self.missed += await self.keys.history.spoke(tx, ROOM, row)
 
-    async def comes(self, user: str) -> None:
+    async def comes(self, user: str, at: int | None = None) -> None:
+        """Args: at: when their own homeserver says that they did."""
         self.clock.now += 1000
         self.world.join(user)
-        await self._moved(user, "join", f"${self.world.members[user]}")
+        await self._moved(user, "join", f"${self.world.members[user]}", at)
 
-    async def leaves(self, user: str) -> None:
+    async def leaves(self, user: str, at: int | None = None) -> None:
         self.clock.now += 1000
         self.number += 1
         self.world.leave(user)
-        await self._moved(user, "leave", f"$left{self.number}")
+        await self._moved(user, "leave", f"$left{self.number}", at)
 
-    async def _moved(self, user: str, membership: str, event_id: str) -> None:
+    async def _moved(self, user: str, membership: str, event_id: str, at: int | None = None) -> None:
+        row = MoveRow(user, event_id, membership, ANNOUNCER, self.clock.now if at is None else at)
         async with self.database.transaction() as tx:
-            await self.keys.history.moved(tx, ROOM, MoveRow(user, event_id, membership, ANNOUNCER, self.clock.now))
+            await self.keys.history.moved(tx, ROOM, row)
 
     async def catch_up(self) -> int | None:
         self.clock.now += BUNDLE_PAUSE_MS
@@ -151,6 +160,20 @@ async def scene(database: Database) -> Scene:
     return scene
 
 
+def reads(device: Device, content: Mapping[str, Any]) -> str | None:
+    """As `Device.reads`, with every key of the session that it was given: a client keeps the one that begins first."""
+    for event in device.received:
+        if event["type"] == "m.room_key" and event["content"]["session_id"] == content["session_id"]:
+            key = import_room_key(event["content"]["session_key"], PICKLE_KEY)
+            try:
+                return str(
+                    json.loads(decrypt_group(key.pickle, PICKLE_KEY, content["ciphertext"])[0])["content"]["body"]
+                )
+            except OlmFailure:
+                continue
+    return None
+
+
 def keys_received(device: Device) -> list[str]:
     return [event["content"]["session_id"] for event in device.received if event["type"] == "m.room_key"]
 
@@ -223,6 +246,50 @@ async def test_what_was_said_while_somebody_was_away_is_given_where_that_is_want
     assert (ann.reads(first), ann.reads(meanwhile)) == ("first", "meanwhile")
 
 
+async def test_no_homeserver_dates_an_absence_away(scene: Scene) -> None:
+    (ann,) = scene.world.add(ANN, "A", join=False)
+    await scene.comes(ANN)
+    first = await scene.say("first")
+    left = scene.clock.now
+    for early, late in ((left + 1, left + 2), (0, 1), (left + DAY_MS, left), (left, left + DAY_MS)):
+        await scene.leaves(ANN, early)
+        secret = await scene.say("secret")
+        await scene.comes(ANN, late)
+        await scene.catch_up()
+        assert (ann.reads(first), ann.reads(secret)) == ("first", None)
+
+
+async def test_an_absence_that_is_dated_back_is_forgotten_no_earlier(scene: Scene) -> None:
+    (ann,) = scene.world.add(ANN, "A", join=False)
+    await scene.comes(ANN)
+    joined = scene.clock.now
+    scene.clock.now += 40 * DAY_MS
+    await scene.leaves(ANN, joined + 1)
+    secret = await scene.say("secret")
+    await scene.catch_up()
+    await scene.restart()
+    scene.clock.now += DAY_MS
+    await scene.catch_up()
+    await scene.comes(ANN)
+    await scene.catch_up()
+    assert ann.reads(secret) is None
+
+
+async def test_an_event_that_is_told_again_changes_nothing(scene: Scene) -> None:
+    scene.world.add(ANN, "A", join=False)
+    await scene.comes(ANN)
+    await scene.leaves(ANN)
+    await scene.comes(ANN)
+    async with scene.database.transaction() as tx:
+        before = await history.moves_of(tx, ROOM, [ANN]), await history.present(tx, ROOM)
+    scene.clock.now += 1000
+    for row in before[0][ANN]:
+        async with scene.database.transaction() as tx:
+            await scene.keys.history.moved(tx, ROOM, row)
+    async with scene.database.transaction() as tx:
+        assert (await history.moves_of(tx, ROOM, [ANN]), await history.present(tx, ROOM)) == before
+
+
 @pytest.mark.parametrize("arrives", [True, False])
 async def test_a_killed_delivery_goes_on_where_it_stood(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, arrives: bool
@@ -285,6 +352,20 @@ async def test_no_more_is_given_than_the_window_shows(scene: Scene) -> None:
     assert [ann.reads(content) for content in said] == [None, None, *map(str, range(2, 12))]
 
 
+async def test_what_lies_before_the_window_stays_closed_though_much_is_forgotten(scene: Scene) -> None:
+    old = await scene.say("old")
+    scene.clock.now += DAY_MS
+    new = await scene.say("new")
+    assert old["session_id"] == new["session_id"]
+    scene.clock.now += 29 * DAY_MS + DAY_MS // 2
+    for user in (ANN, OFFICE):
+        (device,) = scene.world.add(user, "A", join=False)
+        await scene.comes(user)
+        await scene.catch_up()
+        await scene.restart()
+        assert (device.reads(old), device.reads(new)) == (None, "new")
+
+
 @pytest.mark.parametrize("window", [Window(0, 30), None])
 async def test_nothing_is_given_where_nobody_wants_it(scene: Scene, window: Window | None) -> None:
     said = await scene.say("one")
@@ -303,6 +384,126 @@ async def test_nothing_is_given_where_history_is_not_visible(scene: Scene) -> No
     await scene.comes(ANN)
     await scene.catch_up()
     assert ann.reads(said) is None
+
+
+async def test_who_could_not_be_given_the_key_of_a_message_is_given_it_once_that_is_possible(scene: Scene) -> None:
+    past = await three_sessions(scene)
+    (ann,) = scene.world.add(ANN, "A", join=False)
+    await scene.comes(ANN)
+    await scene.catch_up()
+    keys = len(keys_received(ann))
+    (phone,) = scene.world.add(ANN, "P", join=False, one_time_keys=0)
+    await scene.keys.sync_once()
+    await scene.keys._devices.refresh([phone.user_id])
+    async with scene.database.transaction() as tx:
+        await history.serve_all(tx, ROOM, signed=False, verified=False)
+    one = await scene.say("one")
+    two = await scene.say("two")
+    assert scene.missed == 1, "at the first; then it is known"
+    await scene.catch_up()
+    phone.account.make_one_time_keys(5)
+    phone.one_time_keys = phone.account.keys_to_publish()["one_time_keys"]
+    three = await scene.say("three")
+    await scene.catch_up()
+    assert [reads(phone, content) for content in (one, two, three)] == ["one", "two", "three"]
+    assert [reads(phone, content) for content in past] == [None] * 3, "of what it was served nothing is given again"
+    assert len(keys_received(ann)) == keys + 1
+
+
+@pytest.mark.parametrize("nothing_said_before", [True, False])
+async def test_a_device_that_is_signed_later_reads_what_was_said_until_then(
+    database: Database, nothing_said_before: bool
+) -> None:
+    scene = Scene(KeyWorld(), database, StillClock())
+    scene.keys = keys_upon(scene.world, database, scene.clock, window=WINDOW, trust=Trust.SIGNED)
+    await scene.keys.start()
+    (ann,) = scene.world.add(ANN, "A", join=False)
+    await scene.comes(ANN)
+    await scene.keys.sync_once()
+    if not nothing_said_before:
+        await scene.say("zero")
+    await scene.catch_up()
+    one = await scene.say("one")
+    await scene.catch_up()
+    assert reads(ann, one) is None
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE crypto_device SET cross_signed = 1")
+    two = await scene.say("two")
+    await scene.catch_up()
+    assert (reads(ann, one), reads(ann, two)) == ("one", "two")
+
+
+async def test_who_joins_while_an_announcement_is_under_way_reads_it(scene: Scene) -> None:
+    await scene.say("zero")
+    await scene.leaves(BOB)
+    await scene.comes(BOB)
+    await scene.catch_up()
+    (ann,) = scene.world.add(ANN, "A", join=False)
+    one, _ = await scene.keys.encrypt(ROOM, "m.room.message", {"msgtype": "m.text", "body": "one"})
+    await scene.comes(ANN)
+    await scene.catch_up()
+    await scene.keys.prepare(ROOM)
+    scene.clock.now += 1000
+    await scene.heard(ANNOUNCER, one)
+    assert scene.missed == 1
+    await scene.catch_up()
+    assert reads(ann, one) == "one"
+    assert len(keys_received(ann)) == 3, "the one of before, the present one in the ordinary way, and from its start"
+    await scene.say("two")
+    assert scene.missed == 1
+
+
+async def test_whoever_misses_something_is_seen_to(scene: Scene) -> None:
+    wanted: list[RoomId] = []
+
+    async def want_history(tx: Transaction, room_id: RoomId) -> None:
+        wanted.append(room_id)
+
+    house = SimpleNamespace(
+        database=scene.database,
+        keys=scene.keys,
+        worker=SimpleNamespace(wake=lambda: wanted.append(RoomId("woken"))),
+        want_history=want_history,
+    )
+
+    async def posted(number: int) -> None:
+        content, _ = await scene.keys.encrypt(ROOM, "m.room.message", {"body": "one"})
+        event = Posted(
+            EventId(f"${number}"), ROOM, ANNOUNCER, scene.clock.now, "m.room.encrypted", False,
+            content["session_id"], message_index(content["ciphertext"]) or 0,
+        )  # fmt: skip
+        await House.note_post(cast(House, house), event)
+
+    await scene.catch_up()
+    await posted(1)
+    assert not wanted, "all hold it"
+    scene.world.add(ANN, "A", join=False, one_time_keys=0)
+    await scene.comes(ANN)
+    async with scene.database.transaction() as tx:
+        await tx.execute("INSERT INTO crypto_served VALUES ($1, $2, 'A', 'c', 'e')", ROOM, ANN)
+    await posted(2)
+    assert wanted == [ROOM, "woken"]
+
+
+async def test_what_is_said_while_the_past_is_given_is_given_too(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    await scene.say("zero")
+    await scene.leaves(BOB)
+    await scene.comes(BOB)
+    (ann,) = scene.world.add(ANN, "A", join=False)
+    one, _ = await scene.keys.encrypt(ROOM, "m.room.message", {"msgtype": "m.text", "body": "one"})
+    await scene.comes(ANN)
+    await scene.keys.prepare(ROOM)
+    send = scene.world.send_to_device
+
+    async def hear_meanwhile(*args: Any) -> None:
+        await send(*args)
+        monkeypatch.undo()
+        await scene.heard(ANNOUNCER, one)
+
+    monkeypatch.setattr(scene.world, "send_to_device", hear_meanwhile)
+    assert await scene.catch_up() == scene.clock.now, "it is not over"
+    assert await scene.catch_up() is None
+    assert reads(ann, one) == "one"
 
 
 async def test_what_people_said_comes_in_a_bundle_once(scene: Scene) -> None:
@@ -343,6 +544,131 @@ async def test_a_bundle_whose_sending_was_killed_comes_once(scene: Scene, monkey
     await scene.restart()
     await scene.catch_up()
     assert len(scene.bundle(ann)["room_keys"]) == 1
+
+
+def is_given_a_bundle(device: Device) -> bool:
+    return any(event["type"] == "m.room_key_bundle" for event in device.received)
+
+
+async def crowd(scene: Scene, *, devices: int, name: str) -> list[Device]:
+    """Somebody with many devices of long names comes, to whom something may be given."""
+    user = "@" + "a" * 200 + ":example.org"
+    found = scene.world.add(user, *(f"{number:03}{name}" for number in range(devices)), join=False, one_time_keys=1)
+    await scene.comes(user)
+    return found
+
+
+@pytest.mark.parametrize("name", ["D" * 240, "\x01" * 240])
+async def test_no_request_is_larger_than_a_homeserver_takes_it(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (bob,) = scene.world.people[BOB].values()
+    await scene.say("one")
+    await scene.person_says(bob, ["hello"])
+    devices = await crowd(scene, devices=450, name=name)
+    (ann,) = scene.world.add(ANN, "A", join=False)
+    await scene.comes(ANN)
+    send = scene.world.send_to_device
+    sizes = []
+
+    async def weigh(event_type: str, txn_id: str, messages: Mapping[str, Any]) -> None:
+        sizes.append(len(orjson.dumps({"messages": messages})))
+        await send(event_type, txn_id, messages)
+
+    monkeypatch.setattr(scene.world, "send_to_device", weigh)
+    await scene.catch_up()
+    assert max(sizes) < 900_000
+    assert all(is_given_a_bundle(device) and keys_received(device) for device in (*devices, ann))
+    requests = len(sizes)
+    await scene.catch_up()
+    assert len(sizes) == requests
+
+
+async def test_a_request_that_is_refused_holds_up_nobody_else(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge.e2ee.history.CHUNK_DEVICES_OF_BUNDLE", 5)
+    monkeypatch.setattr("bridge.e2ee.history.CHUNK_DEVICES", 5)
+    (bob,) = scene.world.people[BOB].values()
+    await scene.say("one")
+    await scene.person_says(bob, ["hello"])
+    devices = await crowd(scene, devices=10, name="D")
+    (ann,) = scene.world.add("@z:example.org", "A", join=False)
+    await scene.comes("@z:example.org")
+    send = scene.world.send_to_device
+    tried: list[str] = []
+
+    async def refuse(event_type: str, txn_id: str, messages: Mapping[str, Any]) -> None:
+        tried.append(txn_id)
+        if any("000D" in of_user for of_user in messages.values()):
+            raise BadRequest("too large", status=413)
+        await send(event_type, txn_id, messages)
+
+    monkeypatch.setattr(scene.world, "send_to_device", refuse)
+    await scene.catch_up()
+    for device in devices[:5]:
+        assert not device.received
+    for device in (*devices[5:], ann):
+        assert is_given_a_bundle(device)
+        assert keys_received(device)
+    before = len(tried)
+    await scene.catch_up()
+    assert len(tried) == before, "it is not tried again"
+    async with scene.database.transaction() as tx:
+        assert not await tx.fetch("SELECT 1 FROM crypto_given")
+        pending = await tx.fetch("SELECT 1 FROM crypto_share WHERE state = 'pending'")
+    assert not pending, "what was refused is held by nobody, so the next message brings it"
+
+
+async def test_a_bundle_that_the_homeserver_does_not_store_holds_up_nothing(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (bob,) = scene.world.people[BOB].values()
+    await scene.person_says(bob, ["hello"])
+    (ann,) = scene.world.add(ANN, "A", join=False)
+    await scene.comes(ANN)
+    tried = 0
+
+    async def refuse(data: bytes) -> str:
+        nonlocal tried
+        tried += 1
+        raise BadRequest("too large", status=413)
+
+    monkeypatch.setattr(scene.world, "upload", refuse)
+    await scene.catch_up()
+    await scene.catch_up()
+    assert tried == 1
+    assert not is_given_a_bundle(ann)
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+async def test_a_bundle_for_many_devices_of_somebody_goes_on_where_it_was_killed(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, arrives: bool
+) -> None:
+    monkeypatch.setattr("bridge.e2ee.history.CHUNK_DEVICES_OF_BUNDLE", 2)
+    (bob,) = scene.world.people[BOB].values()
+    await scene.person_says(bob, ["hello"])
+    devices = await crowd(scene, devices=5, name="D")
+    send = scene.world.send_to_device
+    total = 0
+    for fatal in (2, 1, 99):
+        requests = 0
+
+        async def die(*args: Any) -> None:
+            nonlocal requests
+            requests += 1
+            if requests == fatal:  # noqa: B023 - called within this round alone
+                if arrives:
+                    await send(*args)
+                raise Unreachable("killed")
+            await send(*args)
+
+        monkeypatch.setattr(scene.world, "send_to_device", die)
+        with nullcontext() if fatal == 99 else pytest.raises(Unreachable):
+            await scene.catch_up()
+        total += requests
+        await scene.restart()
+    assert total == 3 + 2, "nothing but what was killed is sent again"
+    for device in devices:
+        assert len(scene.bundle(device)["room_keys"]) == 1
 
 
 async def test_who_leaves_before_the_bundle_gets_none(scene: Scene) -> None:

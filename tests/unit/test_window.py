@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.e2ee.window import DAY_MS, Absence, Move, Spoken, Stay, Window, absences, openings, stay
+from bridge.e2ee.window import DAY_MS, Absence, Move, Spoken, Stay, Window, absences, dated, openings, stay
 
 NOW = 1_000 * DAY_MS
 DAYS = 10
@@ -94,6 +94,44 @@ def test_the_order_in_which_moves_are_told_does_not_matter(history: list[Move], 
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     assert stay(shuffled) == stay(distinct)
     assert absences(shuffled) == absences(distinct)
+
+
+@given(moves, st.lists(st.integers(0, 3)))
+def test_moves_are_dated_in_the_order_in_which_they_are_told(told: list[Move], pauses: list[int]) -> None:
+    known: list[Move] = []
+    inside, now, waited = False, 10, itertools.chain(pauses, itertools.repeat(1))
+    left: int | None = None
+    away: list[tuple[int, int]] = []
+    for number, move in enumerate(told):
+        now += next(waited)
+        at = dated(move, known, told_at=now)
+        assert not known or at > known[-1].at
+        known.append(Move(at, move.membership, str(number)))
+        if move.membership == "join":
+            if left is not None:
+                away.append((left, now))
+            inside, left = True, None
+        elif inside and move.membership != "invite":
+            inside, left = False, now
+    found = absences(known)
+    assert len(found) == len(away)
+    assert all(
+        begin <= left + len(told) and back <= end for (begin, end), (left, back) in zip(found, away, strict=True)
+    )
+    assert (stay(known) is not None) == inside
+
+
+def test_a_time_is_believed_as_far_as_it_takes_nothing_away() -> None:
+    here = [Move(100, "join", "$a")]
+    assert dated(Move(50, "join"), [], told_at=100) == 50
+    assert dated(Move(150, "join"), [], told_at=100) == 100, "not in the future"
+    assert dated(Move(150, "leave"), here, told_at=200) == 150, "it was told late"
+    assert dated(Move(250, "leave"), here, told_at=200) == 200
+    assert dated(Move(50, "ban"), here, told_at=200) == 101
+    assert dated(Move(50, "join", "$new name"), here, told_at=200) == 101
+    gone = [*here, Move(150, "leave", "$b")]
+    assert dated(Move(151, "join"), gone, told_at=200) == 200
+    assert dated(Move(151, "join"), [*gone, Move(160, "invite")], told_at=200) == 200
 
 
 def test_a_newcomer_was_never_away() -> None:

@@ -22,7 +22,6 @@ STATEMENTS = (
         inviter TEXT,
         looked INTEGER NOT NULL DEFAULT 0,
         bundle TEXT NOT NULL DEFAULT '',
-        bundle_txn TEXT NOT NULL DEFAULT '',
         PRIMARY KEY (room_id, user_id)
     )""",
     "CREATE INDEX crypto_present_by_user ON crypto_present (user_id)",
