@@ -122,6 +122,7 @@ class History:
         self._devices = devices
         self._sessions = sessions
         self._exclusive = exclusive
+        self._trust = trust
         self._signed = trust is not Trust.ALL
         self._verified = trust is Trust.VERIFIED
         self._window_of = window_of
@@ -501,17 +502,23 @@ class History:
         return _Bundle(content, more, size)
 
     async def _is_owners(self, key: InboundRow) -> bool:
-        """Whether a room key came from a device of the user whose it is said to be."""
+        """Whether a room key came from a device of the user whose it is said to be, and one that is trusted."""
         if key.verified:
             return True
         owner = UserId(key.owner)
-        if await self._devices.find(owner, key.curve25519, key.ed25519) is None:
+        if not await self._is_trusted(owner, key):
             await self._devices.refresh([owner], anew=[owner])
-            if await self._devices.find(owner, key.curve25519, key.ed25519) is None:
+            if not await self._is_trusted(owner, key):
                 return False
         async with self._database.transaction() as tx:
             await key_store.mark_inbound_verified(tx, key.room_id, key.session_id, key.owner)
         return True
+
+    async def _is_trusted(self, owner: UserId, key: InboundRow) -> bool:
+        device = await self._devices.find(owner, key.curve25519, key.ed25519)
+        return device is not None and recipients.admits(
+            self._trust, cross_signed=device.cross_signed, verified=device.verified
+        )
 
     async def _send_bundle(self, room_id: RoomId, txn_id: str, chunk: Sequence[Candidate], bundle: _Bundle) -> None:
         claimed = await self._sessions.claim_missing([_peer(one) for one in chunk])

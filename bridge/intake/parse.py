@@ -114,7 +114,7 @@ def essence(raw: Mapping[str, Any]) -> dict[str, Any]:
         kept["content"] = content
     elif isinstance(content, dict):
         kept["content"] = {key: value for key, value in content.items() if key in _CONTENT}
-        if kind == "m.room.redaction" and _is_wordy(content, raw.get("redacts")):
+        if kind == "m.room.redaction" and _is_wordy(content, _redacted(raw, content)):
             kept["content"]["reason"] = "…" * (LONGEST_REACTION + 1)  # it is judged, and not read
         if kind == "m.room.encrypted":
             kept["content"] |= _place(content)
@@ -201,10 +201,15 @@ def message_index(ciphertext: object) -> int | None:
 
 def _redaction(head: _Head, raw: Mapping[str, Any], content: Mapping[str, Any]) -> Event | Ignored:
     # From room version 11 on `redacts` stands in the content; homeservers give both to application services.
-    for target in (raw.get("redacts"), content.get("redacts")):
-        if is_id(target):
-            return Redacted(*head, redacts=EventId(str(target)), wordy=_is_wordy(content, target))
-    return _MALFORMED
+    target = _redacted(raw, content)
+    if target is None:
+        return _MALFORMED
+    return Redacted(*head, redacts=EventId(target), wordy=_is_wordy(content, target))
+
+
+def _redacted(raw: Mapping[str, Any], content: Mapping[str, Any]) -> str | None:
+    """What a redaction redacts: beside the content up to room version 10, and within it since."""
+    return next((str(target) for target in (raw.get("redacts"), content.get("redacts")) if is_id(target)), None)
 
 
 def _decrypted(head: _Head, wire: Mapping[str, Any], clear: Mapping[str, Any] | None) -> Event | Ignored:
@@ -281,7 +286,7 @@ def _is_short_reaction(content: Mapping[str, Any]) -> bool:
     )
 
 
-def _is_wordy(content: Mapping[str, Any], target: object) -> bool:
+def _is_wordy(content: Mapping[str, Any], target: str | None) -> bool:
     """Whether a redaction carries more than what it redacts and a short reason (and relations, MSC3912): a text."""
     reason = content.get("reason")
     kinds = (content.get("with_rel_types", []), content.get("org.matrix.msc3912.with_relations", []))

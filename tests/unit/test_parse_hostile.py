@@ -6,7 +6,7 @@ import dataclasses
 from contextlib import suppress
 from typing import Any, get_args
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bridge.core.messages import Event, Ignored
@@ -82,6 +82,7 @@ def test_parse_never_raises_for_decrypted_mutations(clear: Any) -> None:
 
 
 @given(MUTATIONS, INTERESTS)
+@example(raw("m.room.redaction", {"redacts": "$0", "reason": "spam"}) | {"redacts": []}, Interest.GROUP)
 def test_what_is_not_kept_would_not_have_been_read(event: Any, interest: Interest | None) -> None:
     """Of all but the messages to us, whose words are kept."""
     if not isinstance(event, dict) or (interest in (Interest.CHAT, Interest.CONTROL) and "state_key" not in event):
