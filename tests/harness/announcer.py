@@ -23,6 +23,7 @@ from bridge.store.database import Database
 ANNOUNCER = UserId("@announcements:example.org")
 STEWARD = UserId("@communities:example.org")
 MEGOLM = "m.megolm.v1.aes-sha2"
+AS_TOKEN = "the-as-token"
 
 
 class WallClock:

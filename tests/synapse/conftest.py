@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
+from bridge.cli.demo.homeserver import PrivateSynapse
 from bridge.cli.demo.person import Client, Person
+from tests.harness.announcer import AS_TOKEN, Stage, write_registration
 from tests.harness.community import Community, Estate
 from tests.harness.js_person import JsPerson
 from tests.harness.people import People
@@ -106,3 +109,35 @@ async def schools(estate: Estate) -> dict[str, School]:
 def school(schools: dict[str, School], room_version: str) -> School:
     """The school of one room version."""
     return schools[room_version]
+
+
+# --- the keys alone, without the rest of the service ------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+async def homeserver(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PrivateSynapse]:
+    """A homeserver that knows the service, which does not run: for tests of the keys."""
+    folder = tmp_path_factory.mktemp("keys")
+    synapse = PrivateSynapse(folder / "synapse")
+    synapse.add_registration(write_registration(folder, AS_TOKEN))
+    async with synapse:
+        yield synapse
+
+
+@pytest.fixture
+async def stage(homeserver: PrivateSynapse, tmp_path: Path) -> AsyncIterator[Stage]:
+    """The announcer's keys upon a database of the test's own."""
+    stage = Stage(homeserver, AS_TOKEN, f"sqlite:///{tmp_path}/keys.db")
+    try:
+        await stage.start()
+        yield stage
+    finally:
+        await stage.close()
+
+
+@pytest.fixture
+async def crowd(homeserver: PrivateSynapse) -> AsyncIterator[People]:
+    """Make people on that homeserver."""
+    crowd = People(homeserver)
+    yield crowd
+    await crowd.close()

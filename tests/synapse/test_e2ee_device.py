@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -19,37 +19,9 @@ from bridge.core.ids import DeviceId, RoomId, UserId
 from bridge.e2ee.keys import ONE_TIME_KEYS
 from bridge.matrix.client import Client, path
 from bridge.matrix.key_server import HomeserverKeys
-from tests.harness.announcer import ANNOUNCER, Stage, write_registration
+from tests.harness.announcer import ANNOUNCER, AS_TOKEN, Stage, write_registration
 from tests.harness.people import People, SynapseFactory
 from tests.harness.wait import eventually
-
-AS_TOKEN = "the-as-token"
-
-
-@pytest.fixture(scope="module")
-async def homeserver(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PrivateSynapse]:
-    folder = tmp_path_factory.mktemp("device")
-    synapse = PrivateSynapse(folder / "synapse")
-    synapse.add_registration(write_registration(folder, AS_TOKEN))
-    async with synapse:
-        yield synapse
-
-
-@pytest.fixture
-async def stage(homeserver: PrivateSynapse, tmp_path: Path) -> AsyncIterator[Stage]:
-    stage = Stage(homeserver, AS_TOKEN, f"sqlite:///{tmp_path}/keys.db")
-    try:
-        await stage.start()
-        yield stage
-    finally:
-        await stage.close()
-
-
-@pytest.fixture
-async def crowd(homeserver: PrivateSynapse) -> AsyncIterator[People]:
-    crowd = People(homeserver)
-    yield crowd
-    await crowd.close()
 
 
 async def fresh(new_synapse: SynapseFactory, folder: Path) -> PrivateSynapse:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,37 +15,9 @@ from bridge.core.ids import RoomId
 from bridge.e2ee.recipients import Trust
 from bridge.matrix.client import path
 from bridge.store import shares
-from tests.harness.announcer import ANNOUNCER, STEWARD, Stage, write_registration
+from tests.harness.announcer import ANNOUNCER, AS_TOKEN, STEWARD, Stage
 from tests.harness.people import Library, People
 from tests.harness.wait import eventually
-
-AS_TOKEN = "the-as-token"
-
-
-@pytest.fixture(scope="module")
-async def homeserver(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PrivateSynapse]:
-    folder = tmp_path_factory.mktemp("e2ee")
-    synapse = PrivateSynapse(folder / "synapse")
-    synapse.add_registration(write_registration(folder, AS_TOKEN))
-    async with synapse:
-        yield synapse
-
-
-@pytest.fixture
-async def stage(homeserver: PrivateSynapse, tmp_path: Path) -> AsyncIterator[Stage]:
-    stage = Stage(homeserver, AS_TOKEN, f"sqlite:///{tmp_path}/keys.db")
-    try:
-        await stage.start()
-        yield stage
-    finally:
-        await stage.close()
-
-
-@pytest.fixture
-async def crowd(homeserver: PrivateSynapse) -> AsyncIterator[People]:
-    crowd = People(homeserver)
-    yield crowd
-    await crowd.close()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -11,35 +10,13 @@ import aiohttp
 import pytest
 
 from bridge.app.guard import Guard
-from bridge.cli.demo.homeserver import PrivateSynapse
 from bridge.cli.demo.operator import Operator
 from bridge.core.ids import DeviceId
 from bridge.e2ee.identity import Identity
 from bridge.matrix.client import Client, path
-from tests.harness.announcer import ANNOUNCER, STEWARD, Stage, write_registration
+from tests.harness.announcer import ANNOUNCER, AS_TOKEN, STEWARD, Stage, write_registration
 from tests.harness.people import SynapseFactory
 from tests.harness.wait import eventually
-
-AS_TOKEN = "the-as-token"
-
-
-@pytest.fixture(scope="module")
-async def homeserver(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PrivateSynapse]:
-    folder = tmp_path_factory.mktemp("guard")
-    synapse = PrivateSynapse(folder / "synapse")
-    synapse.add_registration(write_registration(folder, AS_TOKEN))
-    async with synapse:
-        yield synapse
-
-
-@pytest.fixture
-async def stage(homeserver: PrivateSynapse, tmp_path: Path) -> AsyncIterator[Stage]:
-    stage = Stage(homeserver, AS_TOKEN, f"sqlite:///{tmp_path}/keys.db")
-    try:
-        await stage.start()
-        yield stage
-    finally:
-        await stage.close()
 
 
 @pytest.fixture

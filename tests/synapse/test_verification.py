@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,31 +14,10 @@ from bridge.core.ids import EventId, RoomId, UserId
 from bridge.core.messages import Verifying
 from bridge.e2ee.recipients import Trust
 from bridge.matrix.client import path
-from tests.harness.announcer import ANNOUNCER, Stage, write_registration
+from tests.harness.announcer import ANNOUNCER, Stage
 from tests.harness.js_person import JsPerson
 from tests.harness.people import People
 from tests.harness.wait import eventually
-
-AS_TOKEN = "the-as-token"
-
-
-@pytest.fixture(scope="module")
-async def homeserver(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PrivateSynapse]:
-    folder = tmp_path_factory.mktemp("verification")
-    synapse = PrivateSynapse(folder / "synapse")
-    synapse.add_registration(write_registration(folder, AS_TOKEN))
-    async with synapse:
-        yield synapse
-
-
-@pytest.fixture
-async def stage(homeserver: PrivateSynapse, tmp_path: Path) -> AsyncIterator[Stage]:
-    stage = Stage(homeserver, AS_TOKEN, f"sqlite:///{tmp_path}/keys.db")
-    try:
-        await stage.start()
-        yield stage
-    finally:
-        await stage.close()
 
 
 @pytest.fixture
