@@ -32,6 +32,9 @@ KINDS: dict[str, type[Job]] = {
 }
 """Kind names on disk. When the fields of a job change, its name is raised and the old one gets a decoder of its own."""
 
+LOOKING = ("share_keys.1", "give_history.1")
+"""Jobs that bring something up to what is there when they are done."""
+
 _NAMES = {kind: name for name, kind in KINDS.items()}
 _COLUMNS = "seq, id, lane, kind, body, due_at, attempts, failure, parked"
 
@@ -192,8 +195,11 @@ class Jobs:
             await tx.execute("UPDATE job SET parked = $2, attempts = attempts + 1 WHERE id = $1", job_id, reason)
 
     async def set_aside(self, reason: str) -> int:
-        """Park all jobs that wait; gives how many."""
+        """Park all jobs that wait; gives how many. Those that begin with a look at how things stand are dropped: they
+        are added again, and do nothing twice.
+        """
         async with self._database.transaction() as tx:
+            await tx.execute(f"DELETE FROM job WHERE kind {tx.one_of('$1')}", tx.texts(LOOKING))  # noqa: S608
             rows = await tx.fetch("UPDATE job SET parked = $1 WHERE parked IS NULL RETURNING seq", reason)
         return len(rows)
 
