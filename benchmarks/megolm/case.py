@@ -61,7 +61,7 @@ async def _measure(case: Case, world: World) -> dict[str, Any]:
         from benchmarks.megolm import ours as side
     else:
         from benchmarks.megolm import stock as side  # type: ignore[no-redef]
-    cost, wire, message = await side.run(case.case, world, case.url)
+    cost, wire, message = await side.run(case.case, world, case.url, Path(case.folder))
     result: dict[str, Any] = {
         "wall": cost.wall,
         "cpu": cost.cpu,

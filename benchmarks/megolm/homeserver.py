@@ -8,6 +8,7 @@ are kept, to be read afterwards.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -84,8 +85,13 @@ def sample(world: World) -> list[int]:
 class OurServer:
     """Implements what our keys need of a homeserver, and of the room on it."""
 
-    def __init__(self, wire: Wire, members: int, *, visibility: str) -> None:
+    def __init__(self, wire: Wire, members: int, *, visibility: str, memory: Path) -> None:
+        """
+        Args:
+            memory: where it remembers the device's count from process to process, as a homeserver does.
+        """
         self.wire = wire
+        self._memory = memory
         self._visibility = visibility
         self._own: dict[str, Any] = {}
         self._cross_signing: dict[str, Any] = {}
@@ -126,10 +132,10 @@ class OurServer:
         return
 
     async def generation(self) -> int | None:
-        return None
+        return int(self._memory.read_text()) if self._memory.exists() else None
 
     async def set_generation(self, number: int) -> None:
-        return
+        self._memory.write_text(str(number))
 
     async def upload_keys(self, body: Mapping[str, Any]) -> dict[str, int]:
         self._own.update(body.get("device_keys", {}))

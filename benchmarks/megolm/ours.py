@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from benchmarks.megolm.homeserver import ANNOUNCER, ROOM, OurServer, Wire
 from benchmarks.megolm.meter import Cost, Meter
 from benchmarks.megolm.reader import TEXT
@@ -25,17 +27,18 @@ class _Clock:
         return self._now
 
 
-async def run(case: str, world: World, url: str) -> tuple[Cost, Wire, dict[str, object] | None]:
+async def run(case: str, world: World, url: str, folder: Path) -> tuple[Cost, Wire, dict[str, object] | None]:
     """One case upon the database that the one before it has left; the message that everybody has to read.
 
     Args:
+        folder: where the homeserver remembers the device.
         case: `ready` is not measured: it makes the room known, with devices that have no one-time keys yet.
     """
     share_one_heap()  # as the service does
     wire = Wire(world, one_time_keys=case == "cold")
     # A change of the room's history visibility makes the next session due: by that the cold case has one of its own.
     visibility = "joined" if case == "ready" else "shared"
-    server = OurServer(wire, world.members - (case == "warm"), visibility=visibility)
+    server = OurServer(wire, world.members - (case == "warm"), visibility=visibility, memory=folder / "generation")
     database = Database(url)
     await database.start()
     try:

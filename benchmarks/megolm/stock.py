@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 from mautrix.crypto import OlmMachine, PgCryptoStore
@@ -30,7 +31,7 @@ class _State:
         return []
 
 
-async def run(case: str, world: World, url: str) -> tuple[Cost, Wire, dict[str, object] | None]:
+async def run(case: str, world: World, url: str, folder: Path) -> tuple[Cost, Wire, dict[str, object] | None]:
     """One case upon the database that the one before it has left; the message that everybody has to read."""
     wire = Wire(world, one_time_keys=case == "cold")
     arguments: dict[str, Any] = {"min_size": 1}
