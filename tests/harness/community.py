@@ -31,7 +31,7 @@ from tests.harness.wait import eventually
 STEWARD = "@communities:example.org"
 ANNOUNCER = "@announcements:example.org"
 MEGOLM = "m.megolm.v1.aes-sha2"
-SOON_SECONDS = 15
+SOON_SECONDS = 5
 """Jobs that are planned for later than that are no part of what is going on; less than what any test waits for them."""
 
 
