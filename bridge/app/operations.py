@@ -20,7 +20,6 @@ from bridge.features.reconcile import Outcome, Progress
 from bridge.plan.render import as_json
 from bridge.plan.state import digest_of
 from bridge.store import shares
-from bridge.store.inbox import Inbox
 from bridge.store.jobs import StoredJob, Undecodable, decode
 from bridge.web.metrics import Gauge
 from bridge.worker import State
@@ -308,7 +307,7 @@ class Operations:
         jobs = events = 0
         if accept_old_database:  # first: nothing of it may be done once the database counts as current
             reason = "it stood in an old copy of the database"
-            jobs, events = await self._house.jobs.set_aside(reason), await Inbox(self._house.database).set_aside(reason)
+            jobs, events = await self._house.jobs.set_aside(reason), await self._house.inbox.set_aside(reason)
         before, now = await self._house.keys.rotate(accept_old=accept_old_database)
         return {"before": before, "device_id": now, "set_aside": {"jobs": jobs, "events": events}}
 
