@@ -108,7 +108,9 @@ def compare(
     ordered, obstacles = authority.sift(sorted(actions, key=lambda action: action.phase), rooms, accounts)
     blocked += [*obstacles, *authority.beyond_limits(rooms, accounts)]
     plan = Plan(str(community.id), tuple(ordered), tuple(blocked), tuple(notes))
-    remembered = _remembered(community, known, desired, census)
+    remembered = replace(
+        _remembered(community, known, desired, census), bidden=people.still_bidden(known, rooms, census)
+    )
     if space is not None and _reachable(SPACE, known, rooms):
         placed = adoption.entitled_links(space, desired[SPACE], known, levels, accounts)
         remembered = replace(remembered, settled={**remembered.settled, **placed})

@@ -21,7 +21,7 @@ class Standing(Enum):
     """Where somebody stands towards a community."""
 
     MEMBER = "joined or invited to the space"
-    NEWCOMER = "named, and never invited: will be"
+    NEWCOMER = "named or bidden in, and not invited yet: will be"
     OUTSIDER = "in one of the rooms without ever having been invited to the space"
     INTRUDER = "let into a group by somebody who may not bring people into the community"
     STRANGER = "nowhere in the community"
@@ -121,7 +121,8 @@ def take_census(community: Community, known: Known, rooms: Rooms, accounts: Acco
     if space is None and SPACE in known.rooms:
         return Census(dict.fromkeys(sorted(unnamed), Standing.REMOVED), unnamed, ())
     named = community.named
-    everybody: set[UserId] = set(named) | set(community.removed) | set(dropped) | set(members)
+    bidden = frozenset(user for key, user in known.bidden if key == SPACE)
+    everybody: set[UserId] = set(named) | bidden | set(community.removed) | set(dropped) | set(members)
     inside: set[UserId] = set()
     admitted: set[UserId] = set()
     shut_out: set[UserId] = set()
@@ -140,7 +141,7 @@ def take_census(community: Community, known: Known, rooms: Rooms, accounts: Acco
         here = members.get(user, ABSENT)
         if here.state == "" and user in shut_out:
             here = Membership("ban", accounts.steward)  # the space was made anew, and the ban from the old one stands
-        standing[user] = _standing(named, known, user, here, unnamed, accounts)
+        standing[user] = _standing(named | bidden, known, user, here, unnamed, accounts)
         if standing[user] is Standing.STRANGER and here.state == "" and user in inside:
             standing[user] = Standing.OUTSIDER if user in admitted else Standing.INTRUDER
         if standing[user] in (Standing.LEFT, Standing.BANNED) and user in named:
@@ -149,7 +150,7 @@ def take_census(community: Community, known: Known, rooms: Rooms, accounts: Acco
 
 
 def _standing(
-    named: frozenset[UserId],
+    wanted: frozenset[UserId],
     known: Known,
     user: UserId,
     in_space: Membership,
@@ -162,7 +163,7 @@ def _standing(
         return Standing.REMOVED
     if in_space.present:
         return Standing.MEMBER
-    if user in named and _uninvited(SPACE, user, in_space, known, accounts):
+    if user in wanted and _uninvited(SPACE, user, in_space, known, accounts):
         return Standing.NEWCOMER
     return Standing.LEFT if in_space.state == "leave" else Standing.STRANGER
 
@@ -230,7 +231,7 @@ def membership_actions(
         if room is None and key not in desired:
             continue
         members = {} if room is None else room.members
-        belong = _belong(community, key, roles, rooms)
+        belong = _belong(community, key, known, roles, rooms)
         actions += _announcer(key, members, accounts)
         for user, standing in census.standing.items():
             here = members.get(user, ABSENT)
@@ -300,17 +301,33 @@ def _removal(
     return None
 
 
-def _belong(community: Community, key: RoomKeyName, roles: Mapping[UserId, Role], rooms: Rooms) -> frozenset[UserId]:
+def _belong(
+    community: Community, key: RoomKeyName, known: Known, roles: Mapping[UserId, Role], rooms: Rooms
+) -> frozenset[UserId]:
     """Who should be in a room, if they are in the community."""
     if key == CONTROL:
         return frozenset(user for user, role in roles.items() if role >= Role.ADMIN)
+    bidden = frozenset(user for where, user in known.bidden if where == key)
+    if key == SPACE:
+        return community.named | bidden
+    joined: frozenset[UserId] = frozenset()
+    if SPACE in rooms:
+        joined = frozenset(user for user, here in rooms[SPACE].members.items() if here.state == "join")
     group = community.group(key)
     if group is not None:
-        return group.named
-    if key == ANNOUNCEMENTS and SPACE in rooms:
-        joined = frozenset(user for user, here in rooms[SPACE].members.items() if here.state == "join")
-        return community.named | joined
-    return community.named
+        return group.named | (bidden & joined)
+    return community.named | joined
+
+
+def still_bidden(known: Known, rooms: Rooms, census: Census) -> frozenset[tuple[RoomKeyName, UserId]]:
+    """Who is still to be invited where: not who is there, was invited since, or is out of the community."""
+    return frozenset(
+        (key, user)
+        for key, user in known.bidden
+        if (key, user) not in known.invited
+        and not census.is_out(user)
+        and not (key in rooms and rooms[key].members.get(user, ABSENT).present)
+    )
 
 
 def _invitation(

@@ -129,6 +129,8 @@ class Known:
     """Rooms whose levels are locked after a fight."""
     yielded: frozenset[tuple[RoomKeyName, str]] = frozenset()
     """Names and pictures that are healed no more after a fight, by room and event type."""
+    bidden: frozenset[tuple[RoomKeyName, UserId]] = frozenset()
+    """Whom a link, a command or an accepted request brings into a room, until they were invited or are out."""
 
 
 def digest_of(value: Any) -> str:

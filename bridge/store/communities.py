@@ -97,7 +97,7 @@ async def set_kind(tx: Transaction, community: CommunityId, key: RoomKeyName, ki
 
 async def forget_room(tx: Transaction, community: CommunityId, key: RoomKeyName) -> None:
     """Forget a room that is gone, and everything remembered of it, so that it can be made anew."""
-    for table in ("room", "moderator", "profile", "invited", "settled", "heal", "frozen"):
+    for table in ("room", "moderator", "profile", "invited", "bidden", "settled", "heal", "frozen"):
         await tx.execute(f"DELETE FROM {table} WHERE community = $1 AND key = $2", community, key)  # noqa: S608 - names from the line above
 
 
@@ -109,6 +109,7 @@ async def load_known(tx: Transaction, community: CommunityId) -> Known:
     roles = await tx.fetch("SELECT user_id, role FROM role WHERE community = $1 AND role > 0", community)
     profile = await tx.fetch("SELECT key, type, content FROM profile WHERE community = $1", community)
     invited = await tx.fetch("SELECT key, user_id FROM invited WHERE community = $1", community)
+    bidden = await tx.fetch("SELECT key, user_id FROM bidden WHERE community = $1", community)
     settled = await tx.fetch("SELECT key, type, state_key, digest FROM settled WHERE community = $1", community)
     freezes = await tx.fetch("SELECT key, aspect FROM frozen WHERE community = $1", community)
     moderators: dict[RoomKeyName, set[UserId]] = {}
@@ -124,6 +125,7 @@ async def load_known(tx: Transaction, community: CommunityId) -> Known:
         profile={(RoomKeyName(row["key"]), row["type"]): json.loads(row["content"]) for row in profile},
         named={user: frozenset(where) for user, where in named.items()},
         invited=frozenset((RoomKeyName(row["key"]), UserId(row["user_id"])) for row in invited),
+        bidden=frozenset((RoomKeyName(row["key"]), UserId(row["user_id"])) for row in bidden),
         settled={(RoomKeyName(row["key"]), row["type"], row["state_key"]): row["digest"] for row in settled},
         frozen=frozenset(RoomKeyName(row["key"]) for row in freezes if row["aspect"] == LEVELS),
         yielded=frozenset((RoomKeyName(row["key"]), row["aspect"]) for row in freezes if row["aspect"] != LEVELS),
@@ -137,6 +139,7 @@ async def save_known(tx: Transaction, community: CommunityId, before: Known, aft
     before_named = {(user, place) for user, where in before.named.items() for place in where}
     after_named = {(user, place) for user, where in after.named.items() for place in where}
     await _save_set(tx, "named", ("user_id", "place"), community, before_named, after_named)
+    await _save_set(tx, "bidden", ("key", "user_id"), community, before.bidden, after.bidden)
     gone = before.invited - after.invited
     new = after.invited - before.invited
     await tx.execute_many(

@@ -342,6 +342,56 @@ async def test_a_declined_invite_stays_declined(scene: Scene) -> None:
     assert invites(scene, CID) == ["announcements", "chess", "general", "space"]
 
 
+# --- bidden in ------------------------------------------------------------------------------------------------------
+
+
+async def test_somebody_bidden_is_invited_and_once_they_have_joined_into_their_groups(scene: Scene) -> None:
+    await scene.settle(SCHOOL)
+    await scene.reconciler.memory.bid(SCHOOL.id, EVE, [CHESS])
+    await scene.restart()  # a bid is stored
+    await scene.apply(SCHOOL)
+    assert invites(scene, EVE) == ["space"]
+    await scene.join(EVE, scene.space)
+    await scene.hear()
+    assert invites(scene, EVE) == ["announcements", "chess", "general", "space"]
+    assert scene.announcement_room.state["m.room.member", EVE]["sender"] == ANNOUNCER
+    assert (await scene.known()).bidden == frozenset()
+    await scene.leave(EVE, scene.room(CHESS))
+    await scene.leave(EVE, scene.room(GENERAL))
+    await scene.hear()
+    assert invites(scene, EVE) == ["announcements", "chess", "general", "space"]
+
+
+async def test_who_declined_or_left_may_be_bidden_again(scene: Scene) -> None:
+    await scene.settle(SCHOOL)
+    await scene.leave(DAN, scene.space)
+    await scene.hear()
+    await scene.reconciler.memory.bid(SCHOOL.id, DAN, [BOARD])
+    await scene.apply(SCHOOL)
+    assert scene.space.membership(DAN) == "invite"
+    await scene.join(DAN, scene.space)
+    await scene.hear()
+    assert {scene.room(key).membership(DAN) for key in (ANNOUNCEMENTS, GENERAL, BOARD)} == {"invite"}
+    await scene.leave(DAN, scene.room(BOARD))
+    await scene.hear()
+    await scene.reconciler.memory.bid(SCHOOL.id, DAN, [BOARD])
+    await scene.apply(SCHOOL)
+    assert scene.room(BOARD).membership(DAN) == "invite"
+
+
+async def test_nobody_banned_or_removed_is_bidden_in(scene: Scene) -> None:
+    removed = replace(SCHOOL, removed=frozenset({EVE}))
+    await scene.settle(removed)
+    await scene.move(BEA, scene.space, "ban", DAN)
+    await scene.hear()
+    for user in (DAN, EVE):
+        await scene.reconciler.memory.bid(SCHOOL.id, user, [CHESS])
+    await scene.apply(removed)
+    assert scene.space.membership(DAN) == "ban"
+    assert invites(scene, EVE) == []
+    assert (await scene.known()).bidden == frozenset()
+
+
 # --- named no longer ------------------------------------------------------------------------------------------------
 
 WITHOUT_DAN = replace(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from bridge.core.community import ANNOUNCEMENTS, SPACE, Community, RoomKind
+from bridge.core.community import ANNOUNCEMENTS, GENERAL, SPACE, Community, RoomKind
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
 from bridge.features.reconcile.look import Look
@@ -69,6 +69,19 @@ class Memory:
                         await store.save_known(tx, community, before, after, self._clock.now_ms())
                 self._known[community] = after
             return after
+
+    async def bid(self, community: CommunityId, user: UserId, keys: Collection[RoomKeyName] = ()) -> None:
+        """Have somebody invited to the community, and to these groups once they have joined it.
+
+        An earlier invite that they declined or let lie, or a time when they were in and left, is no obstacle: somebody
+        who may bid people in has just asked for them.
+        """
+        wanted = {(SPACE, user), *((key, user) for key in keys)}
+
+        def change(known: Known) -> Known:
+            return replace(known, bidden=known.bidden | wanted, invited=known.invited - wanted)
+
+        await self.update(community, change)
 
     async def reload(self, community: CommunityId) -> None:
         """Read it from the database anew, after something else was stored there."""
@@ -149,6 +162,7 @@ def settled(look: Look, failed: Sequence[Action]) -> Callable[[Known], Known]:
         entry for entry in look.known.invited if entry[1] in _removed_by_declaration(look) - failed_removals
     }
     present = _present(look)
+    answered = look.known.bidden - after.bidden
     placed = dict(after.settled.items() - look.known.settled.items())
 
     def change(known: Known) -> Known:
@@ -159,6 +173,7 @@ def settled(look: Look, failed: Sequence[Action]) -> Callable[[Known], Known]:
             moderators=after.moderators,
             settled={**known.settled, **placed, **digests},
             invited=(known.invited | present) - forgotten,
+            bidden=known.bidden - answered,
             named=_named(community, known, unfinished),
         )
 
@@ -200,7 +215,7 @@ def _present(look: Look) -> frozenset[tuple[RoomKeyName, UserId]]:
         (key, user)
         for key, room in look.rooms.items()
         for user, here in room.members.items()
-        if here.present and (user in named or key in (SPACE, ANNOUNCEMENTS))
+        if here.present and (user in named or key in (SPACE, ANNOUNCEMENTS, GENERAL))
     )
 
 

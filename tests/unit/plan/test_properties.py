@@ -140,7 +140,7 @@ def test_the_order_of_inputs_does_not_matter(case: tuple[Community, World], chan
     known = world.known
     other = Known(
         shuffled(known.rooms), shuffled(known.roles), shuffled(known.moderators), shuffled(known.profile),
-        shuffled(known.named), known.invited, shuffled(known.settled), known.frozen, known.yielded,
+        shuffled(known.named), known.invited, shuffled(known.settled), known.frozen, known.yielded, known.bidden,
     )  # fmt: skip
     groups = list(community.groups)
     chance.shuffle(groups)
