@@ -428,9 +428,11 @@ class Delivery:
     async def _send(self, session_id: str, txn_id: str, messages: Mapping[str, Mapping[str, Any]]) -> None:
         if not messages:
             return
+        users = list(messages)
         await self._server.send_to_device("m.room.encrypted", txn_id, messages)
+        now = self._clock.now_ms()
         async with self._database.transaction() as tx:
-            await shares.settle_shares(tx, session_id, txn_id, ShareState.HELD, now_ms=self._clock.now_ms())
+            await shares.settle_shares(tx, session_id, txn_id, ShareState.HELD, users=users, now_ms=now)
 
     async def _withhold(self, withheld: Sequence[Withheld], parcel: _Parcel) -> None:
         """Tell devices that they get no key, and why (`m.room_key.withheld`), once for each session."""

@@ -151,7 +151,8 @@ async def unsettled(tx: Transaction, question: Question, *, after: tuple[str, st
     rows = await tx.fetch_many(
         _TYPES,
         f"SELECT {_COLUMNS} {_UNSETTLED} AND (s.state IS NULL OR s.state <> 'pending') "
-        "AND (a.user_id > $6 OR (a.user_id = $6 AND d.device_id > $7)) ORDER BY a.user_id, d.device_id LIMIT $8",
+        # by the columns of an index, so that a page costs what is in it, and not the whole room
+        "AND a.user_id >= $6 AND (d.user_id, d.device_id) > ($6, $7) ORDER BY d.user_id, d.device_id LIMIT $8",
         *question.args,
         *after,
         limit,
@@ -269,14 +270,22 @@ async def save_shares(tx: Transaction, session_id: str, rows: Iterable[ShareRow]
         )
 
 
-async def settle_shares(tx: Transaction, session_id: str, txn_id: str, state: str, *, now_ms: int) -> None:
-    """Give all shares of one request their state, now that it was answered."""
+async def settle_shares(
+    tx: Transaction, session_id: str, txn_id: str, state: str, *, users: Iterable[str], now_ms: int
+) -> None:
+    """Give all shares of one request their state, now that it was answered.
+
+    Args:
+        users: whose devices it was for.
+    """
     await tx.execute(
-        "UPDATE crypto_share SET state = $3, at = $4 WHERE session_id = $1 AND txn_id = $2",
+        "UPDATE crypto_share SET state = $3, at = $4 "  # noqa: S608
+        f"WHERE session_id = $1 AND user_id {tx.one_of('$5')} AND txn_id = $2",
         session_id,
         txn_id,
         state,
         now_ms,
+        tx.texts(users),
     )
 
 
