@@ -27,8 +27,8 @@ from bridge.e2ee import recipients
 from bridge.e2ee.bulk import payload_bytes
 from bridge.e2ee.device import OwnDevice
 from bridge.e2ee.devices import FAILURE_PAUSE_MS, DeviceLists
-from bridge.e2ee.machine import MEGOLM, Peer, Sealed, encrypt_group, import_room_key, load_group, new_group
-from bridge.e2ee.olm_sessions import OlmSessions
+from bridge.e2ee.machine import MEGOLM, Peer, encrypt_group, import_room_key, load_group, new_group
+from bridge.e2ee.olm_sessions import OlmSessions, by_device
 from bridge.e2ee.recipients import (
     Decision,
     Device,
@@ -391,7 +391,7 @@ class Delivery:
             async with self._database.transaction() as tx:
                 await self._sessions.save(tx, sealed)
                 await shares.save_shares(tx, parcel.session_id, rows, now_ms=self._clock.now_ms())
-        messages = _by_device(sealed)
+        messages = by_device(sealed)
         del sealed, rows, peers  # a room's memory is that of what is on its way
         await self._send(parcel.session_id, txn_id, messages)
         await self._tell_no_olm(
@@ -474,14 +474,6 @@ async def _one_of(tasks: set[asyncio.Task[None]]) -> None:
     tasks -= done
     for task in done:
         task.result()
-
-
-def _by_device(sealed: Iterable[Sealed]) -> dict[str, dict[str, Any]]:
-    """As `/sendToDevice` takes it: user id, device id, content."""
-    messages: dict[str, dict[str, Any]] = {}
-    for one in sealed:
-        messages.setdefault(one.peer.user_id, {})[one.peer.device_id] = one.content
-    return messages
 
 
 def _device(one: Unsettled) -> Device:

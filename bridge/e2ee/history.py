@@ -26,7 +26,7 @@ from bridge.e2ee.bundle import ROOM_KEY_BUNDLE, bundle_of, encrypted
 from bridge.e2ee.device import OwnDevice
 from bridge.e2ee.devices import DeviceLists
 from bridge.e2ee.machine import MEGOLM, Account, Peer, Sealed, session_key_at
-from bridge.e2ee.olm_sessions import OlmSessions
+from bridge.e2ee.olm_sessions import OlmSessions, by_device
 from bridge.e2ee.recipients import CHUNK_BYTES, Device, Trust, body_bytes
 from bridge.e2ee.window import DAY_MS, Absence, Session, Spoken, Window
 from bridge.ports import Clock, KeyServer, RoomFacts
@@ -435,7 +435,7 @@ class History:
         A refusal is for this request alone: others are not held up by whoever's devices brought it about.
         """
         try:
-            await self._server.send_to_device("m.room.encrypted", txn_id, _messages(sealed))
+            await self._server.send_to_device("m.room.encrypted", txn_id, by_device(sealed))
         except BadRequest as error:
             log.warning("past keys for %d devices are refused by the homeserver: %s", len(sealed), error.what)
             return store.REFUSED
@@ -576,13 +576,6 @@ def _peer(one: Candidate) -> Peer:
 def _held(txn_id: str) -> str:
     """The id under which a share of the present session is noted: another one, since what it gives begins earlier."""
     return f"{txn_id}.past"
-
-
-def _messages(sealed: Iterable[Sealed]) -> dict[str, dict[str, Any]]:
-    messages: dict[str, dict[str, Any]] = {}
-    for one in sealed:
-        messages.setdefault(one.peer.user_id, {})[one.peer.device_id] = one.content
-    return messages
 
 
 def _given(one: Candidate, session_id: str, given: Mapping[tuple[str, str, str], GivenRow]) -> GivenRow | None:

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from bridge.core.errors import OldDatabase, Unreachable
-from bridge.e2ee.keys import COUNT_EVERY_MS, RENEW_AFTER_REWIND_MS, Keys
+from bridge.e2ee.counting import COUNT_EVERY_MS
+from bridge.e2ee.establishment import RENEW_AFTER_REWIND_MS
+from bridge.e2ee.keys import Keys
 from bridge.store import keys as store
 from bridge.store.database import Database
 from bridge.store.keys import AccountRow
@@ -182,13 +184,13 @@ async def test_a_rotation_that_fails_half_way_is_finished_by_the_running_service
         raise Unreachable("502")
 
     with monkeypatch.context() as patch:
-        real = keys._begin_device
+        real = keys._establishment._begin
 
         async def begin() -> None:
             await real()
             patch.setattr(ground.world, step, fail)
 
-        patch.setattr(keys, "_begin_device", begin)
+        patch.setattr(keys._establishment, "_begin", begin)
         with pytest.raises(Unreachable):
             await keys.rotate()
     ground.clock.now += COUNT_EVERY_MS

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from bridge.core.errors import CannotDecrypt, Unreachable
 from bridge.e2ee.inbound import envelope, probe_of
-from bridge.e2ee.keys import UNWEDGE_PAUSE_MS, Keys
+from bridge.e2ee.keys import Keys
 from bridge.e2ee.machine import MEGOLM, OLM, Account, OutboundGroup, encrypt_group, new_group
+from bridge.e2ee.olm_sessions import UNWEDGE_PAUSE_MS
 from bridge.store import keys as store
 from bridge.store.database import Database
 from tests.harness.key_world import ANNOUNCER, PICKLE_KEY, ROOM, Device, KeyWorld, StillClock, keys_upon

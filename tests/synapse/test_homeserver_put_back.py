@@ -14,7 +14,7 @@ from bridge.cli.demo.person import Client
 from bridge.core.errors import MatrixError
 from bridge.core.ids import RoomId
 from bridge.core.messages import SendMessage
-from bridge.e2ee.keys import ONE_TIME_KEYS
+from bridge.e2ee.one_time_keys import ONE_TIME_KEYS
 from bridge.store.jobs import encode
 from tests.harness.announcer import ANNOUNCER, Stage, write_registration
 from tests.harness.people import People, SynapseFactory
