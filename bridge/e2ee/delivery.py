@@ -25,10 +25,10 @@ from bridge.core.errors import CannotEncrypt, MatrixError
 from bridge.core.ids import EventId, RoomId, UserId
 from bridge.e2ee import recipients
 from bridge.e2ee.bulk import payload_bytes
-from bridge.e2ee.device import OwnDevice
-from bridge.e2ee.devices import FAILURE_PAUSE_MS, DeviceLists
+from bridge.e2ee.devices import FAILURE_PAUSE_MS
+from bridge.e2ee.giving import IN_FLIGHT, ROOM_KEY, SHARED_HISTORY, Giver, Means, a_few_at_once
 from bridge.e2ee.machine import MEGOLM, Peer, encrypt_group, import_room_key, load_group, new_group
-from bridge.e2ee.olm_sessions import OlmSessions, by_device
+from bridge.e2ee.olm_sessions import by_device
 from bridge.e2ee.recipients import (
     Decision,
     Device,
@@ -40,10 +40,9 @@ from bridge.e2ee.recipients import (
     Withheld,
     WithheldCode,
 )
-from bridge.ports import Clock, KeyServer, Member, RoomFacts
+from bridge.ports import Member
 from bridge.store import keys as store
 from bridge.store import shares
-from bridge.store.database import Database
 from bridge.store.keys import AccountRow, InboundRow, OutboundRow
 from bridge.store.shares import Question, ShareRow, Stray, Unsettled
 
@@ -51,12 +50,6 @@ log = logging.getLogger(__name__)
 
 ROUNDS = 6
 """How often the membership may change under a share before the message is given up for this time."""
-
-IN_FLIGHT = 2
-"""Pieces of one room's key that are on their way at once."""
-
-ROOM_KEY = "m.room_key"
-SHARED_HISTORY = "org.matrix.msc3061.shared_history"
 
 UNUSED_PAUSE_MS = 10 * 60 * 1000
 """How old a session has to be that nobody has used, before one is made in its place ahead of a message."""
@@ -106,29 +99,11 @@ class _Piece:
     """Devices with which there is no Olm session (there may be others among them)."""
 
 
-class Delivery:
+class Delivery(Giver):
     """Room keys outwards."""
 
-    def __init__(
-        self,
-        database: Database,
-        server: KeyServer,
-        facts: RoomFacts,
-        clock: Clock,
-        own: OwnDevice,
-        devices: DeviceLists,
-        sessions: OlmSessions,
-        *,
-        trust: Trust,
-    ) -> None:
-        self._database = database
-        self._server = server
-        self._facts = facts
-        self._clock = clock
-        self._own = own
-        self._devices = devices
-        self._sessions = sessions
-        self._trust = trust
+    def __init__(self, means: Means) -> None:
+        super().__init__(means)
         self._rooms: defaultdict[RoomId, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._progress: dict[RoomId, Progress] = {}
 
@@ -308,17 +283,11 @@ class Delivery:
             return False
         parcel = self._parcel(session, room, account, attempt)
         progress = self._progress[parcel.room_id] = Progress(0, total)
-        under_way: set[asyncio.Task[None]] = set()
-        try:
-            async for piece in self._pieces(question, session, room, parcel):
-                if len(under_way) >= IN_FLIGHT:
-                    await _one_of(under_way)
-                under_way.add(asyncio.create_task(self._serve(piece, parcel, progress)))
-            while under_way:
-                await _one_of(under_way)
-        finally:
-            # What was begun comes to its end: whatever is not marked then has to be repeated.
-            await asyncio.gather(*under_way, return_exceptions=True)
+
+        async def serve(piece: _Piece) -> None:
+            await self._serve(piece, parcel, progress)
+
+        await a_few_at_once(self._pieces(question, session, room, parcel), serve)
         return True
 
     def _parcel(self, session: OutboundRow, room: recipients.Room, account: AccountRow, attempt: str) -> _Parcel:
@@ -466,14 +435,6 @@ class Delivery:
         if "m.relates_to" in content:
             wire["m.relates_to"] = content["m.relates_to"]
         return wire, held
-
-
-async def _one_of(tasks: set[asyncio.Task[None]]) -> None:
-    """Wait until one of the tasks is done, and take it away; its failure is raised."""
-    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    tasks -= done
-    for task in done:
-        task.result()
 
 
 def _device(one: Unsettled) -> Device:

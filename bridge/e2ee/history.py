@@ -23,16 +23,14 @@ from bridge.core.ids import EventId, RoomId, UserId
 from bridge.e2ee import recipients, window
 from bridge.e2ee.bulk import payload_bytes
 from bridge.e2ee.bundle import ROOM_KEY_BUNDLE, bundle_of, encrypted
-from bridge.e2ee.device import OwnDevice
-from bridge.e2ee.devices import DeviceLists
+from bridge.e2ee.giving import ROOM_KEY, SHARED_HISTORY, Giver, Means
 from bridge.e2ee.machine import MEGOLM, Account, Peer, Sealed, session_key_at
-from bridge.e2ee.olm_sessions import OlmSessions, by_device
+from bridge.e2ee.olm_sessions import by_device
 from bridge.e2ee.recipients import CHUNK_BYTES, Device, Trust, body_bytes
 from bridge.e2ee.window import DAY_MS, Absence, Session, Spoken, Window
-from bridge.ports import Clock, KeyServer, RoomFacts
 from bridge.store import history as store
 from bridge.store import keys as key_store
-from bridge.store.database import Database, Transaction
+from bridge.store.database import Transaction
 from bridge.store.history import Awaiting, Candidate, GivenRow, MoveRow, PresentRow, SpokenRow
 from bridge.store.keys import InboundRow
 
@@ -51,8 +49,6 @@ MOVES_AT_ONCE = 200
 MANY_USERS = 20
 STILL_SECONDS = 5.0
 """For so long it is believed of many people that they are still there."""
-ROOM_KEY = "m.room_key"
-SHARED_HISTORY = "org.matrix.msc3061.shared_history"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,21 +88,14 @@ class _Bundle:
     payload_bytes: int
 
 
-class History:
+class History(Giver):
     """Past keys outwards."""
 
     def __init__(
         self,
-        database: Database,
-        server: KeyServer,
-        facts: RoomFacts,
-        clock: Clock,
-        own: OwnDevice,
-        devices: DeviceLists,
-        sessions: OlmSessions,
+        means: Means,
         exclusive: Callable[[RoomId], asyncio.Lock],
         *,
-        trust: Trust,
         window_of: Callable[[RoomId], Window | None],
     ) -> None:
         """
@@ -114,17 +103,10 @@ class History:
             exclusive: the lock under which a room's present session is shared.
             window_of: how much of a room's past is given; None where it is no room of announcements.
         """
-        self._database = database
-        self._server = server
-        self._facts = facts
-        self._clock = clock
-        self._own = own
-        self._devices = devices
-        self._sessions = sessions
+        super().__init__(means)
         self._exclusive = exclusive
-        self._trust = trust
-        self._signed = trust is not Trust.ALL
-        self._verified = trust is Trust.VERIFIED
+        self._signed = means.trust is not Trust.ALL
+        self._verified = means.trust is Trust.VERIFIED
         self._window_of = window_of
         self._at_work: defaultdict[RoomId, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._purged: dict[RoomId, int] = {}

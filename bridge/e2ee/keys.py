@@ -18,6 +18,7 @@ from bridge.e2ee.device import OwnDevice
 from bridge.e2ee.devices import DeviceLists
 from bridge.e2ee.establishment import Establishment, Standing
 from bridge.e2ee.gate import Gate
+from bridge.e2ee.giving import Means
 from bridge.e2ee.history import History
 from bridge.e2ee.identity import Identity
 from bridge.e2ee.olm_sessions import OlmSessions
@@ -80,19 +81,9 @@ class Keys:
             database, server, clock, me=user_id, user_signing_key=self._identity.user_signing_key
         )
         sessions = OlmSessions(database, server, clock, self._own)
-        self._delivery = Delivery(database, server, facts, clock, self._own, self._devices, sessions, trust=trust)
-        self.history = History(
-            database,
-            server,
-            facts,
-            clock,
-            self._own,
-            self._devices,
-            sessions,
-            self._delivery.exclusive,
-            trust=trust,
-            window_of=window_of,
-        )
+        means = Means(database, server, facts, clock, self._own, self._devices, sessions, trust)
+        self._delivery = Delivery(means)
+        self.history = History(means, self._delivery.exclusive, window_of=window_of)
         self.verifications = Verifications(server, clock, self._own, self._identity, self._devices, database)
         self._decryption = Decryption(database, self._own, self._devices, trust=trust)
         one_time_keys = OneTimeKeys(database, server, clock, self._own)

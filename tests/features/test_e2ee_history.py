@@ -5,9 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -30,7 +29,7 @@ from bridge.intake.parse import message_index
 from bridge.store import history
 from bridge.store.database import Database, Transaction
 from bridge.store.history import MoveRow, SpokenRow
-from tests.harness.key_world import ANNOUNCER, PICKLE_KEY, ROOM, Device, KeyWorld, StillClock, keys_upon
+from tests.harness.key_world import ANNOUNCER, PICKLE_KEY, ROOM, Device, KeyWorld, StillClock, keys_upon, say
 
 ANN, BOB, OFFICE = "@ann:example.org", "@bob:example.org", "@office:example.org"
 WINDOW = Window(announcements=10, days=30)
@@ -54,7 +53,7 @@ class Scene:
 
     async def say(self, text: str) -> dict[str, Any]:
         self.clock.now += 1000
-        content, _ = await self.keys.encrypt(ROOM, "m.room.message", {"msgtype": "m.text", "body": text})
+        content = await say(self.keys, text)
         await self.heard(ANNOUNCER, content)
         return content
 
@@ -141,14 +140,6 @@ class Scene:
         found: dict[str, Any] = json.loads(decryptor.update(data) + decryptor.finalize())
         assert found.keys() == {"room_keys", "withheld"}
         return found
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = Database(f"sqlite:///{tmp_path}/keys.db")
-    await database.start()
-    yield database
-    await database.stop()
 
 
 @pytest.fixture
@@ -439,7 +430,7 @@ async def test_who_joins_while_an_announcement_is_under_way_reads_it(scene: Scen
     await scene.comes(BOB)
     await scene.catch_up()
     (ann,) = scene.world.add(ANN, "A", join=False)
-    one, _ = await scene.keys.encrypt(ROOM, "m.room.message", {"msgtype": "m.text", "body": "one"})
+    one = await say(scene.keys, "one")
     await scene.comes(ANN)
     await scene.catch_up()
     await scene.keys.prepare(ROOM)
@@ -467,7 +458,7 @@ async def test_whoever_misses_something_is_seen_to(scene: Scene) -> None:
     )
 
     async def posted(number: int) -> None:
-        content, _ = await scene.keys.encrypt(ROOM, "m.room.message", {"body": "one"})
+        content = await say(scene.keys, "one")
         event = Posted(
             EventId(f"${number}"), ROOM, ANNOUNCER, scene.clock.now, "m.room.encrypted", False,
             content["session_id"], message_index(content["ciphertext"]) or 0,
@@ -490,7 +481,7 @@ async def test_what_is_said_while_the_past_is_given_is_given_too(scene: Scene, m
     await scene.leaves(BOB)
     await scene.comes(BOB)
     (ann,) = scene.world.add(ANN, "A", join=False)
-    one, _ = await scene.keys.encrypt(ROOM, "m.room.message", {"msgtype": "m.text", "body": "one"})
+    one = await say(scene.keys, "one")
     await scene.comes(ANN)
     await scene.keys.prepare(ROOM)
     send = scene.world.send_to_device
