@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping
-from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -181,6 +180,35 @@ async def three_sessions(scene: Scene) -> list[dict[str, Any]]:
     return said
 
 
+async def catch_up_killed(scene: Scene, monkeypatch: pytest.MonkeyPatch, fatal: int, *, arrives: bool) -> int:
+    """Catch up in a process that dies with a request, and begin another one; gives how many requests were made.
+
+    Args:
+        fatal: the number of that request, beyond all where none is to die.
+        arrives: whether the homeserver gets it all the same.
+    """
+    requests = 0
+    send = scene.world.send_to_device
+
+    async def die(*args: Any) -> None:
+        nonlocal requests
+        requests += 1
+        if requests == fatal:
+            if arrives:
+                await send(*args)
+            raise Unreachable("killed")
+        await send(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scene.world, "send_to_device", die)
+        try:
+            await scene.catch_up()
+        except Unreachable:
+            assert requests >= fatal
+    await scene.restart()
+    return requests
+
+
 async def test_a_newcomer_reads_what_was_said_before_and_whoever_was_there_gets_nothing_twice(scene: Scene) -> None:
     (bob,) = scene.world.people[BOB].values()
     said = [await scene.say("one"), await scene.say("two")]
@@ -289,26 +317,9 @@ async def test_a_killed_delivery_goes_on_where_it_stood(
     said = await three_sessions(scene)
     devices = scene.world.add(ANN, *"ABCDE", join=False)
     await scene.comes(ANN)
-    send = scene.world.send_to_device
     total = 0
     for fatal in (1, 4, 6, 99):
-        requests = 0
-
-        async def die(*args: Any) -> None:
-            nonlocal requests
-            requests += 1
-            if requests == fatal:  # noqa: B023 - called within this round alone
-                if arrives:
-                    await send(*args)
-                raise Unreachable("killed")
-            await send(*args)
-
-        monkeypatch.setattr(scene.world, "send_to_device", die)
-        with nullcontext() if fatal == 99 else pytest.raises(Unreachable):
-            await scene.catch_up()
-        total += requests
-        monkeypatch.setattr(scene.world, "send_to_device", send)
-        await scene.restart()
+        total += await catch_up_killed(scene, monkeypatch, fatal, arrives=arrives)
     assert total == 3 * 3 + 3, "nothing but what was killed is sent again"
     for device in devices:
         assert [device.reads(content) for content in said] == ["number 0", "number 1", "number 2"]
@@ -638,25 +649,9 @@ async def test_a_bundle_for_many_devices_of_somebody_goes_on_where_it_was_killed
     (bob,) = scene.world.people[BOB].values()
     await scene.person_says(bob, ["hello"])
     devices = await crowd(scene, devices=5, name="D")
-    send = scene.world.send_to_device
     total = 0
     for fatal in (2, 1, 99):
-        requests = 0
-
-        async def die(*args: Any) -> None:
-            nonlocal requests
-            requests += 1
-            if requests == fatal:  # noqa: B023 - called within this round alone
-                if arrives:
-                    await send(*args)
-                raise Unreachable("killed")
-            await send(*args)
-
-        monkeypatch.setattr(scene.world, "send_to_device", die)
-        with nullcontext() if fatal == 99 else pytest.raises(Unreachable):
-            await scene.catch_up()
-        total += requests
-        await scene.restart()
+        total += await catch_up_killed(scene, monkeypatch, fatal, arrives=arrives)
     assert total == 3 + 2, "nothing but what was killed is sent again"
     for device in devices:
         assert len(scene.bundle(device)["room_keys"]) == 1
