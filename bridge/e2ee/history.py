@@ -140,13 +140,16 @@ class History(Giver):
 
         Whoever was served has everything that was said until then. What is said now they hold if they were given the
         session in the ordinary way; not if there was no Olm session with them then, nor if they came after it had been
-        given and before this was heard of.
+        given and before this was heard of. Another session may have taken its place by now.
         """
         if not await store.save_spoken(tx, room_id, spoken) or spoken.owner != self._own.user_id:
             return False
         shown = self._window_of(room_id)
         if shown is None:
             return False
+        key = await key_store.inbound(tx, room_id, spoken.session_id, spoken.owner)
+        if key is None or not self._is_ours(key, await self._own.account(tx)):
+            return False  # what was said with a former device comes in bundles alone
         past = _spoken(await store.spoken(tx, room_id))
         others = {one.session[0] for one in window.window_of(past, shown, self._clock.now_ms())}
         return await store.unserve(tx, room_id, spoken.session_id, spoken.index, others) > 0

@@ -254,7 +254,8 @@ async def unserve(tx: Transaction, room_id: str, session_id: str, index: int, ot
     """Note of the devices that were served and do not hold what was said now that they miss it, and nothing else.
 
     Args:
-        session_id: under which it was said; where it is not the room's present session, nothing is known of it.
+        session_id: under which it was said. Who was given it is known of the room's present session and of the one
+            before it; of earlier ones nobody is known to hold them, so everybody misses them.
         others: the sessions that they miss nothing of, having been served.
 
     Returns:
@@ -262,7 +263,6 @@ async def unserve(tx: Transaction, room_id: str, session_id: str, index: int, ot
     """
     rows = await tx.fetch(
         "DELETE FROM crypto_served WHERE room_id = $1 "
-        "AND EXISTS (SELECT 1 FROM crypto_outbound o WHERE o.room_id = $1 AND o.session_id = $2) "
         "AND NOT EXISTS (SELECT 1 FROM crypto_share h WHERE h.session_id = $2 AND h.user_id = crypto_served.user_id "
         "AND h.device_id = crypto_served.device_id AND h.curve25519 = crypto_served.curve25519 "
         "AND h.ed25519 = crypto_served.ed25519 AND h.state = 'held' AND h.first_index <= $3) "
@@ -558,6 +558,13 @@ async def no_bundles(tx: Transaction, room_id: str, *, before: int) -> None:
 
 async def purge(tx: Transaction, room_id: str, *, before: int) -> None:
     """Forget the keys of a room that were last used before that time, and what is known of their messages."""
+    await tx.execute(
+        "DELETE FROM crypto_share WHERE session_id IN (SELECT session_id FROM crypto_inbound WHERE room_id = $1 "
+        "AND at < $2 AND original IS NOT NULL) "
+        "AND session_id NOT IN (SELECT session_id FROM crypto_outbound WHERE room_id = $1)",
+        room_id,
+        before,
+    )
     await tx.execute(
         "DELETE FROM crypto_inbound WHERE room_id = $1 AND at < $2 "
         "AND session_id NOT IN (SELECT session_id FROM crypto_outbound WHERE room_id = $1) "

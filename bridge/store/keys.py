@@ -448,9 +448,10 @@ async def outbound(tx: Transaction, room_id: str) -> OutboundRow | None:
 
 
 async def begin_outbound(tx: Transaction, session: OutboundRow) -> None:
-    """Make this the room's session; who was given the one before it is forgotten."""
+    """Make this the room's session. Who was given the one before it is still known, and forgotten of earlier ones."""
     await tx.execute(
-        "DELETE FROM crypto_share WHERE session_id IN (SELECT session_id FROM crypto_outbound WHERE room_id = $1)",
+        "DELETE FROM crypto_share WHERE session_id IN (SELECT session_id FROM crypto_inbound WHERE room_id = $1 "
+        "AND original IS NOT NULL) AND session_id NOT IN (SELECT session_id FROM crypto_outbound WHERE room_id = $1)",
         session.room_id,
     )
     await tx.execute(

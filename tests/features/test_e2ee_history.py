@@ -19,6 +19,7 @@ from bridge.app.house import House
 from bridge.core.errors import BadRequest, Forbidden, Unreachable
 from bridge.core.ids import EventId, RoomId
 from bridge.core.messages import Posted
+from bridge.e2ee.delivery import UNUSED_PAUSE_MS
 from bridge.e2ee.history import BUNDLE_ACCEPTED_MS, BUNDLE_PAUSE_MS
 from bridge.e2ee.keys import Keys
 from bridge.e2ee.machine import OlmFailure, decrypt_group, encrypt_group, import_room_key, new_group
@@ -453,6 +454,38 @@ async def test_who_joins_while_an_announcement_is_under_way_reads_it(scene: Scen
     assert len(keys_received(ann)) == 3, "the one of before, the present one in the ordinary way, and from its start"
     await scene.say("two")
     assert scene.missed == 1
+
+
+@pytest.mark.parametrize("sessions_since", [1, 2])
+async def test_who_joins_while_an_announcement_is_under_way_reads_it_even_if_its_session_ends_unheard_of(
+    scene: Scene, sessions_since: int
+) -> None:
+    (bob,) = scene.world.people[BOB].values()
+    leavers = [f"@leaver{number}:example.org" for number in range(1 + sessions_since)]
+    for user in leavers:
+        scene.world.add(user, "L", join=False)
+        await scene.comes(user)
+    zero = await scene.say("zero")
+    await scene.leaves(leavers.pop())
+    await scene.catch_up()
+    one = await say(scene.keys, "one")
+    (ann,) = scene.world.add(ANN, "A", join=False)
+    await scene.comes(ANN)
+    await scene.catch_up()
+    for user in leavers:
+        await scene.leaves(user)
+        await scene.keys.prepare(ROOM)
+        scene.clock.now += UNUSED_PAUSE_MS
+    before = len(keys_received(bob))
+    await scene.heard(ANNOUNCER, one)
+    await scene.catch_up()
+    assert (reads(ann, zero), reads(ann, one)) == ("zero", "one")
+    if sessions_since == 1:
+        assert len(keys_received(bob)) == before, "who had the key is not given it again"
+    missed = scene.missed
+    two = await scene.say("two")
+    assert scene.missed == missed
+    assert {reads(device, two) for device in (ann, bob)} == {"two"}
 
 
 async def test_whoever_misses_something_is_seen_to(scene: Scene) -> None:

@@ -143,7 +143,7 @@ async def test_thousands_in_one_question(database: Database) -> None:
         assert {user.outdated for user in (await keys.tracked_users(tx, users)).values()} == {1}
 
 
-async def test_a_session_moves_on_and_a_new_one_forgets_the_shares(database: Database) -> None:
+async def test_a_session_moves_on_and_its_shares_are_known_until_the_one_after_the_next(database: Database) -> None:
     share = ShareRow(ANN, "A", "c", "e", "$1", 0, "pending", "txn")
     async with database.transaction() as tx:
         await keys.begin_outbound(tx, OutboundRow("!room", "one", b"p0", 1, 0, "digest"))
@@ -154,9 +154,13 @@ async def test_a_session_moves_on_and_a_new_one_forgets_the_shares(database: Dat
         assert await keys.outbound(tx, "!room") == OutboundRow("!room", "one", b"p1", 1, 1, "digest")
         assert await shares.count_held(tx, "one") == 1
         assert (await shares.reach(tx, "!room", ours=[ME])).without == {"no_olm": 1}
+        await keys.save_inbound(tx, replace(room_key(ME), session_id="one", original=b"p0"), now_ms=1)
         await keys.begin_outbound(tx, OutboundRow("!room", "two", b"q", 5, 0, "digest"))
-        assert await shares.count_held(tx, "one") == 0
+        assert await shares.count_held(tx, "one") == 1
         assert (await shares.reach(tx, "!room", ours=[ME])).without == {}
+        assert await shares.count_states(tx) == {}
+        await keys.begin_outbound(tx, OutboundRow("!room", "three", b"q", 6, 0, "digest"))
+        assert await shares.count_held(tx, "one") == 0
 
 
 async def test_of_two_copies_of_a_room_key_the_earlier_begin_wins(database: Database) -> None:
