@@ -14,8 +14,8 @@ import asyncio
 import logging
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bridge.core.errors import BadRequest, Forbidden
@@ -23,9 +23,9 @@ from bridge.core.ids import EventId, RoomId, UserId
 from bridge.e2ee import recipients, window
 from bridge.e2ee.bulk import payload_bytes
 from bridge.e2ee.bundle import ROOM_KEY_BUNDLE, bundle_of, encrypted
-from bridge.e2ee.giving import ROOM_KEY, SHARED_HISTORY, Giver, Means
+from bridge.e2ee.giving import ROOM_KEY, SHARED_HISTORY, Giver, Means, a_few_at_once
 from bridge.e2ee.machine import MEGOLM, Account, Peer, Sealed, session_key_at
-from bridge.e2ee.olm_sessions import by_device
+from bridge.e2ee.olm_sessions import Name, by_device
 from bridge.e2ee.recipients import CHUNK_BYTES, Device, Trust, body_bytes
 from bridge.e2ee.window import DAY_MS, Absence, Session, Spoken, Window
 from bridge.store import history as store
@@ -49,6 +49,8 @@ MOVES_AT_ONCE = 200
 MANY_USERS = 20
 STILL_SECONDS = 5.0
 """For so long it is believed of many people that they are still there."""
+FIRST_REST_MS = 10 * 60 * 1000
+LONGEST_REST_MS = DAY_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,23 +71,62 @@ class _Past:
 
 @dataclass(frozen=True, slots=True)
 class _Gift:
-    """A session of ours from an index on, and the content of the room key that gives it."""
+    """A session of ours from an index on, or the bundle of other people's: what everybody is sent who is given it."""
 
     room_id: RoomId
     session_id: str
+    """`store.BUNDLE` for the bundle."""
     index: int
+    event_type: str
     content: Mapping[str, Any]
+    more: Mapping[str, Any]
+    """What stands beside the content in the plaintext."""
     payload_bytes: int
+    most: int
+    """How many devices one request is for."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Bundle:
-    """What everybody is sent who is given the same bundle."""
+class _Piece:
+    """A gift and devices that it is given to with one request."""
 
-    content: Mapping[str, Any]
-    more: Mapping[str, Any]
-    """What stands beside it in the plaintext."""
-    payload_bytes: int
+    gift: _Gift
+    txn_id: str
+    devices: Sequence[Candidate]
+
+
+@dataclass(frozen=True, slots=True)
+class _Round:
+    """What is found out about devices while something is given to them, with several requests at once."""
+
+    one_time_keys: Mapping[Name, str]
+    unreached: set[Name] = field(default_factory=set)
+    """Their owner has left, or there is no Olm session with them."""
+    refused: set[Name] = field(default_factory=set)
+    """The homeserver takes no request that is for them."""
+
+
+class _Resting:
+    """Devices that had no one-time keys. They are asked for again after a pause, each time after twice as long."""
+
+    def __init__(self) -> None:
+        self._pauses: dict[Name, tuple[int, int]] = {}
+        """Until when, and how long it is by then."""
+
+    def until(self, name: Name, now_ms: int) -> int | None:
+        """When it may be asked for; None where that is now."""
+        until, pause = self._pauses.get(name, (0, 0))
+        return until if 0 < until - now_ms <= pause else None
+
+    def rest(self, name: Name, now_ms: int) -> int:
+        """Let it rest; gives until when."""
+        _, pause = self._pauses.get(name, (0, 0))
+        pause = min(max(pause * 2, FIRST_REST_MS), LONGEST_REST_MS)
+        self._pauses[name] = (now_ms + pause, pause)
+        return now_ms + pause
+
+    def end(self, name: Name) -> None:
+        self._pauses.pop(name, None)
 
 
 class History(Giver):
@@ -111,6 +152,7 @@ class History(Giver):
         self._at_work: defaultdict[RoomId, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._purged: dict[RoomId, int] = {}
         self._there: dict[RoomId, tuple[float, dict[UserId, EventId]]] = {}
+        self._resting = _Resting()
 
     # --- what happens in rooms ------------------------------------------------------------------------------------
 
@@ -220,10 +262,11 @@ class History(Giver):
         if not recipients.Room(visibility, None).shares_history:
             await self._nothing_to_give(room_id)
             return None
-        await self._give_ours(room_id, past, shown)
-        later = await self._give_bundles(room_id, past, shown)
+        again = [await self._give_ours(room_id, past, shown), await self._give_bundles(room_id, past, shown)]
         async with self._database.transaction() as tx:
-            return later if await self._is_all(tx, room_id, past) else self._clock.now_ms()
+            if not await self._is_all(tx, room_id, past):
+                return self._clock.now_ms()
+        return _earliest(again)
 
     async def _purge(self, room_id: RoomId, shown: Window) -> None:
         now = self._clock.now_ms()
@@ -317,44 +360,59 @@ class History(Giver):
 
     # --- what the announcer said ------------------------------------------------------------------------------------
 
-    async def _give_ours(self, room_id: RoomId, past: _Past, shown: Window) -> None:
+    async def _give_ours(self, room_id: RoomId, past: _Past, shown: Window) -> int | None:
+        """Give our own sessions to everybody who was not given them; gives when to come again, if at all."""
         after = ("", "")
+        again: list[int | None] = []
         while True:
             async with self._database.transaction() as tx:
                 page = await store.unserved(tx, room_id, signed=self._signed, verified=self._verified, after=after)
-            if page:
-                await self._give_page(room_id, page, past, shown)
+            ready, keys, at = await self._reachable(room_id, page)
+            again.append(at)
+            if ready:
+                await self._give_page(room_id, ready, _Round(keys), past, shown)
             if len(page) < store.PAGE:
-                return
+                return _earliest(again)
             after = (page[-1].device.user_id, page[-1].device.device_id)
 
-    async def _give_page(self, room_id: RoomId, page: Sequence[Candidate], past: _Past, shown: Window) -> None:
-        users = {one.device.user_id for one in page}
-        away = await self._away(room_id, users)
-        async with self._database.transaction() as tx:
-            given = {(one.session_id, one.user_id, one.device_id): one for one in await store.given(tx, room_id, users)}
-        groups: defaultdict[tuple[Absence, ...], list[Candidate]] = defaultdict(list)
-        for one in page:
-            groups[away[one.device.user_id]].append(one)
-        unreached: set[tuple[str, str]] = set()
-        for gaps, group in groups.items():
-            opened = window.openings(past.spoken, shown, gaps, now_ms=self._clock.now_ms())
-            for session in past.newest_first(opened.keys() & past.ours.keys()):
-                gift = await self._gift(past.ours[session], opened[session])
-                for txn_id, chunk in _chunks(group, gift.session_id, given, gift.payload_bytes, CHUNK_DEVICES):
-                    unreached |= await self._give(gift, txn_id, chunk)
-        there = await self._facts.still_joined(room_id, users)
+    async def _give_page(
+        self, room_id: RoomId, page: Sequence[Candidate], found: _Round, past: _Past, shown: Window
+    ) -> None:
+        async def give(piece: _Piece) -> None:
+            await self._give(piece, found)
+
+        await a_few_at_once(self._pieces(room_id, page, found, past, shown), give)
+        there = await self._facts.still_joined(room_id, {one.device.user_id for one in page})
         served = [
             one.device
             for one in page
-            if (one.device.user_id, one.device.device_id) not in unreached
-            and there.get(one.device.user_id) == one.member_event
+            if _name(one) not in found.unreached and there.get(one.device.user_id) == one.member_event
         ]
         async with self._database.transaction() as tx:
             if not await self._is_all(tx, room_id, past):
                 return
             await store.serve(tx, room_id, served)
-        log.info("the past of %s was given to %d of %d devices", room_id, len(served), len(page))
+        taken = len(served) - len(found.refused)
+        log.info("the past of %s was given to %d of %d devices", room_id, taken, len(page))
+
+    async def _pieces(
+        self, room_id: RoomId, page: Sequence[Candidate], found: _Round, past: _Past, shown: Window
+    ) -> AsyncIterator[_Piece]:
+        """What devices miss of our sessions, the newest first."""
+        users = {one.device.user_id for one in page}
+        away = await self._away(room_id, users)
+        async with self._database.transaction() as tx:
+            given = _by_name(await store.given(tx, room_id, users))
+        groups: defaultdict[tuple[Absence, ...], list[Candidate]] = defaultdict(list)
+        for one in page:
+            groups[away[one.device.user_id]].append(one)
+        for gaps, group in groups.items():
+            opened = window.openings(past.spoken, shown, gaps, now_ms=self._clock.now_ms())
+            for session in past.newest_first(opened.keys() & past.ours.keys()):
+                gift = await self._gift(past.ours[session], opened[session])
+                lost = found.unreached | found.refused
+                for piece in _in_pieces(gift, [one for one in group if _name(one) not in lost], given):
+                    yield piece
 
     async def _gift(self, row: InboundRow, index: int) -> _Gift:
         assert row.original is not None
@@ -368,85 +426,128 @@ class History(Giver):
         }
         async with self._database.transaction() as tx:
             size = payload_bytes(await self._own.account(tx), ROOM_KEY, content)
-        return _Gift(RoomId(row.room_id), row.session_id, index, content, size)
+        return _Gift(RoomId(row.room_id), row.session_id, index, ROOM_KEY, content, {}, size, CHUNK_DEVICES)
 
-    async def _give(self, gift: _Gift, txn_id: str, chunk: Sequence[Candidate]) -> set[tuple[str, str]]:
-        """Give a session to devices with one request; gives those that were not reached."""
+    # --- one request ------------------------------------------------------------------------------------------------
+
+    async def _reachable(
+        self, room_id: RoomId, devices: Sequence[Candidate]
+    ) -> tuple[list[Candidate], dict[Name, str], int | None]:
+        """Those of these devices with which there is an Olm session or can be one.
+
+        Gives them, the one-time keys for those without a session, and when to ask again for others that had none.
+        """
+        now = self._clock.now_ms()
+        strangers = await self._sessions.strangers([_peer(one) for one in devices])
+        resting = {name: at for name in strangers if (at := self._resting.until(name, now)) is not None}
+        asked = [one for one in devices if _name(one) in strangers and _name(one) not in resting]
+        there = await self._still(room_id, {one.device.user_id for one in asked}) if asked else {}
+        asked = [one for one in asked if there.get(one.device.user_id) == one.member_event]
+        keys: dict[Name, str] = {}
+        for piece in _packed(asked, 0, CHUNK_DEVICES):
+            keys |= await self._sessions.claim([_peer(one) for one in piece])
+        for name in map(_name, asked):
+            if name in keys:
+                self._resting.end(name)
+            else:
+                resting[name] = self._resting.rest(name, now)
+        ready = [one for one in devices if _name(one) not in strangers or _name(one) in keys]
+        return ready, keys, min(resting.values(), default=None)
+
+    async def _give(self, piece: _Piece, found: _Round) -> None:
+        gift = piece.gift
         async with self._database.transaction() as tx:
             present = await key_store.outbound(tx, gift.room_id)
         if present is None or present.session_id != gift.session_id:
-            return await self._give_chunk(gift, txn_id, chunk, present=False)
+            await self._give_piece(piece, found, present=False)
+            return
         # Whoever is given the session that is in use is a holder of it: it ends when they leave.
         async with self._exclusive(gift.room_id):
-            return await self._give_chunk(gift, txn_id, chunk, present=True)
+            await self._give_piece(piece, found, present=True)
 
-    async def _give_chunk(
-        self, gift: _Gift, txn_id: str, chunk: Sequence[Candidate], *, present: bool
-    ) -> set[tuple[str, str]]:
-        names: set[tuple[str, str]] = {(one.device.user_id, one.device.device_id) for one in chunk}
-        there = await self._still(gift.room_id, {one.device.user_id for one in chunk})
-        chunk = [one for one in chunk if there.get(one.device.user_id) == one.member_event]
-        if not chunk:
-            return names
-        peers = [_peer(one) for one in chunk]
-        claimed = await self._sessions.claim_missing(peers)
+    async def _give_piece(self, piece: _Piece, found: _Round, *, present: bool) -> None:
+        gift, txn_id = piece.gift, piece.txn_id
+        ready = [one for one in piece.devices if _name(one) not in found.refused]
+        if not ready:
+            return
+        there = await self._still(gift.room_id, {one.device.user_id for one in ready})
+        ready = [one for one in ready if there.get(one.device.user_id) == one.member_event]
+        peers = [_peer(one) for one in ready]
         async with self._own.ratchets.hold(peer.curve25519 for peer in peers):
-            sealed, _ = await self._sessions.seal(peers, claimed, ROOM_KEY, gift.content)
+            sealed, _ = await self._sessions.seal(
+                peers, found.one_time_keys, gift.event_type, gift.content, more=gift.more
+            )
             sent = {(one.peer.user_id, one.peer.device_id) for one in sealed}
-            reached = [one for one in chunk if (one.device.user_id, one.device.device_id) in sent]
-            rows = [
-                GivenRow(gift.session_id, d.user_id, d.device_id, d.ed25519, store.PENDING, txn_id)
-                for d in (one.device for one in reached)
-            ]
+            found.unreached.update(set(map(_name, piece.devices)) - sent - found.refused)
+            reached = [one for one in ready if _name(one) in sent]
             async with self._database.transaction() as tx:
                 await self._sessions.save(tx, sealed)
-                await store.save_given(tx, gift.room_id, rows)
+                await store.save_given(tx, gift.room_id, [_pending(one, piece) for one in reached])
                 if present:
                     await store.hold(
                         tx, gift.session_id, reached, gift.index, _held(txn_id), now_ms=self._clock.now_ms()
                     )
-        if sealed:
-            state = await self._send(txn_id, sealed)
-            async with self._database.transaction() as tx:
-                await store.settle_given(tx, gift.room_id, gift.session_id, txn_id, state)
-                if present:
-                    settle = store.settle_hold if state == store.HELD else store.no_hold
-                    await settle(tx, gift.session_id, _held(txn_id))
-        return names - sent
+        if not sealed:
+            return
+        refused = await self._send(txn_id, sealed)
+        found.refused.update(refused)
+        async with self._database.transaction() as tx:
+            await store.settle_given(tx, gift.room_id, gift.session_id, txn_id)
+            await store.refuse_given(tx, gift.room_id, gift.session_id, refused)
+            if present:
+                await store.no_hold(tx, gift.session_id, _held(txn_id), refused)
+                await store.settle_hold(tx, gift.session_id, _held(txn_id))
 
-    async def _send(self, txn_id: str, sealed: Sequence[Sealed]) -> str:
-        """Make one request; gives how it stands then with what was in it.
+    async def _send(self, txn_id: str, sealed: Sequence[Sealed]) -> list[Name]:
+        """Make one request; gives the devices for which the homeserver refuses it.
 
-        A refusal is for this request alone: others are not held up by whoever's devices brought it about.
+        What it refuses is sent again in two halves, and these in two: so it is the device alone that brought it about
+        which gets nothing. If it is killed in between, it begins anew, and some devices are sent the same twice.
         """
-        try:
-            await self._server.send_to_device("m.room.encrypted", txn_id, by_device(sealed))
-        except BadRequest as error:
-            log.warning("past keys for %d devices are refused by the homeserver: %s", len(sealed), error.what)
-            return store.REFUSED
-        return store.HELD
+        refused: list[Name] = []
+        reason = ""
+        left = [(txn_id, sealed)]
+        while left:
+            part_id, part = left.pop()
+            try:
+                await self._server.send_to_device("m.room.encrypted", part_id, by_device(part))
+            except BadRequest as error:
+                if half := len(part) // 2:
+                    left += [(secrets.token_urlsafe(16), part[:half]), (secrets.token_urlsafe(16), part[half:])]
+                else:
+                    refused.append((part[0].peer.user_id, part[0].peer.device_id))
+                    reason = error.what
+        if refused:
+            log.warning(
+                "past keys for %d of %d devices are refused by the homeserver: %s", len(refused), len(sealed), reason
+            )
+        return refused
 
     # --- what people said -------------------------------------------------------------------------------------------
 
     async def _give_bundles(self, room_id: RoomId, past: _Past, shown: Window) -> int | None:
+        """Give the bundle to everybody who waits for it; gives when to come again, if at all."""
         now = self._clock.now_ms()
         async with self._database.transaction() as tx:
             if not past.others:
                 await store.no_bundles(tx, room_id, before=now - BUNDLE_PAUSE_MS)
             waiting = await self._awaiting(tx, room_id)
         ripe = [one for one in waiting if one.seen_at + BUNDLE_PAUSE_MS <= now]
-        later = [one.seen_at + BUNDLE_PAUSE_MS for one in waiting if one.seen_at + BUNDLE_PAUSE_MS > now]
+        again: list[int | None] = [
+            one.seen_at + BUNDLE_PAUSE_MS for one in waiting if one.seen_at + BUNDLE_PAUSE_MS > now
+        ]
         away = await self._away(room_id, (one.user_id for one in ripe))
         groups: defaultdict[tuple[Absence, ...], list[Awaiting]] = defaultdict(list)
         for one in ripe:
             groups[away[one.user_id]].append(one)
         for gaps, group in groups.items():
-            await self._give_bundle(room_id, group, past, window.openings(past.spoken, shown, gaps, now_ms=now))
-        return min(later, default=None)
+            opened = window.openings(past.spoken, shown, gaps, now_ms=now)
+            again.append(await self._give_bundle(room_id, group, past, opened))
+        return _earliest(again)
 
     async def _give_bundle(
         self, room_id: RoomId, group: Sequence[Awaiting], past: _Past, opened: Mapping[Session, int]
-    ) -> None:
+    ) -> int | None:
         keys = [
             (past.others[session], max(index, past.others[session].first_index))
             for session, index in opened.items()
@@ -457,34 +558,42 @@ class History(Giver):
         if bundle is None:
             async with self._database.transaction() as tx:
                 await store.set_bundle(tx, room_id, events, "none")
-            return
+            return None
         async with self._database.transaction() as tx:
             devices = await store.admitted_devices(tx, room_id, events, signed=self._signed, verified=self._verified)
-            given = {
-                (one.session_id, one.user_id, one.device_id): one for one in await store.given(tx, room_id, events)
-            }
+            given = _by_name(await store.given(tx, room_id, events))
         missing = [one for one in devices if _is_missing(one, store.BUNDLE, given)]
-        if missing and (missing := await self._those_still_there(room_id, missing)):
+        ready, one_time_keys, again = await self._reachable(room_id, missing)
+        if ready and (ready := await self._those_still_there(room_id, ready)):
             try:
-                parcel = await self._bundle(room_id, bundle)
+                gift = await self._bundle(room_id, bundle)
             except BadRequest as error:
                 log.warning("the homeserver does not take the keys of %d sessions: %s", len(keys), error.what)
                 async with self._database.transaction() as tx:
                     await store.set_bundle(tx, room_id, events, store.REFUSED)
-                return
-            for txn_id, chunk in _chunks(missing, store.BUNDLE, given, parcel.payload_bytes, CHUNK_DEVICES_OF_BUNDLE):
-                await self._send_bundle(room_id, txn_id, chunk, parcel)
+                return None
+            found = _Round(one_time_keys)
+
+            async def pieces() -> AsyncIterator[_Piece]:
+                for piece in _in_pieces(gift, ready, given):
+                    yield piece
+
+            async def give(piece: _Piece) -> None:
+                await self._give(piece, found)
+
+            await a_few_at_once(pieces(), give)
         async with self._database.transaction() as tx:
             await store.settle_bundles(tx, room_id, events)
         log.info("the keys of %d sessions of people in %s were given to newcomers", len(keys), room_id)
+        return again
 
-    async def _bundle(self, room_id: RoomId, bundle: bytes) -> _Bundle:
+    async def _bundle(self, room_id: RoomId, bundle: bytes) -> _Gift:
         more = {"sender_device_keys": await self._device_keys()}
         data, file = await asyncio.to_thread(encrypted, bundle)
         content = {"room_id": room_id, "file": {**file, "url": await self._server.upload(data)}}
         async with self._database.transaction() as tx:
             size = payload_bytes(await self._own.account(tx), ROOM_KEY_BUNDLE, content, more)
-        return _Bundle(content, more, size)
+        return _Gift(room_id, store.BUNDLE, 0, ROOM_KEY_BUNDLE, content, more, size, CHUNK_DEVICES_OF_BUNDLE)
 
     async def _is_owners(self, key: InboundRow) -> bool:
         """Whether a room key came from a device of the user whose it is said to be, and one that is trusted."""
@@ -504,23 +613,6 @@ class History(Giver):
         return device is not None and recipients.admits(
             self._trust, cross_signed=device.cross_signed, verified=device.verified
         )
-
-    async def _send_bundle(self, room_id: RoomId, txn_id: str, chunk: Sequence[Candidate], bundle: _Bundle) -> None:
-        claimed = await self._sessions.claim_missing([_peer(one) for one in chunk])
-        peers = [_peer(one) for one in await self._those_still_there(room_id, chunk)]
-        async with self._own.ratchets.hold(peer.curve25519 for peer in peers):
-            sealed, _ = await self._sessions.seal(peers, claimed, ROOM_KEY_BUNDLE, bundle.content, more=bundle.more)
-            rows = [
-                GivenRow(store.BUNDLE, peer.user_id, peer.device_id, peer.ed25519, store.PENDING, txn_id)
-                for peer in (one.peer for one in sealed)
-            ]
-            async with self._database.transaction() as tx:
-                await self._sessions.save(tx, sealed)
-                await store.save_given(tx, room_id, rows)
-        if sealed:
-            state = await self._send(txn_id, sealed)
-            async with self._database.transaction() as tx:
-                await store.settle_given(tx, room_id, store.BUNDLE, txn_id, state)
 
     async def _those_still_there(self, room_id: RoomId, chunk: Sequence[Candidate]) -> list[Candidate]:
         there = await self._facts.still_joined(room_id, {one.device.user_id for one in chunk})
@@ -563,6 +655,25 @@ def _held(txn_id: str) -> str:
     return f"{txn_id}.past"
 
 
+def _name(one: Candidate) -> Name:
+    return one.device.user_id, one.device.device_id
+
+
+def _earliest(times: Iterable[int | None]) -> int | None:
+    return min((one for one in times if one is not None), default=None)
+
+
+def _pending(one: Candidate, piece: _Piece) -> GivenRow:
+    device = one.device
+    return GivenRow(
+        piece.gift.session_id, device.user_id, device.device_id, device.ed25519, store.PENDING, piece.txn_id
+    )
+
+
+def _by_name(rows: Iterable[GivenRow]) -> dict[tuple[str, str, str], GivenRow]:
+    return {(row.session_id, row.user_id, row.device_id): row for row in rows}
+
+
 def _given(one: Candidate, session_id: str, given: Mapping[tuple[str, str, str], GivenRow]) -> GivenRow | None:
     row = given.get((session_id, one.device.user_id, one.device.device_id))
     return row if row is not None and row.ed25519 == one.device.ed25519 else None
@@ -573,39 +684,43 @@ def _is_missing(one: Candidate, session_id: str, given: Mapping[tuple[str, str, 
     return row is None or row.state == store.PENDING
 
 
-def _chunks(
-    group: Iterable[Candidate],
-    session_id: str,
-    given: Mapping[tuple[str, str, str], GivenRow],
-    payload_bytes: int,
-    most: int,
-) -> Iterator[tuple[str, list[Candidate]]]:
-    """Devices that miss a session (or the bundle), in pieces of one request each, with its transaction id.
+def _in_pieces(
+    gift: _Gift, devices: Iterable[Candidate], given: Mapping[tuple[str, str, str], GivenRow]
+) -> Iterator[_Piece]:
+    """Those of these devices that miss something, in pieces of one request each.
 
-    Those of a request that was never answered stay together.
+    Those of a request that was never answered stay together, under its transaction id.
+    """
+    resumed: defaultdict[str, list[Candidate]] = defaultdict(list)
+    fresh: list[Candidate] = []
+    for one in devices:
+        row = _given(one, gift.session_id, given)
+        if row is None:
+            fresh.append(one)
+        elif row.state == store.PENDING:
+            resumed[row.txn_id].append(one)
+    for txn_id, piece in resumed.items():
+        yield _Piece(gift, txn_id, piece)
+    for piece in _packed(fresh, gift.payload_bytes, gift.most):
+        yield _Piece(gift, secrets.token_urlsafe(16), piece)
+
+
+def _packed(devices: Iterable[Candidate], payload_bytes: int, most: int) -> Iterator[list[Candidate]]:
+    """As few pieces as fit into a request each.
 
     Args:
         payload_bytes: how long the plaintext for one device is.
         most: how many devices one request is for.
     """
-    resumed: defaultdict[str, list[Candidate]] = defaultdict(list)
-    fresh: list[Candidate] = []
-    for one in group:
-        row = _given(one, session_id, given)
-        if row is None:
-            fresh.append(one)
-        elif row.state == store.PENDING:
-            resumed[row.txn_id].append(one)
-    yield from resumed.items()
-    chunk: list[Candidate] = []
+    piece: list[Candidate] = []
     size = 0
-    for one in fresh:
+    for one in devices:
         device = Device(one.device.user_id, one.device.device_id, one.device.curve25519, one.device.ed25519)
         weight = body_bytes(device, payload_bytes)
-        if chunk and (len(chunk) >= most or size + weight > CHUNK_BYTES):
-            yield secrets.token_urlsafe(16), chunk
-            chunk, size = [], 0
-        chunk.append(one)
+        if piece and (len(piece) >= most or size + weight > CHUNK_BYTES):
+            yield piece
+            piece, size = [], 0
+        piece.append(one)
         size += weight
-    if chunk:
-        yield secrets.token_urlsafe(16), chunk
+    if piece:
+        yield piece

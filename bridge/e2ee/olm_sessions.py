@@ -46,17 +46,17 @@ class OlmSessions:
         # Threads of its own, and few: more would bring nothing but memory, and keep others from the processor.
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="olm")
 
-    async def claim_missing(self, peers: Sequence[Peer]) -> dict[Name, str]:
-        """One-time keys, verified, for the devices with which there is no session.
+    async def strangers(self, peers: Sequence[Peer]) -> set[Name]:
+        """Those of these devices with which there is no session."""
+        async with self._database.transaction() as tx:
+            ready = await self._with_sessions(tx, peers)
+        return {(peer.user_id, peer.device_id) for peer in ready if peer.pickle is None}
+
+    async def claim(self, peers: Sequence[Peer]) -> dict[Name, str]:
+        """One-time keys, verified, for these devices, whether there is a session with them or not.
 
         Devices that have none, or whose key is not signed by them, are left out.
         """
-        async with self._database.transaction() as tx:
-            ready = await self._with_sessions(tx, peers)
-        return await self.claim([peer for peer in ready if peer.pickle is None])
-
-    async def claim(self, peers: Sequence[Peer]) -> dict[Name, str]:
-        """As `claim_missing`, whether there is a session or not."""
         if not peers:
             return {}
         wanted: dict[str, dict[str, str]] = {}

@@ -139,7 +139,7 @@ async def test_holders_of_the_present_session_need_no_more(database: Database) -
         await history.serve_holders(tx, ROOM, "s", 0)
         assert await waiting(tx) == ["A", "B"], "it was not answered yet"
         await history.hold(tx, "s", [Candidate(device(BOB, "B"), "$10")], 0, "refused", now_ms=1)
-        await history.no_hold(tx, "s", "refused")
+        await history.no_hold(tx, "s", "refused", [(BOB, "B")])
         await history.hold(tx, "s", [Candidate(device(ANN, "A"), "$11")], 3, "u", now_ms=1)
         await history.settle_hold(tx, "s", "t")
         await history.serve_holders(tx, ROOM, "s", 0)
@@ -199,7 +199,7 @@ async def test_who_has_a_bundle_is_known_once_all_their_requests_are_answered(da
         await history.serve(tx, ROOM, [device(ANN, "A")])
         assert await waiting_for_it() == [ANN, BOB]
         assert len(await history.given(tx, ROOM, [ANN])) == 3
-        await history.settle_given(tx, ROOM, history.BUNDLE, "u", history.REFUSED)
+        await history.refuse_given(tx, ROOM, history.BUNDLE, [(ANN, "B")])
         assert await waiting_for_it() == [BOB]
         assert await history.given(tx, ROOM, [ANN]) == []
 
