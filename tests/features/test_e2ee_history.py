@@ -21,8 +21,9 @@ from bridge.core.errors import BadRequest, Forbidden, Unreachable
 from bridge.core.ids import EventId, RoomId
 from bridge.core.messages import Posted
 from bridge.e2ee.delivery import UNUSED_PAUSE_MS
+from bridge.e2ee.gifts import FIRST_REST_MS
 from bridge.e2ee.giving import IN_FLIGHT
-from bridge.e2ee.history import BUNDLE_ACCEPTED_MS, BUNDLE_PAUSE_MS, FIRST_REST_MS
+from bridge.e2ee.history import BUNDLE_ACCEPTED_MS, BUNDLE_PAUSE_MS
 from bridge.e2ee.keys import Keys
 from bridge.e2ee.machine import OlmFailure, decrypt_group, encrypt_group, import_room_key, new_group
 from bridge.e2ee.recipients import Trust
