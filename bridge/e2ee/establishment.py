@@ -51,7 +51,7 @@ class Standing:
     strange: tuple[str, ...]
     """Devices that were never ours, when such were last seen; they may have been deleted since."""
     strange_at: int | None
-    """When that was; None where it never was."""
+    """When that was; None where it never was, or is forgotten."""
 
     @property
     def foreign_devices(self) -> tuple[str, ...]:
@@ -271,8 +271,13 @@ class Establishment:
                 await store.note_strange(tx, self._own.user_id, strange, now_ms=self._clock.now_ms())
         return strange
 
+    async def forget_strange(self) -> None:
+        """Forget which devices those were: somebody has looked into it. What is seen from now on is remembered."""
+        async with self._database.transaction() as tx:
+            await store.forget_strange(tx, self._own.user_id)
+
     async def strange_at(self) -> int | None:
-        """When a device of the announcer was last seen that was never ours; None where none was, ever."""
+        """When a device of the announcer was last seen that was never ours; None where none was, or it is forgotten."""
         async with self._database.transaction() as tx:
             row = await store.load_account(tx, self._own.user_id)
         return None if row is None else row.strange_at

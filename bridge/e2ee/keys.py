@@ -165,8 +165,12 @@ class Keys:
         """Remember, with the time, those devices of the announcer that were never ours; gives them."""
         return await self._establishment.note_strange(others)
 
+    async def forget_strange(self) -> None:
+        """Forget which devices those were: somebody has looked into it. What is seen from now on is remembered."""
+        await self._establishment.forget_strange()
+
     async def strange_at(self) -> int | None:
-        """When a device of the announcer was last seen that was never ours; None where none was, ever."""
+        """When a device of the announcer was last seen that was never ours; None where none was, or it is forgotten."""
         return await self._establishment.strange_at()
 
     async def describe(self) -> Standing:

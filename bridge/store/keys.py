@@ -148,6 +148,10 @@ async def note_strange(tx: Transaction, user_id: str, device_ids: Sequence[str],
     )
 
 
+async def forget_strange(tx: Transaction, user_id: str) -> None:
+    await tx.execute("UPDATE crypto_account SET strange = '', strange_at = NULL WHERE user_id = $1", user_id)
+
+
 async def set_next_batch(tx: Transaction, user_id: str, next_batch: str | None) -> None:
     await tx.execute("UPDATE crypto_account SET next_batch = $2 WHERE user_id = $1", user_id, next_batch)
 

@@ -71,6 +71,10 @@ async def test_what_is_known_of_the_account_outlasts_its_device(database: Databa
         assert (row.renew_until, row.former, row.strange_at) == (17, ("FIRST", "SECOND"), 5)
         assert row.strange[:5] == (*names[:4], names[4][: keys.MAX_DEVICE_ID])
         assert len(row.strange) == keys.MAX_STRANGE
+        await keys.forget_strange(tx, ME)
+        row = await keys.load_account(tx, ME)
+        assert row is not None
+        assert (row.strange, row.strange_at) == ((), None)
 
 
 async def test_the_session_last_used_comes_first_and_few_are_kept(database: Database) -> None:

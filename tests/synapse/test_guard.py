@@ -188,6 +188,9 @@ async def test_the_running_service_shows_it_everywhere(new_synapse: SynapseFacto
         shown = (await operator.command("status")).out
         assert announcer["fingerprint"] in shown
         assert "had devices that its database does not know: MOLE" in shown
+        assert "MOLE" in (await operator.command("status", "--forget-strange-devices")).out
+        assert (await operator.command("status", "--json")).json["announcer"]["strange_devices"] is None
+        assert "strange_seen" not in (await metrics(settings["control"]["secret"]))[1]
         published = await client.request(
             "POST", path("v3", "keys", "query"), as_user=ANNOUNCER, body={"device_keys": {ANNOUNCER: []}}
         )
