@@ -146,7 +146,7 @@ class Keys:
             OldDatabase: the database is an old copy.
         """
         await self._server.register()
-        async with self._sync.exclusive:
+        async with self._sync.interrupted():
             ids = await self._establishment.rotate(accept_old=accept_old)
         await self._sync.once()
         return ids
@@ -158,7 +158,7 @@ class Keys:
             MatrixError: the homeserver refuses or cannot be asked.
             OldDatabase: the database is an old copy.
         """
-        async with self._sync.exclusive:
+        async with self._sync.interrupted():
             await self._establishment.mend()
 
     async def note_strange(self, others: Sequence[str]) -> tuple[str, ...]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from bridge.core.errors import ConfigError, DeviceUnknown, MatrixError, OldDatabase
@@ -26,6 +26,10 @@ log = logging.getLogger(__name__)
 POLL_MS = 30_000
 FIRST_BACKOFF_SECONDS = 1.0
 LONGEST_BACKOFF_SECONDS = 60.0
+
+
+class _BrokenOff(Exception):
+    """A wait at the homeserver was ended since somebody wants the device to themselves."""
 
 
 class Sync:
@@ -49,7 +53,11 @@ class Sync:
         self._one_time_keys = one_time_keys
         self._sessions = sessions
         self.exclusive = asyncio.Lock()
-        """Held during a sync, and while the device is made or changes."""
+        """Held during a sync, and while the device is made."""
+        self._long: asyncio.Task[dict[str, Any]] | None = None
+        """The poll, where it waits at the homeserver."""
+        self._wanted = 0
+        """How many want the device to themselves."""
         self._news = asyncio.Condition()
         self._hurry = asyncio.Event()
         self._done = 0
@@ -69,6 +77,8 @@ class Sync:
                 try:
                     await self.once(timeout_ms=POLL_MS)
                     backoff = 0.0
+                except _BrokenOff:
+                    continue
                 except OldDatabase:
                     raise
                 except Exception as error:
@@ -115,6 +125,18 @@ class Sync:
         if loop is not None and loop is not asyncio.current_task():
             await asyncio.wait({loop})
 
+    @asynccontextmanager
+    async def interrupted(self) -> AsyncIterator[None]:
+        """Have the device to oneself, without waiting until something comes from the homeserver."""
+        self._wanted += 1
+        try:
+            if self._long is not None:
+                self._long.cancel()
+            async with self.exclusive:
+                yield
+        finally:
+            self._wanted -= 1
+
     # --- one sync -----------------------------------------------------------------------------------------------------
 
     async def once(self, *, timeout_ms: int = 0) -> None:
@@ -127,7 +149,7 @@ class Sync:
             MatrixError: the homeserver cannot be asked, or refuses.
             OldDatabase: the database is an old copy.
         """
-        async with self.exclusive:
+        async with self.exclusive if timeout_ms else self.interrupted():
             row = await self._establishment.finish()
             answer = await self._ask(row.next_batch, timeout_ms)
             self._note_probes(answer)
@@ -140,12 +162,18 @@ class Sync:
             self._news.notify_all()
 
     async def _ask(self, since: str | None, timeout_ms: int) -> dict[str, Any]:
-        wait_ms = 0 if self._stopping.is_set() else timeout_ms
-        self._poll = asyncio.create_task(self._server.sync(since, timeout_ms=wait_ms))
+        wait_ms = 0 if self._stopping.is_set() or self._wanted else timeout_ms
+        poll = self._poll = asyncio.create_task(self._server.sync(since, timeout_ms=wait_ms))
+        self._long = poll if wait_ms else None
         try:
-            return await self._poll
+            return await poll
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._wanted and poll.cancelled() and not (task and task.cancelling()):
+                raise _BrokenOff from None
+            raise
         finally:
-            self._poll = None
+            self._poll = self._long = None
 
     # --- waiting for what it brings -----------------------------------------------------------------------------------
 
