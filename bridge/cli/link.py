@@ -120,7 +120,7 @@ def _asked(config: Config, what: str, terms: dict[str, Any]) -> Any:
 async def _ask(config: Config, what: str, terms: dict[str, Any]) -> Any:
     door = Door(config)
     if await door.is_there():
-        return await door.ask("link", {"what": what, **terms})
+        return await door.ask("link", {"do": what, **terms})
     house = House(config)  # links need the database alone; the homeserver may be away
     await house.own()
     try:

@@ -244,11 +244,15 @@ def _refusal(status: int, raw: bytes, retry_after: str | None, where: str) -> Ma
 
 
 def _asked_wait(milliseconds: object, header: str | None) -> float:
-    if header is not None and header.strip().isdigit():
-        return float(header)
+    """For how many seconds we are asked to wait: by the header, which knows whole seconds alone, or where it says the
+    same by `retry_after_ms`, which is exact."""
+    exact = 0.0
     if isinstance(milliseconds, int | float) and not isinstance(milliseconds, bool) and milliseconds >= 0:
-        return float(milliseconds) / 1000
-    return 0.0
+        exact = float(milliseconds) / 1000
+    if header is not None and header.strip().isdigit():
+        whole = float(header)
+        return exact if exact > 0 and exact <= whole < exact + 1 else whole
+    return exact
 
 
 def _asks_for_patience(error: MatrixError) -> bool:

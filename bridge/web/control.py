@@ -218,7 +218,7 @@ class ControlDoor:
 
     async def _link(self, body: Mapping[str, Any], _: Progress) -> Any:
         links = self._operations.links
-        match body.get("what"):
+        match body.get("do"):
             case "new":
                 return await links.new(**_terms(body))
             case "reset":
