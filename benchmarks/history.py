@@ -18,7 +18,7 @@ from bridge.core.ids import EventId, RoomId, UserId
 from bridge.e2ee.bulk import seal
 from bridge.e2ee.device import OwnDevice
 from bridge.e2ee.keys import Keys
-from bridge.e2ee.machine import Account, Peer, import_room_key, new_group
+from bridge.e2ee.machine import Account, Peer, Ratchet, import_room_key, new_group
 from bridge.e2ee.window import Window
 from bridge.store import history
 from bridge.store import keys as key_store
@@ -121,7 +121,8 @@ def floor(devices: list[Device], times: int) -> float:
     for _ in range(times):
         sealed, _failed = seal(account, PICKLE_KEY, peers, "m.room_key", content)
         peers = [
-            Peer(s.peer.user_id, s.peer.device_id, s.peer.curve25519, s.peer.ed25519, s.pickle, None, 1) for s in sealed
+            Peer(s.peer.user_id, s.peer.device_id, s.peer.curve25519, s.peer.ed25519, Ratchet(s.session_id, s.pickle))
+            for s in sealed
         ]
     return (time.perf_counter() - begin) * len(devices) / len(sample)
 

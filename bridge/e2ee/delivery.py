@@ -83,6 +83,15 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class _Situation:
+    """A room as the homeserver just had it, its session, and why a new one is due."""
+
+    room: recipients.Room
+    session: OutboundRow | None
+    rotation: Rotation | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Parcel:
     """A session's key as it is given to devices, and everything that is the same for all of them."""
 
@@ -166,38 +175,40 @@ class Delivery:
             MatrixError: the homeserver cannot be asked, or refuses.
         """
         async with self._rooms[room_id]:
-            room = await self._ask(room_id)
-            session, rotation = await self._standing(room_id, room)
-            if session is not None and rotation in OF_PEOPLE and session.messages == 0:
+            here = await self._look(room_id)
+            session = here.session
+            if session is not None and here.rotation in OF_PEOPLE and session.messages == 0:
                 again = session.created_at + UNUSED_PAUSE_MS
                 if 0 <= again - self._clock.now_ms() <= UNUSED_PAUSE_MS:
                     return again
-            await self._share(room_id, room)
+            await self._share(room_id, here)
             return None
 
-    async def _share(self, room_id: RoomId, known: recipients.Room | None = None) -> str:
+    async def _share(self, room_id: RoomId, known: _Situation | None = None) -> str:
         """Bring the room's session to everybody in it, and give the session's id.
 
         Args:
-            known: the room, where it was just asked.
+            known: how it stands, where that was just asked.
         """
         attempt = secrets.token_urlsafe(8)
         try:
             for _ in range(ROUNDS):
-                room, known = known or await self._ask(room_id), None
-                session, rotation = await self._standing(room_id, room)
+                here, known = known or await self._look(room_id), None
+                session, rotation = here.session, here.rotation
+                ended = None
                 if session is None or rotation is not None:
                     log.info("a new session for %s: %s", room_id, rotation)
-                    session = await self._begin(room_id, room)
-                given = await self._give(session, room, attempt=attempt)
+                    ended = None if session is None else session.session_id
+                    session = await self._begin(room_id, here.room)
+                given = await self._give(session, here.room, attempt=attempt, ended=ended)
                 if rotation is None and not given:
                     return session.session_id
         finally:
             self._progress.pop(room_id, None)
-        session, rotation = await self._standing(room_id, await self._ask(room_id))
-        if session is not None and rotation is None:
+        here = await self._look(room_id)
+        if here.session is not None and here.rotation is None:
             # After that many rounds only newcomers are left: they get the key before the next message.
-            return session.session_id
+            return here.session.session_id
         raise CannotEncrypt(
             "people left the room again and again while its key was being shared",
             where=room_id,
@@ -224,12 +235,13 @@ class Delivery:
         await self._devices.refresh(user for user in outdated if user != self._own.user_id)
         return recipients.Room(visibility, encryption)
 
-    async def _standing(self, room_id: RoomId, room: recipients.Room) -> tuple[OutboundRow | None, Rotation | None]:
-        """The room's session, and why a new one is due."""
+    async def _look(self, room_id: RoomId) -> _Situation:
+        """Ask the homeserver, and see whether the room's session will do."""
+        room = await self._ask(room_id)
         async with self._database.transaction() as tx:
             row = await store.outbound(tx, room_id)
             strays = [] if row is None else await shares.strays(tx, self._question(row, attempt=""))
-        return row, self._decide(strays, [], row, room).rotation
+        return _Situation(room, row, self._decide(strays, [], row, room).rotation)
 
     def _decide(
         self, strays: Iterable[Stray], devices: Sequence[Unsettled], row: OutboundRow | None, room: recipients.Room
@@ -298,13 +310,21 @@ class Delivery:
 
     # --- giving it ----------------------------------------------------------------------------------------------------
 
-    async def _give(self, session: OutboundRow, room: recipients.Room, *, attempt: str) -> bool:
-        """Serve every device that is not settled; whether there was any."""
+    async def _give(
+        self, session: OutboundRow, room: recipients.Room, *, attempt: str, ended: str | None = None
+    ) -> bool:
+        """Serve every device that is not settled; whether there was any.
+
+        Args:
+            ended: the session that this one took the place of: its holders are forgotten meanwhile.
+        """
         question = self._question(session, attempt=attempt)
         async with self._database.transaction() as tx:
             total = await shares.count_unsettled(tx, question)
             account = await self._own.row(tx) if total else None
         if account is None:
+            if ended is not None:
+                await self._forget_holders(ended)
             return False
         parcel = self._parcel(session, room, account, attempt)
         progress = self._progress[parcel.room_id] = Progress(0, total)
@@ -314,12 +334,19 @@ class Delivery:
                 if len(under_way) >= IN_FLIGHT:
                     await _one_of(under_way)
                 under_way.add(asyncio.create_task(self._serve(piece, parcel, progress)))
+                if ended is not None:
+                    under_way.add(asyncio.create_task(self._forget_holders(ended)))
+                    ended = None
             while under_way:
                 await _one_of(under_way)
         finally:
             # What was begun comes to its end: whatever is not marked then has to be repeated.
             await asyncio.gather(*under_way, return_exceptions=True)
         return True
+
+    async def _forget_holders(self, session_id: str) -> None:
+        async with self._database.transaction() as tx:
+            await shares.forget_holders(tx, session_id)
 
     def _parcel(self, session: OutboundRow, room: recipients.Room, account: AccountRow, attempt: str) -> _Parcel:
         group = load_group(session.pickle, self._own.pickle_key)
@@ -401,9 +428,11 @@ class Delivery:
     async def _send(self, session_id: str, txn_id: str, messages: Mapping[str, Mapping[str, Any]]) -> None:
         if not messages:
             return
+        users = list(messages)
         await self._server.send_to_device("m.room.encrypted", txn_id, messages)
+        now = self._clock.now_ms()
         async with self._database.transaction() as tx:
-            await shares.settle_shares(tx, session_id, txn_id, ShareState.HELD, now_ms=self._clock.now_ms())
+            await shares.settle_shares(tx, session_id, txn_id, ShareState.HELD, users=users, now_ms=now)
 
     async def _withhold(self, withheld: Sequence[Withheld], parcel: _Parcel) -> None:
         """Tell devices that they get no key, and why (`m.room_key.withheld`), once for each session."""

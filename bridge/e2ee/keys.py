@@ -34,6 +34,7 @@ from bridge.e2ee.verification import Verifications
 from bridge.e2ee.window import Window
 from bridge.ports import Clock, KeyServer, RoomFacts
 from bridge.store import keys as store
+from bridge.store import shares
 from bridge.store.database import Database, Transaction
 from bridge.store.keys import AccountRow
 from bridge.store.outage import is_outage
@@ -216,6 +217,7 @@ class Keys:
             row = await store.load_account(tx, self._own.user_id)
             if row is not None:
                 self._own.open(row)
+            await shares.forget_holders_of_ended(tx)
         if row is None:
             await self._begin_device()
         async with self._syncing:

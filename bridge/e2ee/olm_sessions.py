@@ -14,7 +14,7 @@ from typing import Any
 from bridge.core.errors import BadRequest
 from bridge.e2ee.bulk import seal
 from bridge.e2ee.device import OwnDevice
-from bridge.e2ee.machine import ONE_TIME_KEY, Peer, Sealed, is_key, verify_json
+from bridge.e2ee.machine import ONE_TIME_KEY, Peer, Ratchet, Sealed, is_key, verify_json
 from bridge.ports import Clock, KeyServer
 from bridge.store import keys as store
 from bridge.store.database import Database, Transaction
@@ -48,7 +48,7 @@ class OlmSessions:
         """
         async with self._database.transaction() as tx:
             ready = await self._with_sessions(tx, peers)
-        return await self.claim([peer for peer in ready if peer.pickle is None])
+        return await self.claim([peer for peer in ready if peer.session is None])
 
     async def claim(self, peers: Sequence[Peer]) -> dict[Name, str]:
         """As `claim_missing`, whether there is a session or not."""
@@ -113,30 +113,32 @@ class OlmSessions:
     async def save(self, tx: Transaction, sealed: Iterable[Sealed]) -> None:
         """Store the ratchets behind what was sealed, before any of it leaves."""
         now = self._clock.now_ms()
-        await store.save_olm_sessions(
-            tx,
-            [
-                OlmRow(one.session_id, one.peer.curve25519, one.peer.ed25519, one.pickle, now, one.used_at(now))
-                for one in sealed
-            ],
-        )
+        moved: list[tuple[str, bytes]] = []
+        begun: list[OlmRow] = []
+        for one in sealed:
+            if one.peer.session is not None:
+                moved.append((one.session_id, one.pickle))
+            else:
+                begun.append(OlmRow(one.session_id, one.peer.curve25519, one.peer.ed25519, one.pickle, now, now))
+        await store.move_ratchets(tx, moved)
+        await store.save_olm_sessions(tx, begun)
 
     async def _with_sessions(self, tx: Transaction, peers: Iterable[Peer]) -> list[Peer]:
         every = list(peers)
         sessions = await store.newest_sessions(tx, (peer.curve25519 for peer in every))
         # Bound to both keys: somebody may publish another's curve25519 key under a signing key of their own.
-        return [_with_session(peer, sessions.get((peer.curve25519, peer.ed25519))) for peer in every]
+        return [
+            peer if (found := sessions.get((peer.curve25519, peer.ed25519))) is None else _with_session(peer, *found)
+            for peer in every
+        ]
 
 
-def _with_session(peer: Peer, session: tuple[bytes, int] | None) -> Peer:
-    if session is None:
-        return peer
-    pickle, used_at = session
-    return Peer(peer.user_id, peer.device_id, peer.curve25519, peer.ed25519, pickle, None, used_at)
+def _with_session(peer: Peer, session_id: str, pickle: bytes) -> Peer:
+    return Peer(peer.user_id, peer.device_id, peer.curve25519, peer.ed25519, Ratchet(session_id, pickle))
 
 
 def _with_key(peer: Peer, one_time_keys: Mapping[Name, str]) -> Peer:
-    if peer.pickle is not None:
+    if peer.session is not None:
         return peer
     key = one_time_keys.get((peer.user_id, peer.device_id))
     return Peer(peer.user_id, peer.device_id, peer.curve25519, peer.ed25519, None, key)

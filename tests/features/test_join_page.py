@@ -13,42 +13,9 @@ from aiohttp.test_utils import TestClient, TestServer
 from babel.messages.extract import extract_from_dir
 
 from bridge.core.links import Obstacle, Stage
-from bridge.web.join.entrance import Picture, Progress, Welcome
 from bridge.web.join.languages import NAMES, catalogues
-from bridge.web.join.page import FOLDER, MAX_FORM_BYTES, STATUS, JoinPage, Look
-
-TOKEN, TICKET = "AAAAAAAAAAAAAAAAAAAAAA", "BBBBBBBBBBBBBBBBBBBBBB"
-WELCOME = Welcome("Springfield <School>", "News & groups", 12, ("Chess",), False, True)
-PNG = b"\x89PNG\r\n\x1a\n"
-
-
-class House:
-    """Knows one link."""
-
-    def __init__(self) -> None:
-        self.found: Welcome | Obstacle = WELCOME
-        self.answer: str | Obstacle = TICKET
-        self.stage = Stage.WAITING
-        self.ahead = 0
-        self.typed: list[str] = []
-        self.error: Exception | None = None
-
-    async def welcome(self, token: str) -> Welcome | Obstacle:
-        if self.error is not None:
-            raise self.error
-        return self.found if token == TOKEN else Obstacle.UNKNOWN
-
-    async def enter(self, token: str, typed: str) -> str | Obstacle:
-        self.typed.append(typed)
-        return self.answer if token == TOKEN else Obstacle.UNKNOWN
-
-    async def progress(self, token: str, ticket: str) -> Progress | Obstacle:
-        if (token, ticket) != (TOKEN, TICKET):
-            return Obstacle.UNKNOWN
-        return Progress(WELCOME, "@homer:example.org", self.stage, self.ahead, "!space:example.org", "example.org")
-
-    async def picture(self, token: str) -> Picture | None:
-        return Picture("image/png", PNG) if token == TOKEN else None
+from bridge.web.join.page import FOLDER, MAX_FORM_BYTES, STATUS, JoinPage
+from tests.fakes.house import LOOK, PNG, TICKET, TOKEN, WELCOME, House
 
 
 class Visitor:
@@ -75,8 +42,7 @@ async def visitor() -> AsyncIterator[Visitor]:
     app = web.Application()
     client: TestClient[Any, Any] = TestClient(TestServer(app))
     visitor = Visitor(house, client)
-    look = Look("https://join.example.org", "https://example.org/account", "", "https://app.element.io", ("127.0.0.1",))
-    JoinPage(house, look, now=lambda: visitor.now).add_routes(app)
+    JoinPage(house, replace(LOOK, trusted_proxies=("127.0.0.1",)), now=lambda: visitor.now).add_routes(app)
     await client.start_server()
     yield visitor
     await client.close()

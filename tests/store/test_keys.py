@@ -143,19 +143,25 @@ async def test_thousands_in_one_question(database: Database) -> None:
         assert {user.outdated for user in (await keys.tracked_users(tx, users)).values()} == {1}
 
 
-async def test_a_session_moves_on_and_a_new_one_forgets_the_shares(database: Database) -> None:
+async def test_a_session_moves_on_and_the_holders_of_one_that_ended_are_forgotten(database: Database) -> None:
     share = ShareRow(ANN, "A", "c", "e", "$1", 0, "pending", "txn")
     async with database.transaction() as tx:
         await keys.begin_outbound(tx, OutboundRow("!room", "one", b"p0", 1, 0, "digest"))
         await shares.save_shares(tx, "one", [share, replace(share, device_id="B", state="no_olm", txn_id="")], now_ms=1)
-        await shares.settle_shares(tx, "one", "txn", "held", now_ms=2)
+        await shares.settle_shares(tx, "one", "txn", "held", users=(ANN, ANN), now_ms=2)
         await keys.advance_outbound(tx, "!room", "one", b"p1")
         await keys.advance_outbound(tx, "!room", "another", b"p2")
         assert await keys.outbound(tx, "!room") == OutboundRow("!room", "one", b"p1", 1, 1, "digest")
         assert await shares.count_held(tx, "one") == 1
         assert (await shares.reach(tx, "!room", ours=[ME])).without == {"no_olm": 1}
         await keys.begin_outbound(tx, OutboundRow("!room", "two", b"q", 5, 0, "digest"))
+        await shares.forget_holders_of_ended(tx)
         assert await shares.count_held(tx, "one") == 0
+        await shares.save_shares(tx, "two", [replace(share, state="held")], now_ms=1)
+        await shares.forget_holders_of_ended(tx)
+        assert await shares.count_held(tx, "two") == 1
+        await shares.forget_holders(tx, "two")
+        assert await shares.count_held(tx, "two") == 0
         assert (await shares.reach(tx, "!room", ours=[ME])).without == {}
 
 
