@@ -11,7 +11,7 @@ from bridge.store.migrations import (
     v04_renewal,
     v05_bidden,
     v06_shares,
-    v08_links,
+    v07_links,
 )
 
-STEPS = (v01_foundation, v02_trust, v03_history, v04_renewal, v05_bidden, v06_shares, v08_links)
+STEPS = (v01_foundation, v02_trust, v03_history, v04_renewal, v05_bidden, v06_shares, v07_links)
