@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from bridge.app import checks
+from bridge.app.house import House
+from bridge.config.sections import JoinPage
 from bridge.core.community import ANNOUNCEMENTS, CONTROL, GENERAL, SPACE, Community, Group, Role, RoomKind
 from bridge.core.errors import BadRequest, RateLimited, Unreachable
 from bridge.core.ids import CommunityId, RoomKeyName, UserId
@@ -202,6 +206,26 @@ async def test_a_link_may_make_moderators_of_its_groups(school: Scene) -> None:
     await school.hear()
     await school.watch.idle()
     assert {key: school.room(key).level(EVE) for key in (CHESS, BOARD, SPACE)} == {CHESS: 50, BOARD: 0, SPACE: 0}
+
+
+@pytest.mark.parametrize(("page", "links", "verdict", "says"), [
+    (JoinPage(), 0, "ok", "not used"),
+    (JoinPage(), 1, "warning", "join.url is not set"),
+    (JoinPage(url="https://x.example", enabled=False), 1, "warning", "join.enabled is false"),
+    (JoinPage(url="https://x.example"), 2, "warning", "count as one"),
+    (JoinPage(url="https://x.example", trusted_proxies=("127.0.0.1/32",)), 2, "ok", "2 links"),
+])  # fmt: skip
+async def test_check_sees_links_that_nobody_can_open(
+    school: Scene, page: JoinPage, links: int, verdict: str, says: str
+) -> None:
+    for _ in range(links):
+        await made(school)
+    config = SimpleNamespace(join=page)
+    found = await checks.join_page(
+        cast(House, SimpleNamespace(config=config, database=school.database, clock=school.clock))
+    )
+    assert found.verdict == verdict
+    assert says in found.what
 
 
 async def enter(scene: Scene, link: Link) -> None:
