@@ -9,15 +9,19 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
+from bridge.app.arriving import let_in
 from bridge.config import Config
 from bridge.config.sections import Account
 from bridge.core.community import RoomKind
-from bridge.core.errors import BadRequest, CommunitiesError, Forbidden, NotFound
+from bridge.core.errors import BadRequest, CommunitiesError, Forbidden, NotFound, Refused
 from bridge.core.ids import CommunityId, RoomId, UserId
+from bridge.core.links import Stage
 from bridge.core.messages import (
+    AskToJoin,
     DeliverAnnouncement,
     GiveHistory,
     Job,
+    LetIn,
     MembershipChanged,
     Posted,
     RedactEvent,
@@ -32,6 +36,7 @@ from bridge.e2ee.window import Window
 from bridge.features.announcements import Announcements
 from bridge.features.chats import Chats
 from bridge.features.enforcement import Enforcement
+from bridge.features.entering import Entering
 from bridge.features.readiness import Readiness
 from bridge.features.reconcile import Reconciler, Recovery, Rules
 from bridge.features.reconcile.watch import Watch
@@ -164,6 +169,7 @@ class House:
             accounts=self.accounts,
             clock=self.clock,
         )
+        self.entering = Entering(database=self.database, jobs=self.jobs, wake=self.worker.wake, clock=self.clock)
         self.chats = Chats(
             database=self.database,
             index=self.index,
@@ -285,6 +291,20 @@ class House:
                     async with self.database.transaction() as tx:
                         await complete(tx)
                         await self.want_history(tx, job.room_id, again_at)
+            case LetIn():
+                await let_in(
+                    job,
+                    complete,
+                    entering=self.entering,
+                    arrivals=self.reconciler.arrivals,
+                    look_again=self.look_again,
+                )
+            case AskToJoin():
+                raise Refused(
+                    "this version has nobody who decides on join requests",
+                    where=str(job.community),
+                    remedy="invite them by hand, or release this once a newer version runs",
+                )
 
     async def _share_keys(self, room_id: RoomId) -> None:
         try:
@@ -361,6 +381,8 @@ class House:
         log.error("job %s was given up: %s", job_id, reason)
         if isinstance(job, DeliverAnnouncement):
             await self.announcements.failed(job, job_id, reason)
+        if isinstance(job, LetIn):
+            await self.entering.came(job.ticket, Stage.FAILED)
 
 
 def rules_of(config: Config) -> Rules:

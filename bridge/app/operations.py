@@ -10,6 +10,7 @@ from typing import Any
 from bridge.app import checks
 from bridge.app.guard import Guard, Sight
 from bridge.app.house import House, rules_of
+from bridge.app.links import LinkDesk
 from bridge.config import Config, load
 from bridge.core.community import ANNOUNCEMENTS, Community, Role
 from bridge.core.errors import Refused
@@ -50,6 +51,7 @@ class Operations:
         """
         self._house = house
         self._guard = guard
+        self.links = LinkDesk(house)
         self.ready = False
         """Whether the local door may be used: set when everything runs."""
 
@@ -102,7 +104,17 @@ class Operations:
     def take_over(self, config: Config) -> None:
         """Make a configuration the loaded one, as far as it can be changed while the service runs."""
         old = self._house.config
-        fixed = ("homeserver", "listen", "registration", "accounts", "database", "encryption", "control", "logging")
+        fixed = (
+            "homeserver",
+            "listen",
+            "registration",
+            "accounts",
+            "database",
+            "encryption",
+            "control",
+            "join",
+            "logging",
+        )
         for section in fixed:
             if getattr(old, section) != getattr(config, section):
                 log.warning("%s: `%s` changed; restart the service for it", config.path, section)
@@ -235,7 +247,7 @@ class Operations:
         ]
         jobs = [
             {"id": one.id, "kind": one.kind.partition(".")[0], "since": one.due_at, "why": one.parked or ""}
-            | self._where(None if (job := _job_of(one)) is None else job.room_id)
+            | self._where(getattr(_job_of(one), "room_id", None))
             for one in await house.jobs.parked(MOST_PARKED)
         ]
         return events + jobs

@@ -28,6 +28,7 @@ ANSWER_SECONDS = {
     "apply": 3600.0,
     "verify": 60.0,
     "rotate_device": 600.0,
+    "link": 60.0,
 }
 CONNECT_SECONDS = 5.0
 LONGEST_LINE_BYTES = 64 * 1024 * 1024

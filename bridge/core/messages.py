@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.core.ids import CommunityId, EventId, RoomId, UserId
+from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,4 +187,28 @@ class GiveHistory:
     room_id: RoomId
 
 
-Job = SendMessage | DeliverAnnouncement | RedactEvent | ShareKeys | TakeBackState | GiveHistory
+@dataclass(frozen=True, slots=True)
+class LetIn:
+    """Invite somebody who came by a link."""
+
+    ticket: str
+    """Of their entry, which says by which link they came."""
+    community: CommunityId
+    user: UserId
+
+
+@dataclass(frozen=True, slots=True)
+class AskToJoin:
+    """Ask those who decide whether somebody may come in."""
+
+    community: CommunityId
+    user: UserId
+    how: str
+    """Which way they came: `link`, …"""
+    detail: str
+    """What belongs to it: the id of the link."""
+    groups: Sequence[RoomKeyName]
+    """The groups that they want to be in, beside the community."""
+
+
+Job = SendMessage | DeliverAnnouncement | RedactEvent | ShareKeys | TakeBackState | GiveHistory | LetIn | AskToJoin

@@ -28,6 +28,8 @@ def to_json(community: Community) -> str:
             "general": community.general,
             "history": community.history,
             "history_while_away": community.history_while_away,
+            "show_member_count": community.show_member_count,
+            "max_members": community.max_members,
             "room_version": community.room_version,
             "groups": [_group(group) for group in community.groups],
         },
@@ -53,6 +55,8 @@ def from_json(text: str) -> Community:
         general=value["general"],
         history=value.get("history", True),
         history_while_away=value.get("history_while_away", False),
+        show_member_count=value.get("show_member_count", False),
+        max_members=value.get("max_members", 0),
         room_version=value["room_version"],
         groups=tuple(
             Group(

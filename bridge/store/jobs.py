@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 import functools
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from bridge.core.messages import (
+    AskToJoin,
     DeliverAnnouncement,
     GiveHistory,
     Job,
+    LetIn,
     RedactEvent,
     SendMessage,
     ShareKeys,
@@ -29,6 +31,8 @@ KINDS: dict[str, type[Job]] = {
     "share_keys.1": ShareKeys,
     "take_back_state.1": TakeBackState,
     "give_history.1": GiveHistory,
+    "let_in.1": LetIn,
+    "ask_to_join.1": AskToJoin,
 }
 """Kind names on disk. When the fields of a job change, its name is raised and the old one gets a decoder of its own."""
 
@@ -87,6 +91,8 @@ def _runtime(hint: Any) -> Any:
     origin = typing.get_origin(hint)
     if origin is Mapping or origin is dict:
         return dict
+    if origin is Sequence:
+        return list
     if args := typing.get_args(hint):
         options = tuple(_runtime(option) for option in args)
         return functools.reduce(lambda one, other: one | other, options)

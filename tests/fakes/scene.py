@@ -6,14 +6,17 @@ import asyncio
 import itertools
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from bridge.app.arriving import let_in
 from bridge.core.community import ANNOUNCEMENTS, CONTROL, SPACE, Community
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
 from bridge.core.messages import (
     DeliverAnnouncement,
     Invited,
+    LetIn,
     MembershipChanged,
     Posted,
     Redacted,
@@ -25,6 +28,7 @@ from bridge.core.messages import (
 from bridge.features.announcements import Announcements
 from bridge.features.chats import Chats
 from bridge.features.enforcement import Enforcement
+from bridge.features.entering import Entering
 from bridge.features.reconcile import Outcome, Reconciler, Recovery, Rules
 from bridge.features.reconcile.watch import Watch
 from bridge.intake.interest import Interest
@@ -134,6 +138,7 @@ class Scene:
             accounts=ACCOUNTS,
             clock=self.clock,
         )
+        self.entering = Entering(database=self.database, jobs=self.jobs, wake=self._wake, clock=self.clock)
         self.chats = Chats(
             database=self.database,
             index=self.index,
@@ -305,6 +310,14 @@ class Scene:
                         await self.executor.redact(job.room_id, job.event_id, job.reason, txn_id=stored.id)
                     case TakeBackState():
                         await self.enforcement.take_back(stored.id, job)
+                    case LetIn():
+                        await let_in(
+                            job,
+                            partial(self.jobs.complete, job_id=stored.id),
+                            entering=self.entering,
+                            arrivals=self.reconciler.arrivals,
+                            look_again=self.watch.look_again,
+                        )
                 await self.jobs.finish(stored.id)
 
     async def told(self) -> list[str]:
