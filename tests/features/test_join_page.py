@@ -17,7 +17,6 @@ from bridge.web.join.languages import NAMES, catalogues
 from bridge.web.join.page import FOLDER, MAX_FORM_BYTES, STATUS, JoinPage, Rates
 from tests.fakes.house import LOOK, PNG, TICKET, TOKEN, WELCOME, House
 
-
 RATES = Rates(visits=(30, 10), entries=(20, 1), entries_by_link=(40, 1))
 
 
