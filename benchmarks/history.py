@@ -39,10 +39,13 @@ class Stub(KeyWorld):
         super().__init__()
         self.requests = 0
         self.largest = 0
+        self.seconds = 0.0
+        """How long it takes to send messages to devices."""
 
     async def send_to_device(self, event_type: str, txn_id: str, messages: Mapping[str, Mapping[str, Any]]) -> None:
         self.requests += 1
         self.largest = max(self.largest, len(orjson.dumps({"messages": messages})))
+        await asyncio.sleep(self.seconds)
 
     async def still_joined(self, room_id: RoomId, users: Collection[UserId]) -> dict[UserId, EventId]:
         self.requests += 1
@@ -165,8 +168,8 @@ async def run(database: Database) -> None:
         clock.now += 1000
         await say(database, clock, number)
     await measured("everybody served: a look", keys, world)
-    for count in (1, 500):
-        new = [f"@new{count}-{number}:example.org" for number in range(count)]
+    for count, world.seconds in ((1, 0.0), (500, 0.0), (500, 0.1)):
+        new = [f"@new{count}-{number}-{world.seconds}:example.org" for number in range(count)]
         devices = [
             device
             for user in new
@@ -175,7 +178,8 @@ async def run(database: Database) -> None:
         clock.now += 1000
         await come(keys, database, world, clock, new)
         least = floor(devices, SESSIONS)
-        await measured(f"{count} newcomers x {DEVICES_EACH} devices x {SESSIONS} sessions", keys, world, least)
+        slow = f", a homeserver that takes {world.seconds} s for each request" if world.seconds else ""
+        await measured(f"{count} newcomers x {DEVICES_EACH} devices x {SESSIONS} sessions{slow}", keys, world, least)
 
 
 if __name__ == "__main__":

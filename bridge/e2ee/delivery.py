@@ -25,10 +25,10 @@ from bridge.core.errors import CannotEncrypt, MatrixError
 from bridge.core.ids import EventId, RoomId, UserId
 from bridge.e2ee import recipients
 from bridge.e2ee.bulk import payload_bytes
-from bridge.e2ee.device import OwnDevice
-from bridge.e2ee.devices import FAILURE_PAUSE_MS, DeviceLists
-from bridge.e2ee.machine import MEGOLM, Peer, Sealed, encrypt_group, import_room_key, load_group, new_group
-from bridge.e2ee.olm_sessions import OlmSessions
+from bridge.e2ee.devices import FAILURE_PAUSE_MS
+from bridge.e2ee.giving import IN_FLIGHT, ROOM_KEY, SHARED_HISTORY, Giver, Means, a_few_at_once
+from bridge.e2ee.machine import MEGOLM, Peer, encrypt_group, import_room_key, load_group, new_group
+from bridge.e2ee.olm_sessions import by_device
 from bridge.e2ee.recipients import (
     Decision,
     Device,
@@ -40,10 +40,9 @@ from bridge.e2ee.recipients import (
     Withheld,
     WithheldCode,
 )
-from bridge.ports import Clock, KeyServer, Member, RoomFacts
+from bridge.ports import Member
 from bridge.store import keys as store
 from bridge.store import shares
-from bridge.store.database import Database
 from bridge.store.keys import AccountRow, InboundRow, OutboundRow
 from bridge.store.shares import Question, ShareRow, Stray, Unsettled
 
@@ -51,12 +50,6 @@ log = logging.getLogger(__name__)
 
 ROUNDS = 6
 """How often the membership may change under a share before the message is given up for this time."""
-
-IN_FLIGHT = 2
-"""Pieces of one room's key that are on their way at once."""
-
-ROOM_KEY = "m.room_key"
-SHARED_HISTORY = "org.matrix.msc3061.shared_history"
 
 UNUSED_PAUSE_MS = 10 * 60 * 1000
 """How old a session has to be that nobody has used, before one is made in its place ahead of a message."""
@@ -115,29 +108,11 @@ class _Piece:
     """Devices with which there is no Olm session (there may be others among them)."""
 
 
-class Delivery:
+class Delivery(Giver):
     """Room keys outwards."""
 
-    def __init__(
-        self,
-        database: Database,
-        server: KeyServer,
-        facts: RoomFacts,
-        clock: Clock,
-        own: OwnDevice,
-        devices: DeviceLists,
-        sessions: OlmSessions,
-        *,
-        trust: Trust,
-    ) -> None:
-        self._database = database
-        self._server = server
-        self._facts = facts
-        self._clock = clock
-        self._own = own
-        self._devices = devices
-        self._sessions = sessions
-        self._trust = trust
+    def __init__(self, means: Means) -> None:
+        super().__init__(means)
         self._rooms: defaultdict[RoomId, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._progress: dict[RoomId, Progress] = {}
 
@@ -316,37 +291,32 @@ class Delivery:
         """Serve every device that is not settled; whether there was any.
 
         Args:
-            ended: the session that this one took the place of: its holders are forgotten meanwhile.
+            ended: the session whose place this one has just taken: of those before it the holders are forgotten.
         """
         question = self._question(session, attempt=attempt)
         async with self._database.transaction() as tx:
             total = await shares.count_unsettled(tx, question)
             account = await self._own.row(tx) if total else None
         if account is None:
-            if ended is not None:
-                await self._forget_holders(ended)
             return False
         parcel = self._parcel(session, room, account, attempt)
         progress = self._progress[parcel.room_id] = Progress(0, total)
-        under_way: set[asyncio.Task[None]] = set()
+
+        async def serve(piece: _Piece) -> None:
+            await self._serve(piece, parcel, progress)
+
+        forgetting = asyncio.create_task(self._forget_earlier_holders(session, ended))
         try:
-            async for piece in self._pieces(question, session, room, parcel):
-                if len(under_way) >= IN_FLIGHT:
-                    await _one_of(under_way)
-                under_way.add(asyncio.create_task(self._serve(piece, parcel, progress)))
-                if ended is not None:
-                    under_way.add(asyncio.create_task(self._forget_holders(ended)))
-                    ended = None
-            while under_way:
-                await _one_of(under_way)
+            await a_few_at_once(self._pieces(question, session, room, parcel), serve)
         finally:
-            # What was begun comes to its end: whatever is not marked then has to be repeated.
-            await asyncio.gather(*under_way, return_exceptions=True)
+            await forgetting
         return True
 
-    async def _forget_holders(self, session_id: str) -> None:
-        async with self._database.transaction() as tx:
-            await shares.forget_holders(tx, session_id)
+    async def _forget_earlier_holders(self, session: OutboundRow, ended: str | None) -> None:
+        """Where a session began: whoever comes in now may still miss what was said under the one that it ended."""
+        if ended is not None:
+            async with self._database.transaction() as tx:
+                await shares.forget_earlier_holders(tx, session.room_id, but=(session.session_id, ended))
 
     def _parcel(self, session: OutboundRow, room: recipients.Room, account: AccountRow, attempt: str) -> _Parcel:
         group = load_group(session.pickle, self._own.pickle_key)
@@ -418,7 +388,7 @@ class Delivery:
             async with self._database.transaction() as tx:
                 await self._sessions.save(tx, sealed)
                 await shares.save_shares(tx, parcel.session_id, rows, now_ms=self._clock.now_ms())
-        messages = _by_device(sealed)
+        messages = by_device(sealed)
         del sealed, rows, peers  # a room's memory is that of what is on its way
         await self._send(parcel.session_id, txn_id, messages)
         await self._tell_no_olm(
@@ -495,22 +465,6 @@ class Delivery:
         if "m.relates_to" in content:
             wire["m.relates_to"] = content["m.relates_to"]
         return wire, held
-
-
-async def _one_of(tasks: set[asyncio.Task[None]]) -> None:
-    """Wait until one of the tasks is done, and take it away; its failure is raised."""
-    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    tasks -= done
-    for task in done:
-        task.result()
-
-
-def _by_device(sealed: Iterable[Sealed]) -> dict[str, dict[str, Any]]:
-    """As `/sendToDevice` takes it: user id, device id, content."""
-    messages: dict[str, dict[str, Any]] = {}
-    for one in sealed:
-        messages.setdefault(one.peer.user_id, {})[one.peer.device_id] = one.content
-    return messages
 
 
 def _device(one: Unsettled) -> Device:

@@ -148,6 +148,10 @@ async def note_strange(tx: Transaction, user_id: str, device_ids: Sequence[str],
     )
 
 
+async def forget_strange(tx: Transaction, user_id: str) -> None:
+    await tx.execute("UPDATE crypto_account SET strange = '', strange_at = NULL WHERE user_id = $1", user_id)
+
+
 async def set_next_batch(tx: Transaction, user_id: str, next_batch: str | None) -> None:
     await tx.execute("UPDATE crypto_account SET next_batch = $2 WHERE user_id = $1", user_id, next_batch)
 
@@ -454,7 +458,8 @@ async def outbound(tx: Transaction, room_id: str) -> OutboundRow | None:
 
 
 async def begin_outbound(tx: Transaction, session: OutboundRow) -> None:
-    """Make this the room's session; `shares.forget_holders` forgets who was given the one before it."""
+    """Make this the room's session. Who was given the one before it is still known: `shares.forget_earlier_holders`
+    forgets those of sessions before that."""
     await tx.execute(
         "INSERT INTO crypto_outbound (room_id, session_id, pickle, created_at, messages, audience_digest) "
         "VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (room_id) DO UPDATE SET session_id = excluded.session_id, "

@@ -289,14 +289,14 @@ async def settle_shares(
     )
 
 
-async def forget_holders(tx: Transaction, session_id: str) -> None:
-    """Forget who was given a session that has ended."""
-    await tx.execute("DELETE FROM crypto_share WHERE session_id = $1", session_id)
-
-
-async def forget_holders_of_ended(tx: Transaction) -> None:
-    """Forget who was given sessions that have ended, where a stop came in between."""
-    await tx.execute("DELETE FROM crypto_share WHERE session_id NOT IN (SELECT session_id FROM crypto_outbound)")
+async def forget_earlier_holders(tx: Transaction, room_id: str, *, but: Iterable[str]) -> None:
+    """Forget who was given sessions of ours in a room, but for these."""
+    await tx.execute(
+        "DELETE FROM crypto_share WHERE session_id IN (SELECT session_id FROM crypto_inbound WHERE room_id = $1 "  # noqa: S608
+        f"AND original IS NOT NULL) AND NOT session_id {tx.one_of('$2')}",
+        room_id,
+        tx.texts(but),
+    )
 
 
 async def count_held(tx: Transaction, session_id: str) -> int:
