@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -199,16 +199,16 @@ class LetIn:
 
 @dataclass(frozen=True, slots=True)
 class AskToJoin:
-    """Ask those who decide whether somebody may come in."""
+    """Somebody asks to come into a community by a way that needs an admin's word."""
 
     community: CommunityId
     user: UserId
     how: str
-    """Which way they came: `link`, …"""
+    """The way: `knock`, `link`, `suggestion`."""
     detail: str
-    """What belongs to it: the id of the link."""
-    groups: Sequence[RoomKeyName]
-    """The groups that they want to be in, beside the community."""
+    """What the way says of itself: what they wrote, the link's name."""
+    groups: tuple[RoomKeyName, ...] = ()
+    """Groups that they are invited to as well, if they are let in."""
 
 
 Job = SendMessage | DeliverAnnouncement | RedactEvent | ShareKeys | TakeBackState | GiveHistory | LetIn | AskToJoin

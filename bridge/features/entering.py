@@ -156,7 +156,7 @@ class Entering:
             return OBSTACLES[verdict]
         await store.set_stage(tx, entry.ticket, stage, now)
         if link.needs_approval:
-            ask = AskToJoin(link.community, user, "link", link.id, list(link.groups))
+            ask = AskToJoin(link.community, user, "link", link.id, link.groups)
             await self._jobs.add(tx, f"ask-{entry.ticket}", f"requests {link.community}", ask, now)
         else:
             let_in = LetIn(entry.ticket, link.community, user)

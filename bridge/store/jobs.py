@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,7 +72,8 @@ def decode(kind: str, body: str) -> Job:
     for name, wanted in types.items():
         if not isinstance(fields[name], wanted) or (wanted is int and isinstance(fields[name], bool)):
             raise Undecodable(f"{kind}: {name} is not {getattr(wanted, '__name__', wanted)}")
-    return KINDS[kind](**fields)
+    whole: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+    return KINDS[kind](**whole)
 
 
 def _plain(value: object) -> Any:
@@ -91,7 +92,7 @@ def _runtime(hint: Any) -> Any:
     origin = typing.get_origin(hint)
     if origin is Mapping or origin is dict:
         return dict
-    if origin is Sequence:
+    if origin is tuple:
         return list
     if args := typing.get_args(hint):
         options = tuple(_runtime(option) for option in args)

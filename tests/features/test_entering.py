@@ -148,6 +148,18 @@ async def test_a_member_is_invited_to_the_groups_of_a_link(school: Scene) -> Non
     assert school.room(CHESS).membership(EVE) == "invite"
 
 
+async def test_a_group_that_is_there_no_more_is_passed_over(school: Scene) -> None:
+    await come(school, await made(school, groups=(RoomKeyName("gone"), CHESS)), EVE)
+    await school.do_jobs()
+    await school.accept_all()
+    await school.hear()
+    assert school.room(CHESS).membership(EVE) == "invite"
+    assert (await school.known()).bidden == frozenset()
+    await school.accept_all()
+    await school.hear()
+    assert not await school.reconciler.arrivals.outside_of(SCHOOL.id, EVE, (RoomKeyName("gone"), CHESS))
+
+
 async def test_a_homeserver_that_wants_to_wait_is_obeyed_and_nobody_is_passed_over(school: Scene) -> None:
     link = await made(school)
     first, second = await come(school, link, EVE), await come(school, link, BEA)

@@ -40,7 +40,9 @@ JOBS = st.one_of(
     st.builds(RedactEvent, WORDS.map(RoomId), WORDS.map(EventId), WORDS),
     st.builds(TakeBackState, WORDS.map(RoomId), WORDS.map(EventId), WORDS, WORDS),
     st.builds(LetIn, WORDS, WORDS.map(CommunityId), WORDS.map(UserId)),
-    st.builds(AskToJoin, WORDS.map(CommunityId), WORDS.map(UserId), WORDS, WORDS, st.lists(WORDS.map(RoomKeyName))),
+    st.builds(
+        AskToJoin, WORDS.map(CommunityId), WORDS.map(UserId), WORDS, WORDS, st.lists(WORDS.map(RoomKeyName)).map(tuple)
+    ),
 )
 
 

@@ -118,7 +118,7 @@ async def test_by_a_link_that_needs_approval_somebody_is_asked(entering: Enterin
     assert isinstance(entry, Entry)
     assert entry.stage is Stage.ASKED
     [stored] = await Jobs(database).heads(10**12, 10)
-    assert decode(stored.kind, stored.body) == AskToJoin(SCHOOL, HOMER, "link", link.id, [RoomKeyName("chess")])
+    assert decode(stored.kind, stored.body) == AskToJoin(SCHOOL, HOMER, "link", link.id, (RoomKeyName("chess"),))
 
 
 async def test_everybody_has_a_place_in_the_order_in_which_they_came(entering: Entering) -> None:

@@ -94,12 +94,19 @@ class Arrivals:
         """Those of these groups that somebody is not joined in; the space counts as `space`."""
         known = await self._memory.known(community)
         outside = set()
-        for key in (SPACE, *groups):
+        for key in (SPACE, *await self._still_there(community, groups)):
             room_id = known.rooms.get(key)
             room = None if room_id is None else await self._reader.read(room_id)
             if room is None or room.members.get(user, ABSENT).state != "join":
                 outside.add(key)
         return frozenset(outside)
+
+    async def _still_there(self, community: CommunityId, groups: Collection[RoomKeyName]) -> list[RoomKeyName]:
+        """Those of these groups that the community still has: a link may be older than the declaration."""
+        known, declared = await self._memory.known(community), self._declared(community)
+        return [
+            key for key in groups if key in known.rooms or (declared is not None and declared.group(key) is not None)
+        ]
 
     async def let_in(self, community: CommunityId, user: UserId, groups: Collection[RoomKeyName]) -> Arrival:
         """Bid somebody in, and invite them to the space now. The request is made once: its caller has patience.
@@ -112,7 +119,7 @@ class Arrivals:
         space = await self.space(community)
         if await self.is_barred(community, user):
             return Arrival(welcome=False)
-        await self._memory.bid(community, user, groups)
+        await self._memory.bid(community, user, await self._still_there(community, groups))
         if space.members.get(user, ABSENT).present:
             return Arrival(welcome=True, look_again=True)
         try:

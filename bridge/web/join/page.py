@@ -81,20 +81,44 @@ class Look:
     trusted_proxies: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """How often something may be done: so many times at once, and so many a second from then on.
+
+    A whole school may come from one address, and all of it by one link.
+    """
+
+    visits: tuple[int, float] = (600, 10)
+    """Looking at pages, by address; pages of people who have entered are not counted here."""
+    entries: tuple[int, float] = (600, 3)
+    """Sending the form, by address."""
+    visits_by_link: tuple[int, float] = (2000, 100)
+    entries_by_link: tuple[int, float] = (1200, 20)
+    polls: tuple[int, float] = (20, 1)
+    """Looking how far one has come, by person."""
+
+
 class JoinPage:
     """Adds the page to an application."""
 
-    def __init__(self, entrance: Entrance, look: Look, *, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        entrance: Entrance,
+        look: Look,
+        *,
+        rates: Rates | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._entrance = entrance
         self._look = look
         self._now = now
         self._visitors = Visitors(look.trusted_proxies)
-        # A whole school may come from one address, and all of it by one link.
-        self._visits = Buckets(300, 10)
-        self._entries = Buckets(300, 3)
-        self._visits_by_link = Buckets(2000, 100)
-        self._entries_by_link = Buckets(600, 20)
-        self._polls = Buckets(20, 1)
+        rates = rates or Rates()
+        self._visits = Buckets(*rates.visits)
+        self._entries = Buckets(*rates.entries)
+        self._visits_by_link = Buckets(*rates.visits_by_link)
+        self._entries_by_link = Buckets(*rates.entries_by_link)
+        self._polls = Buckets(*rates.polls)
         self._templates: dict[str, jinja2.Environment] = {}
         for language, catalogue in languages.catalogues().items():
             environment = jinja2.Environment(
