@@ -31,6 +31,7 @@ from bridge.e2ee.recipients import Trust
 from bridge.e2ee.window import Window
 from bridge.features.announcements import Announcements
 from bridge.features.chats import Chats
+from bridge.features.conversations import Conversations
 from bridge.features.enforcement import Enforcement
 from bridge.features.readiness import Readiness
 from bridge.features.reconcile import Reconciler, Recovery, Rules
@@ -174,6 +175,7 @@ class House:
             accounts=self.accounts,
             clock=self.clock,
         )
+        self.conversations = Conversations(self.database, self.clock)
         self.history = config.history
         """How much of the past newcomers are given; may change while the service runs."""
         self.reconciler.declare(config.communities)

@@ -15,6 +15,7 @@ class Deed(StrEnum):
     ANNOUNCE = "announce"
     APPLY_HELD_PLAN = "apply"
     THAW = "thaw"
+    SEE_MEMBERS = "members"
 
 
 NEEDED: dict[Deed, Role] = {
@@ -23,6 +24,7 @@ NEEDED: dict[Deed, Role] = {
     Deed.ANNOUNCE: Role.ADMIN,
     Deed.APPLY_HELD_PLAN: Role.OWNER,
     Deed.THAW: Role.OWNER,
+    Deed.SEE_MEMBERS: Role.ADMIN,
 }
 
 
