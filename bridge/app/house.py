@@ -154,6 +154,7 @@ class House:
             messenger=self.sender,
             accounts=self.accounts,
             clock=self.clock,
+            language_of=self.reconciler.language_of,
         )
         self.enforcement = Enforcement(
             database=self.database,
@@ -164,6 +165,7 @@ class House:
             rooms=self.executor,
             accounts=self.accounts,
             clock=self.clock,
+            language_of=self.reconciler.language_of,
         )
         self.chats = Chats(
             database=self.database,
@@ -174,6 +176,7 @@ class House:
             wake=self.worker.wake,
             accounts=self.accounts,
             clock=self.clock,
+            language_for=self.reconciler.language_for,
         )
         self.conversations = Conversations(self.database, self.clock)
         self.history = config.history

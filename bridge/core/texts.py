@@ -332,12 +332,23 @@ def _owners(owners: Iterable[str], language: Language) -> str:
     return ", ".join(sorted(owners)) or say(language, "owners")
 
 
-def fight_over_profile(room: str, what: str, language: Language = EN) -> Marked:
+def fight_over_profile(room: str, event_type: str, language: Language = EN) -> Marked:
     return say(
         language,
         "Somebody keeps changing {what} of “{room}”, which the configuration holds. I no longer put it back.",
-        what=what, room=one_line(room, LONGEST_NAME),
+        what=aspect_name(event_type, language), room=one_line(room, LONGEST_NAME),
     )  # fmt: skip
+
+
+def aspect_name(event_type: str, language: Language = EN) -> Marked:
+    """What a piece of a room's profile is called."""
+    match event_type:
+        case "m.room.name":
+            return say(language, "the name")
+        case "m.room.topic":
+            return say(language, "the description")
+        case _:
+            return say(language, "the picture")
 
 
 def redacted_post(sender: str, room: str, why: str, language: Language = EN) -> Marked:
