@@ -35,6 +35,7 @@ from bridge.e2ee.recipients import Trust
 from bridge.e2ee.window import Window
 from bridge.features.announcements import Announcements
 from bridge.features.chats import Chats
+from bridge.features.conversations import Conversations
 from bridge.features.enforcement import Enforcement
 from bridge.features.entering import Entering
 from bridge.features.readiness import Readiness
@@ -158,6 +159,7 @@ class House:
             messenger=self.sender,
             accounts=self.accounts,
             clock=self.clock,
+            language_of=self.reconciler.language_of,
         )
         self.enforcement = Enforcement(
             database=self.database,
@@ -168,6 +170,7 @@ class House:
             rooms=self.executor,
             accounts=self.accounts,
             clock=self.clock,
+            language_of=self.reconciler.language_of,
         )
         self.entering = Entering(database=self.database, jobs=self.jobs, wake=self.worker.wake, clock=self.clock)
         self.chats = Chats(
@@ -179,7 +182,9 @@ class House:
             wake=self.worker.wake,
             accounts=self.accounts,
             clock=self.clock,
+            language_for=self.reconciler.language_for,
         )
+        self.conversations = Conversations(self.database, self.clock)
         self.history = config.history
         """How much of the past newcomers are given; may change while the service runs."""
         self.reconciler.declare(config.communities)

@@ -14,6 +14,7 @@ from ruamel.yaml.nodes import Node
 
 from bridge.config import readers, sections
 from bridge.core.community import Community, Group, Join, Posting, RoomKind
+from bridge.core.languages import LANGUAGES
 
 ID = "<id>"
 """Stands for a stable id in the path of a key."""
@@ -117,6 +118,7 @@ COMMUNITY = Section(
         "history_while_away": Key(readers.boolean),
         "show_member_count": Key(readers.boolean),
         "max_members": Key(readers.whole(0, 1_000_000)),
+        "language": Key(readers.choice({str(language): language for language in LANGUAGES})),
         "room_version": _ROOM_VERSION,
         "groups": Named(GROUP, "key", _RESERVED_GROUPS),
     },

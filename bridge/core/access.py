@@ -16,6 +16,7 @@ class Deed(StrEnum):
     APPLY_HELD_PLAN = "apply"
     THAW = "thaw"
     MAKE_LINKS = "make links"
+    SEE_MEMBERS = "members"
 
 
 NEEDED: dict[Deed, Role] = {
@@ -25,6 +26,7 @@ NEEDED: dict[Deed, Role] = {
     Deed.APPLY_HELD_PLAN: Role.OWNER,
     Deed.THAW: Role.OWNER,
     Deed.MAKE_LINKS: Role.ADMIN,
+    Deed.SEE_MEMBERS: Role.ADMIN,
 }
 
 

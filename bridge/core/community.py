@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
 from bridge.core.ids import CommunityId, RoomKeyName, UserId
+from bridge.core.languages import EN, Language
 
 SPACE = RoomKeyName("space")
 ANNOUNCEMENTS = RoomKeyName("announcements")
@@ -125,6 +126,8 @@ class Community:
     """Whether whoever has an invite link is told how many members there are."""
     max_members: int = 0
     """How many members invite links let in; 0 is any number."""
+    language: Language = EN
+    """In which the service talks to its people."""
     room_version: str | None = None
     groups: tuple[Group, ...] = field(default=())
 

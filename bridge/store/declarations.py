@@ -8,6 +8,7 @@ from typing import Any
 
 from bridge.core.community import Community, Group, Join, Posting, RoomKind
 from bridge.core.ids import CommunityId, RoomKeyName, UserId
+from bridge.core.languages import EN, Language
 
 
 def to_json(community: Community) -> str:
@@ -30,6 +31,7 @@ def to_json(community: Community) -> str:
             "history_while_away": community.history_while_away,
             "show_member_count": community.show_member_count,
             "max_members": community.max_members,
+            "language": community.language,
             "room_version": community.room_version,
             "groups": [_group(group) for group in community.groups],
         },
@@ -57,6 +59,7 @@ def from_json(text: str) -> Community:
         history_while_away=value.get("history_while_away", False),
         show_member_count=value.get("show_member_count", False),
         max_members=value.get("max_members", 0),
+        language=Language(value.get("language", EN)),
         room_version=value["room_version"],
         groups=tuple(
             Group(

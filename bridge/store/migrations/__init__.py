@@ -12,6 +12,7 @@ from bridge.store.migrations import (
     v05_bidden,
     v06_shares,
     v07_links,
+    v08_conversations,
 )
 
-STEPS = (v01_foundation, v02_trust, v03_history, v04_renewal, v05_bidden, v06_shares, v07_links)
+STEPS = (v01_foundation, v02_trust, v03_history, v04_renewal, v05_bidden, v06_shares, v07_links, v08_conversations)
