@@ -35,5 +35,5 @@ async def test_people_are_shown_as_their_rooms_are_without_a_request(scene: Scen
     }  # fmt: skip
     assert person_in(look, DAN)["state"] == "ban"
     stranger: dict[str, Any] = person_in(look, EVE)
-    assert (stranger["state"], stranger["groups"]) == ("leave", [])
+    assert (stranger["state"], stranger["groups"]) == ("", [])
     assert scene.homeserver.requests == []
