@@ -41,9 +41,9 @@ async def visitor(estate: Estate) -> AsyncIterator[Visitor]:
 
 
 async def test_somebody_enters_by_a_link_and_is_invited_to_everything_that_it_names(
-    school: School, folk: People, visitor: Visitor
+    modern: School, folk: People, visitor: Visitor
 ) -> None:
-    community = school.community
+    community = modern.community
     link = await new_link(community, groups=["board"], uses=5)
     bart = await folk.nio("bart")
     assert (await visitor.open(path_of(link))).status == 200
@@ -229,6 +229,8 @@ async def test_a_crowd_is_invited_as_fast_as_the_homeserver_takes_it_and_first_c
             page.text.split(" people are before you")[0].split()[-1] for page in pages if "people are" in page.text
         ]
         assert places, "those who wait see their place"
+        await strict.operator.kill()  # whoever waits, waits on after a restart
+        await strict.operator.start()
         await strict.idle()
         assert {(await visitor.open(page.path)).stage for page in pages} == {"invited"}
         events = (await strict.as_service("GET", "rooms", community.space, "state"))["value"]
@@ -240,7 +242,7 @@ async def test_a_crowd_is_invited_as_fast_as_the_homeserver_takes_it_and_first_c
         }
         assert sorted(entered, key=lambda user: order[user]) == entered, "first come, first invited"
         took = (max(order.values()) - min(order.values())) / 1000
-        assert took < 2 * (PEOPLE - BURST) / PER_SECOND + 2, "no longer than the limit asks for, twice"
+        assert took < 2 * (PEOPLE - BURST) / PER_SECOND + 8, "no longer than the limit asks for, twice, and the restart"
 
         await strict.synapse.stop()
         page = await visitor.enter(link, "@somebody:example.org")
