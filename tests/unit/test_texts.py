@@ -48,7 +48,7 @@ def test_sentences_are_plain(sentence: str) -> None:
 
 def test_help_shows_every_deed_to_whoever_may_announce() -> None:
     text = texts.help_text(["school", "club"])
-    for deed in Deed:
+    for deed in set(Deed) - {Deed.MAKE_LINKS}:  # which the operator does by command, as yet
         assert f"`{deed.value}" in text
     assert "school, club" in text
 
