@@ -62,8 +62,9 @@ async def test_somebody_enters_by_a_link_and_is_invited_to_everything_that_it_na
         await bart.join(community[key])
     await community.estate.idle()
     assert "already" in (await visitor.enter(link, bart.user_id)).problem
-    [listed] = [one for one in await community.estate.ask("link", do="list") if one["id"] == link["id"]]
-    assert listed["used"] == 1
+    shown = await community.estate.ask("link", do="show", link_id=link["id"])
+    assert shown["used"] == 1
+    assert [(one["user"], one["stage"]) for one in shown["came"]] == [(bart.user_id, "invited")]
 
 
 async def _stage(visitor: Visitor, path: str, wanted: str) -> bool:
