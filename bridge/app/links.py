@@ -80,17 +80,33 @@ class LinkDesk:
             names = [name for name in declared if by is None or may(await self._role(name, by), Deed.MAKE_LINKS)]
         return [self._shown(link) for name in names for link in await self._house.entering.of_community(name)]
 
+    async def show(self, link_id: str, *, by: UserId | None = None) -> dict[str, Any]:
+        """A link, and who came by it, as `came`: user, time, and how far they were when that was last noted.
+
+        Raises:
+            Refused: there is no such link, or it is none of their business.
+        """
+        link = await self._theirs(link_id, by)
+        came = await self._house.entering.who_came(link)
+        return self._shown(link) | {
+            "came": [{"user": entry.user, "at": entry.at, "stage": entry.stage.value} for entry in came]
+        }
+
+    async def _theirs(self, link_id: str, by: UserId | None) -> Link:
+        link = await self._house.entering.by_id(link_id)
+        if link is None or (by is not None and not may(await self._role(link.community, by), Deed.MAKE_LINKS)):
+            raise Refused(
+                f"there is no link {link_id!r}", where=WHERE, remedy="see `link list` for the links that there are"
+            )
+        return link
+
     async def revoke(self, link_id: str, *, by: UserId | None = None) -> dict[str, Any]:
         """Take a link back, also from those who still wait for their invitation by it.
 
         Raises:
             Refused: there is no such link, or it is not theirs to take back.
         """
-        link = await self._house.entering.by_id(link_id)
-        if link is None or (by is not None and not may(await self._role(link.community, by), Deed.MAKE_LINKS)):
-            raise Refused(
-                f"there is no link {link_id!r}", where=WHERE, remedy="see `link list` for the links that there are"
-            )
+        link = await self._theirs(link_id, by)
         await self._house.entering.revoke(link, by or OPERATOR)
         now_is = await self._house.entering.by_id(link_id)
         return self._shown(now_is or link)

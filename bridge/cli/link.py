@@ -28,6 +28,7 @@ Uses = Annotated[
 ]
 NeedsApproval = Annotated[bool, typer.Option("--needs-approval", help="An admin has to agree to each person.")]
 RoleName = Annotated[str, typer.Option(metavar="ROLE", help="member, moderator (of the groups) or admin.")]
+LinkName = Annotated[str, typer.Argument(metavar="ID", help="As `link list` shows it.")]
 WEEK = "7d"
 
 
@@ -85,9 +86,25 @@ def list_links(
         _show(link)
 
 
+@app.command("show")
+def show_link(
+    link: LinkName,
+    config: ConfigFile = DEFAULT_CONFIG,
+    json: AsJson = False,
+) -> None:
+    """Show a link, and who came by it."""
+    found = _asked(load(config), "show", {"link_id": link})
+    if json:
+        print_json(found)
+        return
+    _show(found)
+    for one in found["came"]:
+        say(f"  {when(one['at'])}  {one['user']}  {one['stage']}")
+
+
 @app.command()
 def revoke(
-    link: Annotated[str, typer.Argument(metavar="ID", help="As `link list` shows it.")],
+    link: LinkName,
     config: ConfigFile = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> None:

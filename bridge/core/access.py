@@ -15,7 +15,7 @@ class Deed(StrEnum):
     ANNOUNCE = "announce"
     APPLY_HELD_PLAN = "apply"
     THAW = "thaw"
-    MAKE_LINKS = "make links"
+    MAKE_LINKS = "link"
     SEE_MEMBERS = "members"
 
 

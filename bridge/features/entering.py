@@ -157,7 +157,8 @@ class Entering:
         await store.set_stage(tx, entry.ticket, stage, now)
         if link.needs_approval:
             ask = AskToJoin(link.community, user, "link", link.id, link.groups)
-            await self._jobs.add(tx, f"ask-{entry.ticket}", f"requests {link.community}", ask, now)
+            # each time is a request of its own: whoever decides knows of those that are open, and of earlier ones
+            await self._jobs.add(tx, f"ask-{entry.ticket}-{now}", f"requests {link.community}", ask, now)
         else:
             let_in = LetIn(entry.ticket, link.community, user)
             await self._jobs.add(tx, self.job_of(entry), entry.lane, let_in, now)

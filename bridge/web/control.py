@@ -56,6 +56,8 @@ class Links(Protocol):
 
     async def list(self, community: str | None = None) -> list[dict[str, Any]]: ...
 
+    async def show(self, link_id: str) -> dict[str, Any]: ...
+
     async def revoke(self, link_id: str) -> dict[str, Any]: ...
 
 
@@ -225,6 +227,8 @@ class ControlDoor:
                 return await links.reset(**_terms(body))
             case "list":
                 return await links.list(_text(body, "community") or None)
+            case "show":
+                return await links.show(_text(body, "link_id"))
             case "revoke":
                 return await links.revoke(_text(body, "link_id"))
         raise Refused("what is to be done with links is not said")

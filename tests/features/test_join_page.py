@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -13,6 +14,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from babel.messages.extract import extract_from_dir
 
 from bridge.core.links import Obstacle, Stage
+from bridge.web.join import page
 from bridge.web.join.languages import NAMES, catalogues
 from bridge.web.join.page import FOLDER, MAX_FORM_BYTES, STATUS, JoinPage, Rates
 from tests.fakes.house import LOOK, PNG, TICKET, TOKEN, WELCOME, House
@@ -183,6 +185,20 @@ async def test_the_picture_is_shown_as_nothing_but_a_picture(visitor: Visitor) -
 async def test_a_form_that_is_too_large_is_not_read(visitor: Visitor) -> None:
     status, _ = await visitor.post("@" + "a" * MAX_FORM_BYTES)
     assert status == 413
+    assert visitor.house.typed == []
+
+
+async def test_a_form_that_does_not_arrive_is_not_waited_for(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "FORM_SECONDS", 0.1)
+    arrived = asyncio.Event()
+
+    async def drip() -> AsyncIterator[bytes]:
+        yield b"user=%40homer"
+        await arrived.wait()
+
+    async with visitor.client.post(f"/join/{TOKEN}", data=drip()) as response:
+        assert response.status == 408
+    arrived.set()
     assert visitor.house.typed == []
 
 

@@ -41,9 +41,9 @@ async def visitor(estate: Estate) -> AsyncIterator[Visitor]:
 
 
 async def test_somebody_enters_by_a_link_and_is_invited_to_everything_that_it_names(
-    school: School, folk: People, visitor: Visitor
+    modern: School, folk: People, visitor: Visitor
 ) -> None:
-    community = school.community
+    community = modern.community
     link = await new_link(community, groups=["board"], uses=5)
     bart = await folk.nio("bart")
     assert (await visitor.open(path_of(link))).status == 200
@@ -62,8 +62,9 @@ async def test_somebody_enters_by_a_link_and_is_invited_to_everything_that_it_na
         await bart.join(community[key])
     await community.estate.idle()
     assert "already" in (await visitor.enter(link, bart.user_id)).problem
-    [listed] = [one for one in await community.estate.ask("link", do="list") if one["id"] == link["id"]]
-    assert listed["used"] == 1
+    shown = await community.estate.ask("link", do="show", link_id=link["id"])
+    assert shown["used"] == 1
+    assert [(one["user"], one["stage"]) for one in shown["came"]] == [(bart.user_id, "invited")]
 
 
 async def _stage(visitor: Visitor, path: str, wanted: str) -> bool:
@@ -220,15 +221,11 @@ async def test_a_crowd_is_invited_as_fast_as_the_homeserver_takes_it_and_first_c
     link = await new_link(community)
     crowd = await asyncio.gather(*(strict.people.account("guest") for _ in range(PEOPLE)))
     async with Visitor(strict) as visitor:
-        pages = []
-        for first in range(0, PEOPLE, 5):
-            arriving = [visitor.enter(link, person.user_id) for person in crowd[first : first + 5]]
-            pages += await asyncio.gather(*arriving)
+        pages = await asyncio.gather(*(visitor.enter(link, person.user_id) for person in crowd))
         assert {page.status for page in pages} == {200}, "nobody sees an error"
-        places = [
-            page.text.split(" people are before you")[0].split()[-1] for page in pages if "people are" in page.text
-        ]
-        assert places, "those who wait see their place"
+        assert sum("before you" in page.text for page in pages) > PEOPLE / 2, "those who wait see their place"
+        await strict.operator.kill()  # whoever waits, waits on after a restart
+        await strict.operator.start()
         await strict.idle()
         assert {(await visitor.open(page.path)).stage for page in pages} == {"invited"}
         events = (await strict.as_service("GET", "rooms", community.space, "state"))["value"]
@@ -240,7 +237,7 @@ async def test_a_crowd_is_invited_as_fast_as_the_homeserver_takes_it_and_first_c
         }
         assert sorted(entered, key=lambda user: order[user]) == entered, "first come, first invited"
         took = (max(order.values()) - min(order.values())) / 1000
-        assert took < 2 * (PEOPLE - BURST) / PER_SECOND + 2, "no longer than the limit asks for, twice"
+        assert took < 2 * (PEOPLE - BURST) / PER_SECOND + 8, "no longer than the limit asks for, twice, and the restart"
 
         await strict.synapse.stop()
         page = await visitor.enter(link, "@somebody:example.org")

@@ -7,6 +7,7 @@ refused all the same, so that no site can use up its visitors' share.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import time
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 PREFIX = "/join"
 FOLDER = Path(__file__).parent
 MAX_FORM_BYTES = 4096
+FORM_SECONDS = 20.0
+"""Within which a form has to arrive."""
 MAX_TYPED_CHARACTERS = 255
 LONGEST_TOKEN = 64
 STATIC = {"join.css": "text/css", "join.js": "text/javascript", "icon.svg": "image/svg+xml"}
@@ -176,7 +179,11 @@ class JoinPage:
         if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
             return web.Response(status=403, text="this form is filled in on its own page only\n")
         token = request.match_info["token"][:LONGEST_TOKEN]
-        typed = await _typed(request)
+        try:
+            async with asyncio.timeout(FORM_SECONDS):
+                typed = await _typed(request)
+        except TimeoutError:
+            return web.Response(status=408, text="the form did not arrive in time\n", headers={"Connection": "close"})
         if typed is None:
             return self._problem(request, Obstacle.MALFORMED, status=413)
         wait = self._take(request, self._entries, self._entries_by_link)
