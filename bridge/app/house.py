@@ -11,16 +11,22 @@ from typing import Any
 
 from bridge.config import Config
 from bridge.config.sections import Account
-from bridge.core.community import RoomKind
+from bridge.core.community import Community, RoomKind
 from bridge.core.errors import BadRequest, CommunitiesError, Forbidden, NotFound
 from bridge.core.ids import CommunityId, RoomId, UserId
 from bridge.core.messages import (
+    AnswerRequest,
+    AskToJoin,
+    ChangeMembership,
     DeliverAnnouncement,
+    ExpireRequest,
     GiveHistory,
     Job,
     MembershipChanged,
+    PostCard,
     Posted,
     RedactEvent,
+    RemindOfRequest,
     SendMessage,
     ShareKeys,
     TakeBackState,
@@ -32,9 +38,11 @@ from bridge.e2ee.window import Window
 from bridge.features.announcements import Announcements
 from bridge.features.chats import Chats
 from bridge.features.enforcement import Enforcement
+from bridge.features.members import Members
 from bridge.features.readiness import Readiness
 from bridge.features.reconcile import Reconciler, Recovery, Rules
 from bridge.features.reconcile.watch import Watch
+from bridge.features.requests import Patience, Requests
 from bridge.intake.interest import Interest
 from bridge.matrix.client import Client, path
 from bridge.matrix.executor import Executor
@@ -89,6 +97,8 @@ class House:
         """Waits for a ping of the homeserver; there while something listens."""
         self.look_again: Callable[[CommunityId], None] = lambda _: None
         """Has a community looked at again; nobody does where a command works alone."""
+        self.settled: Callable[[CommunityId], Awaitable[None]] = self._look_once
+        """Waits until what a community needs is done, as far as it can be; there is no deadline."""
         self.rescan: Callable[[], None] = lambda: None
         """Has the inbox worked off from the start; the next run does where a command works alone."""
         self.accounts = Accounts(config.steward, config.announcer)
@@ -174,9 +184,45 @@ class House:
             accounts=self.accounts,
             clock=self.clock,
         )
+        self.members = Members(
+            database=self.database,
+            memory=self.reconciler.memory,
+            reader=self.reader,
+            rooms=self.executor,
+            jobs=self.jobs,
+            wake=self.worker.wake,
+            accounts=self.accounts,
+            clock=self.clock,
+        )
+        self.requests = Requests(
+            database=self.database,
+            index=self.index,
+            memory=self.reconciler.memory,
+            declared=self._declared,
+            role_of=self.reconciler.role_of,
+            reader=self.reader,
+            rooms=self.executor,
+            messenger=self.sender,
+            jobs=self.jobs,
+            wake=self.worker.wake,
+            look_again=self._again,
+            accounts=self.accounts,
+            clock=self.clock,
+            patience=patience_of(config),
+        )
         self.history = config.history
         """How much of the past newcomers are given; may change while the service runs."""
         self.reconciler.declare(config.communities)
+
+    def _declared(self, community: CommunityId) -> Community | None:
+        return self.reconciler.declared.get(community)
+
+    def _again(self, community: CommunityId) -> None:
+        self.look_again(community)
+
+    async def _look_once(self, community: CommunityId) -> None:
+        """Where a command works alone: nothing looks by itself."""
+        await self.reconciler.reconcile(community)
 
     def _may_hold_keys(self, room_id: RoomId) -> bool:
         """Groups are none of our business: the announcer reads announcement rooms, control rooms and its own chats."""
@@ -279,6 +325,11 @@ class House:
                 await self._share_keys(job.room_id)
             case TakeBackState():
                 await self.enforcement.take_back(job_id, job)
+            case ChangeMembership():
+                await self.members.do(job_id, job)
+                self.look_again(job.community)
+            case AskToJoin() | PostCard() | AnswerRequest() | RemindOfRequest() | ExpireRequest():
+                await self.requests.do(job_id, job)
             case GiveHistory():
                 again_at = await self.keys.catch_up(job.room_id)
                 if again_at is not None:
@@ -361,6 +412,13 @@ class House:
         log.error("job %s was given up: %s", job_id, reason)
         if isinstance(job, DeliverAnnouncement):
             await self.announcements.failed(job, job_id, reason)
+
+
+def patience_of(config: Config) -> Patience:
+    """The operator's settings of join requests."""
+    own = config.requests
+    hour = 3_600_000
+    return Patience(own.remind_hours * hour, own.expire_days * 24 * hour, own.again_hours * hour)
 
 
 def rules_of(config: Config) -> Rules:

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bridge.app import checks
+from bridge.app.about_people import AboutPeople
 from bridge.app.guard import Guard, Sight
-from bridge.app.house import House, rules_of
+from bridge.app.house import House, patience_of, rules_of
 from bridge.config import Config, load
 from bridge.core.community import ANNOUNCEMENTS, Community, Role
 from bridge.core.errors import Refused
@@ -50,6 +51,7 @@ class Operations:
         """
         self._house = house
         self._guard = guard
+        self.about_people = AboutPeople(house)
         self.ready = False
         """Whether the local door may be used: set when everything runs."""
 
@@ -108,6 +110,7 @@ class Operations:
                 log.warning("%s: `%s` changed; restart the service for it", config.path, section)
         self._house.reconciler.use(rules_of(config))
         self._house.history = config.history
+        self._house.requests.patience = patience_of(config)
         self._house.reconciler.declare(config.communities)
 
     async def announce(
@@ -126,7 +129,7 @@ class Operations:
         declared = self._house.reconciler.declared
         if name not in declared:
             known = ", ".join(declared) or "none"
-            raise Refused(f"there is no community {name!r}", where="announce", remedy=f"declared are: {known}")
+            raise Refused(f"there is no community {name!r}", remedy=f"declared are: {known}")
         return CommunityId(name)
 
     async def _announce_and_wait(
@@ -161,7 +164,12 @@ class Operations:
         house = self._house
         identity = await checks.identities(house)
         communities = [
-            {**await house.reconciler.status(one), "keys": await self._keys(one.id)}
+            {
+                **await house.reconciler.status(one),
+                "keys": await self._keys(one.id),
+                "outstanding": [f"{job.what} {job.user}" for job in await house.members.outstanding(one.id)],
+                "requests": len(await house.requests.waiting(one.id)),
+            }
             for one in house.reconciler.declared.values()
         ]
         return {**identity, "communities": communities, "queue": await self._queue()}
@@ -229,7 +237,7 @@ class Operations:
         ]
         jobs = [
             {"id": one.id, "kind": one.kind.partition(".")[0], "since": one.due_at, "why": one.parked or ""}
-            | self._where(None if (job := _job_of(one)) is None else job.room_id)
+            | self._where(getattr(_job_of(one), "room_id", None))
             for one in await house.jobs.parked(MOST_PARKED)
         ]
         return events + jobs
@@ -327,6 +335,17 @@ class Operations:
                 return await verifications.cancel(number)
             case _:
                 return await verifications.look(number)
+
+    # --- people ---------------------------------------------------------------------------------------------------
+
+    async def people(self, deed: str, community: str, by: UserId | None = None, **what: Any) -> dict[str, Any]:
+        """What is asked about people in a community: see `app/people`; `by` is None for the operator.
+
+        Raises:
+            Refused: a rule says no, or there is no such community, person, group or request.
+        """
+        name = self._declared(community)
+        return await self.about_people.do(deed, self._house.reconciler.declared[name], by, what)
 
     # --- deeds of people, by chat -------------------------------------------------------------------------------
 

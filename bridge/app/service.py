@@ -53,6 +53,7 @@ class Service:
         self.transactions = transactions_of(self.house, self.inbox, self._wake_pump, self._rescan)
         self.house.wait_ping = self.transactions.wait_ping
         self.house.look_again = self.house.watch.look_again
+        self.house.settled = self.house.watch.settled
         self.pump = Pump(
             inbox=self.inbox,
             rooms=interests,
@@ -277,6 +278,7 @@ class Service:
             said=self._said,
             unreadable=self._unreadable,
             verifying=self.house.verifying,
+            reacted=self.house.requests.reacted,
         )
 
     async def _membership_changed(self, event: MembershipChanged) -> None:
@@ -289,6 +291,7 @@ class Service:
             here = Membership(event.membership, event.sender, event.event_id)
             self.house.watch.moved(place.community, event.room_id, event.user, here)
             await self.house.readiness.membership_changed(event)
+            await self.house.requests.moved(event)
 
     async def _invited(self, event: Invited) -> None:
         place = self.house.index.place_of(event.room_id)

@@ -15,6 +15,13 @@ class Deed(StrEnum):
     ANNOUNCE = "announce"
     APPLY_HELD_PLAN = "apply"
     THAW = "thaw"
+    INVITE = "invite"
+    REMOVE = "remove"
+    BAN = "ban"
+    DECIDE = "approve"
+    MODERATORS = "moderator"
+    APPOINT = "promote"
+    TRANSFER = "transfer"
 
 
 NEEDED: dict[Deed, Role] = {
@@ -23,6 +30,13 @@ NEEDED: dict[Deed, Role] = {
     Deed.ANNOUNCE: Role.ADMIN,
     Deed.APPLY_HELD_PLAN: Role.OWNER,
     Deed.THAW: Role.OWNER,
+    Deed.INVITE: Role.ADMIN,
+    Deed.REMOVE: Role.ADMIN,
+    Deed.BAN: Role.ADMIN,
+    Deed.DECIDE: Role.ADMIN,
+    Deed.MODERATORS: Role.ADMIN,
+    Deed.APPOINT: Role.OWNER,
+    Deed.TRANSFER: Role.OWNER,
 }
 
 

@@ -122,6 +122,8 @@ class Community:
     history_while_away: bool = False
     """Whether somebody who comes back is given what was announced while they were outside, too."""
     room_version: str | None = None
+    fallback_owner: UserId | None = None
+    """Who becomes an owner when all owners are out of the community, as they are when their accounts are gone."""
     groups: tuple[Group, ...] = field(default=())
 
     def __post_init__(self) -> None:
@@ -131,6 +133,8 @@ class Community:
         named = self.named
         if both := sorted(self.removed & named):
             raise ValueError(f"{both[0]} is both named and removed")
+        if self.fallback_owner in self.removed:
+            raise ValueError(f"{self.fallback_owner} is both the fallback owner and removed")
 
     @property
     def named(self) -> frozenset[UserId]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.core.ids import CommunityId, EventId, RoomId, UserId
+from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,10 @@ class MembershipChanged:
     sent_at: int
     user: UserId
     membership: str
+    name: str = ""
+    """Of a knock: what they call themselves there."""
+    reason: str = ""
+    """Of a knock: what they wrote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +117,19 @@ class Verifying:
     encrypted: bool = False
 
 
-Event = Invited | MembershipChanged | StateChanged | Redacted | Posted | Said | Unreadable | Verifying
+@dataclass(frozen=True, slots=True)
+class Reacted:
+    """Somebody reacted to a message in a chat with the announcer or in a control room."""
+
+    event_id: EventId
+    room_id: RoomId
+    sender: UserId
+    sent_at: int
+    to: EventId
+    key: str
+
+
+Event = Invited | MembershipChanged | StateChanged | Redacted | Posted | Said | Unreadable | Verifying | Reacted
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,4 +203,72 @@ class GiveHistory:
     room_id: RoomId
 
 
-Job = SendMessage | DeliverAnnouncement | RedactEvent | ShareKeys | TakeBackState | GiveHistory
+@dataclass(frozen=True, slots=True)
+class ChangeMembership:
+    """Remove or ban somebody from a community's space, or lift a ban; what follows in other rooms follows by itself."""
+
+    community: CommunityId
+    user: UserId
+    what: str
+    """`remove`, `ban` or `unban`."""
+    reason: str
+    by: str
+    """Who asked for it, as it is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskToJoin:
+    """Somebody asks to come into a community by a way that needs an admin's word."""
+
+    community: CommunityId
+    user: UserId
+    how: str
+    """The way: `knock`, `link`, `suggestion`."""
+    detail: str
+    """What the way says of itself: what they wrote, the link's name."""
+    groups: tuple[RoomKeyName, ...] = ()
+    """Groups that they are invited to as well, if they are let in."""
+
+
+@dataclass(frozen=True, slots=True)
+class PostCard:
+    """Show a join request in the control room."""
+
+    request: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRequest:
+    """Carry out what was decided about a join request: let in or turn away, tell them, and show it on the card."""
+
+    request: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemindOfRequest:
+    """Remind the admins of a join request that nobody has decided."""
+
+    request: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExpireRequest:
+    """Close a join request that nobody has decided in time."""
+
+    request: str
+
+
+Job = (
+    SendMessage
+    | DeliverAnnouncement
+    | RedactEvent
+    | ShareKeys
+    | TakeBackState
+    | GiveHistory
+    | ChangeMembership
+    | AskToJoin
+    | PostCard
+    | AnswerRequest
+    | RemindOfRequest
+    | ExpireRequest
+)

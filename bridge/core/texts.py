@@ -146,3 +146,89 @@ ONLY_OWNERS = "Only an owner of that community can do that."
 ONLY_ADMINS_POST = "only admins post in this room"
 NOT_ENTITLED = "they may not change that in this room"
 LONG_REACTION = "reactions and reasons in this room are short"
+THE_SERVICE = "the service"
+_WAYS = {"knock": "They knocked", "link": "They used a link", "suggestion": "Somebody suggested them"}
+
+
+def join_request(community: str, user: str, name: str, how: str, detail: str, groups: Iterable[str]) -> str:
+    """The facts of a join request: who asks, by which way, and what they wrote."""
+    called = f" ({one_line(name, LONGEST_NAME)})" if name else ""
+    lines = [f"{user}{called} asks to join {community}.", f"{_WAYS.get(how, how)}."]
+    if detail:
+        lines.append(f"{'They wrote' if how == 'knock' else 'It says'}: “{one_line(detail)}”")
+    if keys := ", ".join(groups):
+        lines.append(f"They would also be invited to: {keys}.")
+    return "\n".join(lines)
+
+
+def join_request_open(facts: str, user: str) -> str:
+    """The card of a join request while nobody has decided it."""
+    return (
+        f"{facts}\n✅ lets them in, ❌ turns them away; whoever decides first decides. "
+        f"You can also write `!approve {user}` or `!reject {user} reason` here."
+    )
+
+
+def join_request_decided(facts: str, state: str, by: str, reason: str) -> str:
+    """The card of a join request once it is decided."""
+    sign = "✅" if state == "approved" else "❌" if state == "rejected" else "–"
+    why = f": {one_line(reason)}" if reason else ""
+    return f"{facts}\n{sign} {state.capitalize()} by {by}{why}."
+
+
+def request_decided(user: str, state: str, by: str, reason: str) -> str:
+    return f"The request of {user} is {state} by {by}{f': {one_line(reason)}' if reason else ''}."
+
+
+def request_waits(user: str, community: str) -> str:
+    return f"{user} still waits for an answer to join {community}: react ✅ or ❌ to the card above."
+
+
+def answer_to_request(community: str, state: str, reason: str, hours: int) -> str:
+    """What somebody is told who asked to join. Whoever is let in sees the invitation, too."""
+    why = f" They say: {one_line(reason)}" if reason else ""
+    match state:
+        case "approved":
+            return f"You may join {community}: see your invitations."
+        case "rejected":
+            return f"Your request to join {community} was declined.{why}"
+        case "expired":
+            return f"Nobody answered your request to join {community} in time. You may ask again."
+        case "too soon":
+            return (
+                f"Thank you for asking again. {community} declined a short while ago; you may ask again {hours} hours "
+                "after that."
+            )
+        case _:
+            return f"Your request to join {community} is closed."
+
+
+def invited(user: str, community: str, groups: Iterable[str]) -> str:
+    keys = ", ".join(groups)
+    return f"{user} is invited to {community}{f', and to {keys}' if keys else ''}."
+
+
+def invited_already(user: str, community: str, groups: Iterable[str]) -> str:
+    keys = ", ".join(groups)
+    return f"{user} is in {community} already{f'; they are invited to {keys}' if keys else ''}."
+
+
+def bidden_by(users: Iterable[str], by: str) -> str:
+    return f"{', '.join(users)}: invited, as {by} asked."
+
+
+def membership_changed(user: str, what: str, by: str, reason: str) -> str:
+    done = {"remove": "is removed", "ban": "is banned", "unban": "is banned no longer"}.get(what, what)
+    return f"{user} {done}, as {by} decided{f': {one_line(reason)}' if reason else ''}."
+
+
+def ownership_handed_over(giver: str, user: str, by: str) -> str:
+    return f"{user} is now owner in the place of {giver}, as {by} decided."
+
+
+def moderator_added(user: str, group: str, by: str) -> str:
+    return f"{user} is now a moderator of {group}, as {by} decided."
+
+
+def moderator_removed(user: str, group: str, by: str) -> str:
+    return f"{user} is no longer a moderator of {group}, as {by} decided."

@@ -198,19 +198,43 @@ def _contradiction(user: UserId, in_space: Membership) -> str:
 def roles_in_force(community: Community, known: Known, census: Census, accounts: Accounts) -> dict[UserId, Role]:
     """Owners and admins: the declared ones, or where a key is absent those whom the people made so.
 
-    Whoever is out of the community has no role; but a community never loses its last owner that way.
+    Whoever is out of the community has no role; but a community never loses its last owner that way. Where all owners
+    are out, the fallback owner is owner, if there is one.
     """
-    owners = community.owners
-    if owners is None:
-        owners = frozenset(user for user, role in known.roles.items() if role is Role.OWNER)
+    owners = _owners(community, known)
     admins = community.admins
     if admins is None:
         admins = frozenset(user for user, role in known.roles.items() if role is Role.ADMIN)
     present_owners = frozenset(user for user in owners if not census.is_out(user))
+    fallback = fallback_owner(community, known, census)
+    if fallback is not None and census.standing.get(fallback) in WELCOME:
+        present_owners = frozenset({fallback})
     kept = present_owners or frozenset(user for user in owners if user not in census.unnamed)
     roles = {user: Role.ADMIN for user in admins if not census.is_out(user)}
     roles.update(dict.fromkeys(kept, Role.OWNER))
     return {user: role for user, role in sorted(roles.items()) if user not in accounts.both}
+
+
+def _owners(community: Community, known: Known) -> frozenset[UserId]:
+    if community.owners is not None:
+        return community.owners
+    return frozenset(user for user, role in known.roles.items() if role is Role.OWNER)
+
+
+def fallback_owner(community: Community, known: Known, census: Census) -> UserId | None:
+    """Who is to be owner since every owner is out of the community, as people are whose accounts are gone."""
+    needed = all(census.is_out(user) for user in _owners(community, known))
+    return community.fallback_owner if needed else None
+
+
+def without_owner(census: Census, roles: Mapping[UserId, Role]) -> list[str]:
+    """What is told where no owner is in the community any more. An owner who is invited may still come."""
+    owners = [user for user, role in roles.items() if role is Role.OWNER]
+    if any(not census.is_out(user) for user in owners):
+        return []
+    if not owners:
+        return ["there is no owner: name one in `owners`, or a `fallback_owner`"]
+    return [f"{', '.join(owners)} left, and no other owner is there: name one in `owners`, or a `fallback_owner`"]
 
 
 def membership_actions(

@@ -29,6 +29,7 @@ def to_json(community: Community) -> str:
             "history": community.history,
             "history_while_away": community.history_while_away,
             "room_version": community.room_version,
+            "fallback_owner": community.fallback_owner,
             "groups": [_group(group) for group in community.groups],
         },
         sort_keys=True,
@@ -54,6 +55,7 @@ def from_json(text: str) -> Community:
         history=value.get("history", True),
         history_while_away=value.get("history_while_away", False),
         room_version=value["room_version"],
+        fallback_owner=value.get("fallback_owner"),
         groups=tuple(
             Group(
                 key=RoomKeyName(group["key"]),

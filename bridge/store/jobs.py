@@ -12,10 +12,16 @@ from typing import Any
 import orjson
 
 from bridge.core.messages import (
+    AnswerRequest,
+    AskToJoin,
+    ChangeMembership,
     DeliverAnnouncement,
+    ExpireRequest,
     GiveHistory,
     Job,
+    PostCard,
     RedactEvent,
+    RemindOfRequest,
     SendMessage,
     ShareKeys,
     TakeBackState,
@@ -29,6 +35,12 @@ KINDS: dict[str, type[Job]] = {
     "share_keys.1": ShareKeys,
     "take_back_state.1": TakeBackState,
     "give_history.1": GiveHistory,
+    "change_membership.1": ChangeMembership,
+    "ask_to_join.1": AskToJoin,
+    "post_card.1": PostCard,
+    "answer_request.1": AnswerRequest,
+    "remind_of_request.1": RemindOfRequest,
+    "expire_request.1": ExpireRequest,
 }
 """Kind names on disk. When the fields of a job change, its name is raised and the old one gets a decoder of its own."""
 
@@ -68,7 +80,8 @@ def decode(kind: str, body: str) -> Job:
     for name, wanted in types.items():
         if not isinstance(fields[name], wanted) or (wanted is int and isinstance(fields[name], bool)):
             raise Undecodable(f"{kind}: {name} is not {getattr(wanted, '__name__', wanted)}")
-    return KINDS[kind](**fields)
+    whole: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+    return KINDS[kind](**whole)
 
 
 def _plain(value: object) -> Any:
@@ -87,6 +100,8 @@ def _runtime(hint: Any) -> Any:
     origin = typing.get_origin(hint)
     if origin is Mapping or origin is dict:
         return dict
+    if origin is tuple:
+        return list
     if args := typing.get_args(hint):
         options = tuple(_runtime(option) for option in args)
         return functools.reduce(lambda one, other: one | other, options)
@@ -225,6 +240,12 @@ class Jobs:
         async with self._database.transaction() as tx:
             row = await tx.fetch_row(f"SELECT {_COLUMNS} FROM job WHERE id = $1", job_id)  # noqa: S608 - a constant
         return None if row is None else _stored(row)
+
+    async def of_kind(self, kind: type[Job]) -> list[StoredJob]:
+        """All jobs of a kind that are not done, those that were given up among them; oldest first."""
+        async with self._database.transaction() as tx:
+            rows = await tx.fetch(f"SELECT {_COLUMNS} FROM job WHERE kind = $1 ORDER BY seq", _NAMES[kind])  # noqa: S608
+        return [_stored(row) for row in rows]
 
     async def parked(self, limit: int = 100) -> list[StoredJob]:
         """The jobs that were given up, newest first."""

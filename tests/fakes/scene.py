@@ -12,12 +12,19 @@ from typing import Any, TypeVar
 from bridge.core.community import ANNOUNCEMENTS, CONTROL, SPACE, Community
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
 from bridge.core.messages import (
+    AnswerRequest,
+    AskToJoin,
+    ChangeMembership,
     DeliverAnnouncement,
+    ExpireRequest,
     Invited,
     MembershipChanged,
+    PostCard,
     Posted,
+    Reacted,
     Redacted,
     RedactEvent,
+    RemindOfRequest,
     SendMessage,
     StateChanged,
     TakeBackState,
@@ -25,8 +32,10 @@ from bridge.core.messages import (
 from bridge.features.announcements import Announcements
 from bridge.features.chats import Chats
 from bridge.features.enforcement import Enforcement
+from bridge.features.members import Members
 from bridge.features.reconcile import Outcome, Reconciler, Recovery, Rules
 from bridge.features.reconcile.watch import Watch
+from bridge.features.requests import Patience, Requests
 from bridge.intake.interest import Interest
 from bridge.intake.parse import parse
 from bridge.matrix.client import path
@@ -134,6 +143,32 @@ class Scene:
             accounts=ACCOUNTS,
             clock=self.clock,
         )
+        self.members = Members(
+            database=self.database,
+            memory=self.reconciler.memory,
+            reader=self.reader,
+            rooms=self.executor,
+            jobs=self.jobs,
+            wake=self._wake,
+            accounts=ACCOUNTS,
+            clock=self.clock,
+        )
+        self.requests = Requests(
+            database=self.database,
+            index=self.index,
+            memory=self.reconciler.memory,
+            declared=self._declared,
+            role_of=self.reconciler.role_of,
+            reader=self.reader,
+            rooms=self.executor,
+            messenger=self.messenger,
+            jobs=self.jobs,
+            wake=self._wake,
+            look_again=self.watch.look_again,
+            accounts=ACCOUNTS,
+            clock=self.clock,
+            patience=Patience(),
+        )
         self.chats = Chats(
             database=self.database,
             index=self.index,
@@ -144,6 +179,9 @@ class Scene:
             accounts=ACCOUNTS,
             clock=self.clock,
         )
+
+    def _declared(self, community: CommunityId) -> Community | None:
+        return self.reconciler.declared.get(community)
 
     def _wake(self) -> None:
         self.woken += 1
@@ -274,6 +312,8 @@ class Scene:
             user, membership = UserId(event["state_key"]), str(event["content"]["membership"])
             if place is not None:
                 self.watch.moved(place.community, room_id, user, Membership(membership, sender, event_id))
+                if user not in ACCOUNTS.both:
+                    await self.requests.moved(parsed(event, MembershipChanged))
             elif user == ANNOUNCER and membership == "invite":
                 encrypted = self.homeserver.room(room_id).content("m.room.encryption") is not None
                 await self.chats.invited(Invited(event_id, room_id, sender, sent_at, user, encrypted))
@@ -305,7 +345,27 @@ class Scene:
                         await self.executor.redact(job.room_id, job.event_id, job.reason, txn_id=stored.id)
                     case TakeBackState():
                         await self.enforcement.take_back(stored.id, job)
+                    case ChangeMembership():
+                        await self.members.do(stored.id, job)
+                        self.watch.look_again(job.community)
+                    case AskToJoin() | PostCard() | AnswerRequest() | RemindOfRequest() | ExpireRequest():
+                        await self.requests.do(stored.id, job)
                 await self.jobs.finish(stored.id)
+
+    async def react(self, by: UserId, card: EventId, key: str) -> None:
+        """Somebody reacts to a message in the control room."""
+        event_id = EventId(f"$reaction-{by}-{key}-{card}")
+        await self.requests.reacted(Reacted(event_id, self.control_room.room_id, by, self.clock.now, card, key))
+
+    async def catch_up(self) -> None:
+        """Hear what the homeserver pushes, do the jobs, and look, until nothing is left of either."""
+        for _ in range(10):
+            await self.hear()
+            await self.do_jobs()
+            await self.watch.idle()
+            if self._read == len(self.homeserver.feed):
+                return
+        raise AssertionError("it never comes to rest")
 
     async def told(self) -> list[str]:
         """What the owners and admins were told in the control room."""

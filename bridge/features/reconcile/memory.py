@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TypeVar
 
 from bridge.core.community import ANNOUNCEMENTS, GENERAL, SPACE, Community, RoomKind
 from bridge.core.errors import Refused
@@ -162,15 +163,16 @@ def settled(look: Look, failed: Sequence[Action]) -> Callable[[Known], Known]:
         entry for entry in look.known.invited if entry[1] in _removed_by_declaration(look) - failed_removals
     }
     present = _present(look)
-    answered = look.known.bidden - after.bidden
+    before = look.known
+    answered = before.bidden - after.bidden
     placed = dict(after.settled.items() - look.known.settled.items())
 
     def change(known: Known) -> Known:
         return replace(
             known,
-            roles=after.roles,
-            profile=after.profile,
-            moderators=after.moderators,
+            roles=followed(known.roles, before.roles, after.roles),
+            profile=followed(known.profile, before.profile, after.profile),
+            moderators=followed(known.moderators, before.moderators, after.moderators),
             settled={**known.settled, **placed, **digests},
             invited=(known.invited | present) - forgotten,
             bidden=known.bidden - answered,
@@ -178,6 +180,16 @@ def settled(look: Look, failed: Sequence[Action]) -> Callable[[Known], Known]:
         )
 
     return change
+
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def followed(now: Mapping[K, V], before: Mapping[K, V], after: Mapping[K, V]) -> dict[K, V]:
+    """What is remembered now, with what a plan changed of what it was made from: others may have changed something."""
+    changed = {key: value for key, value in after.items() if before.get(key) != value}
+    return {key: value for key, value in now.items() if key in after or key not in before} | changed
 
 
 def _still_there(look: Look) -> frozenset[UserId]:

@@ -1,0 +1,24 @@
+"""Join requests: who asks to come in, by which way, and what was decided."""
+
+DESCRIPTION = "join requests"
+
+STATEMENTS = (
+    """CREATE TABLE join_request (
+        id TEXT PRIMARY KEY,
+        community TEXT NOT NULL,
+        user_id TEXT NOT NULL,
+        name TEXT NOT NULL,
+        how TEXT NOT NULL,
+        detail TEXT NOT NULL,
+        keys TEXT NOT NULL,
+        asked_at BIGINT NOT NULL,
+        state TEXT NOT NULL,
+        decided_by TEXT NOT NULL DEFAULT '',
+        decided_at BIGINT,
+        reason TEXT NOT NULL DEFAULT '',
+        card TEXT
+    )""",
+    "CREATE UNIQUE INDEX join_request_open ON join_request (community, user_id) WHERE state = 'open'",
+    "CREATE INDEX join_request_by_card ON join_request (card)",
+    "CREATE INDEX join_request_by_person ON join_request (community, user_id, asked_at)",
+)
