@@ -94,6 +94,18 @@ async def test_a_command_during_a_pass_is_not_undone_by_it(scene: Scene) -> None
     assert DAN in known.moderators[CHESS]
 
 
+async def test_a_command_between_an_adoption_and_the_end_of_its_pass_stands(scene: Scene) -> None:
+    await at_home(scene)
+    await scene.write(ANN, scene.space, "m.room.power_levels", scene.with_users(scene.space, dan=100))
+    await scene.reader.refresh(scene.space.room_id, "m.room.power_levels", "")
+    look = await scene.reconciler.look(CLUB)
+    await scene.reconciler._adopt(look)
+    await scene.members.give_role(CLUB, ANN, DAN, Role.MEMBER)
+    await scene.reconciler._settle(look, [])
+    await come_in(scene)
+    assert [level(scene, key, DAN) for key in EVERYWHERE] == [0] * 5
+
+
 async def test_transfer_makes_the_one_owner_and_the_other_admin(scene: Scene) -> None:
     await at_home(scene)
     await scene.members.transfer(CLUB, ANN, DAN)
@@ -167,7 +179,7 @@ async def test_a_removal_survives_a_kill_at_any_point(new_scene: Callable[..., A
         if survived:
             assert point > 10
             return
-        point += 1
+        point += 3
 
 
 async def test_the_fallback_owner_takes_over_when_all_owners_are_gone(scene: Scene) -> None:

@@ -166,7 +166,7 @@ async def test_whoever_is_removed_is_not_asked_about(school: Scene) -> None:
 
 @pytest.mark.parametrize("approve", [True, False])
 async def test_a_request_survives_a_kill_at_any_point(new_scene: Callable[..., Any], approve: bool) -> None:
-    point = 0
+    point = int(approve)
     while True:
         scene = await new_scene()
         await scene.settle(SCHOOL)
@@ -200,4 +200,4 @@ async def test_a_request_survives_a_kill_at_any_point(new_scene: Callable[..., A
         if survived:
             assert point > 10
             return
-        point += 1
+        point += 3

@@ -148,7 +148,10 @@ class Memory:
 
 
 def settled(look: Look, failed: Sequence[Action]) -> Callable[[Known], Known]:
-    """What to remember after a plan was carried out, but for the actions that failed."""
+    """What to remember after a plan was carried out, but for the actions that failed.
+
+    Roles, names and pictures were taken over before anything was written; they may have changed since.
+    """
     community, after = look.community, look.comparison.known
     failed_rooms = {action.room for action in failed}
     failed_removals = {action.user for action in failed if isinstance(action, Kick | Ban)}
@@ -170,8 +173,6 @@ def settled(look: Look, failed: Sequence[Action]) -> Callable[[Known], Known]:
     def change(known: Known) -> Known:
         return replace(
             known,
-            roles=followed(known.roles, before.roles, after.roles),
-            profile=followed(known.profile, before.profile, after.profile),
             moderators=followed(known.moderators, before.moderators, after.moderators),
             settled={**known.settled, **placed, **digests},
             invited=(known.invited | present) - forgotten,
