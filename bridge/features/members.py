@@ -7,7 +7,6 @@ follow by the reconciler, which finds what is still to be done after any interru
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import replace
 from typing import Protocol
 
 from bridge.core import rank, texts
@@ -16,6 +15,7 @@ from bridge.core.errors import Forbidden, NotFound, Refused
 from bridge.core.ids import CommunityId, RoomKeyName, UserId
 from bridge.core.messages import AnswerRequest, ChangeMembership, SendMessage, notice
 from bridge.core.rank import People
+from bridge.plan import changes
 from bridge.plan.state import Accounts, Known, digest_of
 from bridge.ports import Clock, RoomExecutor, RoomReader
 from bridge.store import communities as store
@@ -141,7 +141,7 @@ class Members:
             MatrixError: the homeserver refuses, or cannot be reached.
         """
         if job.what != "unban":
-            await self._memory.update(job.community, lambda known: _without(known, job.user))
+            await self._memory.update(job.community, lambda known: changes.removed(known, job.user))
         known = await self._memory.known(job.community)
         room_id = known.rooms.get(SPACE)
         if room_id is None:
@@ -188,7 +188,7 @@ class Members:
             Refused: why not.
         """
         rank.check_role(await self.people(community), by, user, role)
-        await self._memory.update(community.id, lambda known: _with_role(known, {user: role}))
+        await self._memory.update(community.id, lambda known: changes.with_roles(known, {user: role}))
         return await self._told(community.id, texts.role_taken_over(user, role.word, by or OPERATOR))
 
     async def transfer(self, community: Community, by: UserId | None, user: UserId) -> str:
@@ -199,7 +199,7 @@ class Members:
         """
         giver = rank.check_transfer(await self.people(community), by, user)
         roles = {user: Role.OWNER, giver: Role.ADMIN}
-        await self._memory.update(community.id, lambda known: _with_role(known, roles))
+        await self._memory.update(community.id, lambda known: changes.with_roles(known, roles))
         return await self._told(community.id, texts.ownership_handed_over(giver, user, by or OPERATOR))
 
     async def moderator(
@@ -212,13 +212,8 @@ class Members:
         """
         rank.check_moderator(await self.people(community), by, user, key, add=add)
 
-        def change(known: Known) -> Known:
-            now = known.moderators.get(key, frozenset())
-            now = now | {user} if add else now - {user}
-            bidden = known.bidden | {(key, user)} if add else known.bidden - {(key, user)}
-            return replace(known, moderators={**known.moderators, key: now}, bidden=bidden)
-
-        await self._memory.update(community.id, change)
+        change = changes.with_moderator if add else changes.without_moderator
+        await self._memory.update(community.id, lambda known: change(known, key, user))
         say = texts.moderator_added if add else texts.moderator_removed
         return await self._told(community.id, say(user, key, by or OPERATOR))
 
@@ -235,17 +230,3 @@ class Members:
             key = f"people-{digest_of([community, text, now])}"
             await self._jobs.add(tx, key, control, SendMessage(control, notice(text)), now)
         self._wake()
-
-
-def _without(known: Known, user: UserId) -> Known:
-    """Whoever is removed holds no office and is not on the way in any more."""
-    return replace(
-        known,
-        bidden=frozenset(bid for bid in known.bidden if bid[1] != user),
-        moderators={key: users - {user} for key, users in known.moderators.items()},
-    )
-
-
-def _with_role(known: Known, roles: dict[UserId, Role]) -> Known:
-    now = {**known.roles, **roles}
-    return replace(known, roles={user: role for user, role in now.items() if role >= Role.ADMIN})

@@ -12,7 +12,7 @@ from bridge.core.community import ANNOUNCEMENTS, GENERAL, SPACE, Community, Room
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
 from bridge.features.reconcile.look import Look
-from bridge.plan import people
+from bridge.plan import changes, people
 from bridge.plan.actions import Action, Ban, Cause, Kick
 from bridge.plan.state import Known, RoomState, digest_of
 from bridge.ports import Clock
@@ -77,12 +77,7 @@ class Memory:
         An earlier invite that they declined or let lie, or a time when they were in and left, is no obstacle: somebody
         who may bid people in has just asked for them.
         """
-        wanted = {(SPACE, user), *((key, user) for key in keys)}
-
-        def change(known: Known) -> Known:
-            return replace(known, bidden=known.bidden | wanted, invited=known.invited - wanted)
-
-        await self.update(community, change)
+        await self.update(community, lambda known: changes.bidden(known, user, keys))
 
     async def reload(self, community: CommunityId) -> None:
         """Read it from the database anew, after something else was stored there."""
