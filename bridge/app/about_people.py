@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from bridge.app.house import House
-from bridge.core import rank
+from bridge.core import rank, texts
 from bridge.core.community import Community, Role
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, RoomKeyName, UserId, parse_user_id
-from bridge.features.members import OPERATOR
+from bridge.features.members import answer_language
+from bridge.features.requests import facts
 from bridge.worker import State
 
 WAIT_SECONDS = 30.0
@@ -34,22 +35,26 @@ class AboutPeople:
 
         Args:
             by: who asks; None for the operator.
-            what: `users`, `groups`, `group`, `role`, `reason`, `add`, `wait`, as the deed needs them.
+            what: `users`, `groups`, `group`, `role`, `reason`, `add`, `source`, `wait`, as the deed needs them.
 
         Raises:
             Refused: a rule says no, or what is given cannot be understood.
         """
-        members = self._house.members
+        members, language = self._house.members, answer_language(community, by)
+        source = str(what.get("source") or "")
         match deed:
             case "invite":
                 groups = [RoomKeyName(key) for key in _texts(what, "groups")]
                 said = await members.invite(community, by, _users(what), groups)
             case "remove" | "ban":
                 reason = str(what.get("reason") or "")
-                job = await members.remove(community, by, _user(what), reason, ban=deed == "ban")
-                return await self._after(community.id, [job], what)
+                job = await members.remove(community, by, _user(what), reason, ban=deed == "ban", source=source)
+                said = [texts.removal_begins(_user(what), deed, language)]
+                return {"said": said, "done": await self._after(community.id, job, what)}
             case "unban":
-                return await self._after(community.id, [await members.unban(community, by, _user(what))], what)
+                job = await members.unban(community, by, _user(what), source=source)
+                said = [texts.removal_begins(_user(what), deed, language)]
+                return {"said": said, "done": await self._after(community.id, job, what)}
             case "promote" | "demote":
                 said = [await members.give_role(community, by, _user(what), _role(deed, what))]
             case "moderator":
@@ -61,28 +66,36 @@ class AboutPeople:
                 rank.check_decision(await members.people(community), by)
                 reason = str(what.get("reason") or "")
                 text = await self._house.requests.decide(
-                    community.id, by or OPERATOR, _user(what), approve=deed == "approve", reason=reason
+                    community.id,
+                    by or texts.the_operator(),
+                    _user(what),
+                    approve=deed == "approve",
+                    reason=reason,
+                    language=language,
                 )
                 said = [text]
             case "requests":
                 rank.check_decision(await members.people(community), by)
                 waiting = await self._house.requests.waiting(community.id)
-                return {"said": [], "done": True, "requests": [_shown(request) for request in waiting]}
+                said = [texts.requests_waiting([facts(one, language) for one in waiting], community.id, language)]
+                return {"said": said, "done": True, "requests": [_shown(request) for request in waiting]}
             case _:
                 raise Refused(f"{deed!r} is nothing that can be asked about people")
         done = await self._follow(community.id, what)
         return {"said": said, "done": done}
 
-    async def _after(self, community: CommunityId, jobs: Sequence[str], what: Mapping[str, Any]) -> dict[str, Any]:
-        """Wait for jobs, and for what follows from them in the rooms."""
+    async def _after(self, community: CommunityId, job: str, what: Mapping[str, Any]) -> bool:
+        """Wait for a job, and for what follows from it in the rooms; whether all of it is done."""
         if what.get("wait") is False:
-            return {"said": [], "done": False}
-        outcomes = [await self._house.worker.wait_done(job, WAIT_SECONDS) for job in jobs]
-        failed = [outcome.reason for outcome in outcomes if outcome.state is State.PARKED]
-        if failed:
-            raise Refused(f"the homeserver refused: {failed[0]}", where=str(community), remedy="see `parked`")
-        done = await self._follow(community, what) and all(outcome.state is State.DONE for outcome in outcomes)
-        return {"said": [], "done": done}
+            return False
+        outcome = await self._house.worker.wait_done(job, WAIT_SECONDS)
+        if outcome.state is State.PARKED:
+            raise Refused(
+                f"the homeserver refused: {outcome.reason}",
+                where=str(community),
+                remedy="see `matrix-communities parked`",
+            )
+        return await self._follow(community, what) and outcome.state is State.DONE
 
     async def _follow(self, community: CommunityId, what: Mapping[str, Any]) -> bool:
         if what.get("wait") is False:

@@ -14,6 +14,7 @@ from bridge.config.sections import Account
 from bridge.core.community import Community, RoomKind
 from bridge.core.errors import BadRequest, CommunitiesError, Forbidden, NotFound
 from bridge.core.ids import CommunityId, RoomId, UserId
+from bridge.core.languages import EN
 from bridge.core.messages import (
     AnswerRequest,
     AskToJoin,
@@ -37,6 +38,7 @@ from bridge.e2ee.recipients import Trust
 from bridge.e2ee.window import Window
 from bridge.features.announcements import Announcements
 from bridge.features.chats import Chats
+from bridge.features.conversations import Conversations
 from bridge.features.enforcement import Enforcement
 from bridge.features.members import Members
 from bridge.features.readiness import Readiness
@@ -210,6 +212,7 @@ class House:
             clock=self.clock,
             patience=patience_of(config),
         )
+        self.conversations = Conversations(self.database, self.clock)
         self.history = config.history
         """How much of the past newcomers are given; may change while the service runs."""
         self.reconciler.declare(config.communities)
@@ -326,7 +329,8 @@ class House:
             case TakeBackState():
                 await self.enforcement.take_back(job_id, job)
             case ChangeMembership():
-                await self.members.do(job_id, job)
+                community = self._declared(job.community)
+                await self.members.do(job_id, job, EN if community is None else community.language)
                 self.look_again(job.community)
             case AskToJoin() | PostCard() | AnswerRequest() | RemindOfRequest() | ExpireRequest():
                 await self.requests.do(job_id, job)

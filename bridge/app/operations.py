@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bridge.app import checks
@@ -14,10 +14,14 @@ from bridge.app.house import House, patience_of, rules_of
 from bridge.config import Config, load
 from bridge.core.community import ANNOUNCEMENTS, Community, Role
 from bridge.core.errors import Refused
-from bridge.core.ids import CommunityId, EventId, RoomId, UserId
+from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
+from bridge.core.languages import EN, Language
+from bridge.core.markup import plain
 from bridge.core.messages import DeliverAnnouncement, Job
 from bridge.features.announcements import Target
 from bridge.features.reconcile import Outcome, Progress
+from bridge.features.reconcile.look import Look
+from bridge.features.reconcile.standing import people_of, person_in
 from bridge.plan.render import as_json
 from bridge.plan.state import digest_of
 from bridge.store import shares
@@ -42,7 +46,7 @@ MOST_PARKED = 1000
 
 
 class Operations:
-    """Implements `web.control.Operations` and `commands.table.Deeds`."""
+    """Implements `web.control.Operations` and `commands.deeds.Deeds`."""
 
     def __init__(self, house: House, guard: Guard | None = None) -> None:
         """
@@ -345,15 +349,36 @@ class Operations:
             Refused: a rule says no, or there is no such community, person, group or request.
         """
         name = self._declared(community)
-        return await self.about_people.do(deed, self._house.reconciler.declared[name], by, what)
+        answer = await self.about_people.do(deed, self._house.reconciler.declared[name], by, what)
+        return {**answer, "said": [plain(text) for text in answer["said"]]} if by is None else answer
 
     # --- deeds of people, by chat -------------------------------------------------------------------------------
 
     def communities(self) -> Sequence[CommunityId]:
         return list(self._house.reconciler.declared)
 
+    def groups_of(self, community: CommunityId) -> Sequence[RoomKeyName]:
+        declared = self._house.reconciler.declared.get(community)
+        return [] if declared is None else [group.key for group in declared.groups]
+
+    def language_of(self, community: CommunityId) -> Language:
+        declared = self._house.reconciler.declared.get(community)
+        return EN if declared is None else declared.language
+
     async def role_of(self, community: CommunityId, user: UserId) -> Role | None:
         return await self._house.reconciler.role_of(community, user)
+
+    async def ask_to_confirm(self, room_id: RoomId, user: UserId, command: str, event_id: EventId) -> None:
+        await self._house.conversations.ask_to_confirm(room_id, user, command, event_id)
+
+    async def confirmed(self, room_id: RoomId, user: UserId, event_id: EventId) -> str | None:
+        return await self._house.conversations.confirmed(room_id, user, event_id)
+
+    async def let_be(self, room_id: RoomId, user: UserId, event_id: EventId) -> bool:
+        return await self._house.conversations.let_be(room_id, user, event_id)
+
+    async def first_today(self, user: UserId, event_id: EventId) -> bool:
+        return await self._house.conversations.first_today(user, event_id)
 
     async def publish(
         self, communities: Sequence[CommunityId], text: str, *, source: str, author: str, reply_room: RoomId | None
@@ -379,6 +404,10 @@ class Operations:
     async def held(self, community: CommunityId) -> str | None:
         return await self._house.reconciler.held(community)
 
+    async def held_since(self, community: CommunityId) -> Sequence[str]:
+        """Why the plan is held."""
+        return (await self._house.reconciler.look(self._house.reconciler.declared[community])).unsafe
+
     async def agree(self, community: CommunityId, digest: str) -> list[str]:
         """Carry out the held plan; gives what could not be done."""
         outcome = await self._house.reconciler.agree(community, digest)
@@ -387,6 +416,17 @@ class Operations:
     async def thaw(self, community: CommunityId) -> None:
         await self._house.reconciler.thaw(community)
         self._house.watch.all_of(community)
+
+    async def members(self, community: CommunityId) -> Sequence[Mapping[str, Any]]:
+        """Everybody in the community: `user`, `role`, `groups`; owners first. Costs no request."""
+        return people_of(await self._look(community), self._house.accounts)
+
+    async def person(self, community: CommunityId, user: UserId) -> Mapping[str, Any]:
+        """What somebody is in the community, whether they are in it or not. Costs no request."""
+        return person_in(await self._look(community), user)
+
+    async def _look(self, community: CommunityId) -> Look:
+        return await self._house.reconciler.look(self._house.reconciler.declared[community])
 
 
 def _job_of(stored: StoredJob) -> Job | None:

@@ -17,11 +17,11 @@ from bridge.app.guard import Guard
 from bridge.app.house import House, InterestIndex
 from bridge.app.listening import SHUTDOWN_SECONDS, listening, transactions_of
 from bridge.app.operations import Operations
-from bridge.commands.table import ChatDoor
+from bridge.commands.door import ChatDoor
 from bridge.config import Config, load
 from bridge.core.community import RoomKind
 from bridge.core.errors import ConfigError, MatrixError, StoreError
-from bridge.core.ids import EventId, RoomId
+from bridge.core.ids import CommunityId, EventId, RoomId
 from bridge.core.messages import Invited, MembershipChanged, Posted, Redacted, Said, StateChanged, Unreadable
 from bridge.intake.pump import Pump
 from bridge.intake.router import Router
@@ -65,7 +65,7 @@ class Service:
             on_parked=self._parked,
         )
         self.house.rescan = self.pump.rescan
-        self._door = ChatDoor(self.operations, self.house.chats.say)
+        self._door = ChatDoor(self.operations, self.house.chats.say, self.house.clock)
         self._stop = asyncio.Event()
         self._refused = asyncio.Event()
         self._failure: BaseException | None = None
@@ -318,15 +318,15 @@ class Service:
         await self.house.note_post(event)
         await self.house.enforcement.posted(event)
 
-    def _in_control_room(self, room_id: RoomId) -> bool:
+    def _control_of(self, room_id: RoomId) -> CommunityId | None:
         place = self.house.index.place_of(room_id)
-        return place is not None and place.kind is RoomKind.CONTROL
+        return place.community if place is not None and place.kind is RoomKind.CONTROL else None
 
     async def _said(self, event: Said) -> None:
-        await self._door.said(event, in_control_room=self._in_control_room(event.room_id))
+        await self._door.said(event, control_of=self._control_of(event.room_id))
 
     async def _unreadable(self, event: Unreadable) -> None:
-        await self._door.unreadable(event, in_control_room=self._in_control_room(event.room_id))
+        await self._door.unreadable(event, control_of=self._control_of(event.room_id))
 
     async def _parked(self, event_id: EventId, room_id: RoomId, reason: str) -> None:
         log.error("event %s in %s was given up: %s", event_id, room_id, reason)

@@ -126,8 +126,9 @@ async def _ask(deed: str, community: str, config: ConfigFile, what: dict[str, An
 
 
 def _show(deed: str, result: dict[str, Any]) -> None:
-    for line in result["said"]:
-        say(one_line(line))
+    if deed != "requests":
+        for line in result["said"]:
+            say(one_line(line))
     if deed == "requests":
         for request in result["requests"]:
             name = f" ({one_line(request['name'], LONGEST_NAME)})" if request["name"] else ""

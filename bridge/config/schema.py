@@ -14,6 +14,7 @@ from ruamel.yaml.nodes import Node
 
 from bridge.config import readers, sections
 from bridge.core.community import Community, Group, Join, Posting, RoomKind
+from bridge.core.languages import LANGUAGES
 
 ID = "<id>"
 """Stands for a stable id in the path of a key."""
@@ -116,6 +117,7 @@ COMMUNITY = Section(
         "general": Key(readers.boolean),
         "history": Key(readers.boolean),
         "history_while_away": Key(readers.boolean),
+        "language": Key(readers.choice({str(language): language for language in LANGUAGES})),
         "room_version": _ROOM_VERSION,
         "groups": Named(GROUP, "key", _RESERVED_GROUPS),
     },

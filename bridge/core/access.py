@@ -22,6 +22,7 @@ class Deed(StrEnum):
     MODERATORS = "moderator"
     APPOINT = "promote"
     TRANSFER = "transfer"
+    SEE_MEMBERS = "members"
 
 
 NEEDED: dict[Deed, Role] = {
@@ -37,6 +38,7 @@ NEEDED: dict[Deed, Role] = {
     Deed.MODERATORS: Role.ADMIN,
     Deed.APPOINT: Role.OWNER,
     Deed.TRANSFER: Role.OWNER,
+    Deed.SEE_MEMBERS: Role.ADMIN,
 }
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
 from bridge.core.ids import CommunityId, RoomKeyName, UserId
+from bridge.core.languages import EN, Language
 
 SPACE = RoomKeyName("space")
 ANNOUNCEMENTS = RoomKeyName("announcements")
@@ -121,6 +122,8 @@ class Community:
     """Whether newcomers are given past announcements."""
     history_while_away: bool = False
     """Whether somebody who comes back is given what was announced while they were outside, too."""
+    language: Language = EN
+    """In which the service talks to its people."""
     room_version: str | None = None
     fallback_owner: UserId | None = None
     """Who becomes an owner when all owners are out of the community, as they are when their accounts are gone."""

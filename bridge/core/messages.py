@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from bridge.core import markup
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
 
 
@@ -82,6 +83,14 @@ class Posted:
 
 
 @dataclass(frozen=True, slots=True)
+class Pill:
+    """A mention of somebody as clients show it: their name in the body, who they are in the formatted one."""
+
+    text: str
+    user: UserId
+
+
+@dataclass(frozen=True, slots=True)
 class Said:
     """A message in a chat with the announcer, or in a control room; decrypted where it was encrypted."""
 
@@ -91,6 +100,8 @@ class Said:
     sent_at: int
     text: str
     encrypted: bool
+    pills: tuple[Pill, ...] = ()
+    """The people whom it mentions, in their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +159,19 @@ class SendMessage:
 
 
 def notice(text: str) -> dict[str, Any]:
-    """The content of a message that asks nothing of anybody: clients show it, and let no phone ring."""
-    return {"msgtype": "m.notice", "body": text, "m.mentions": {}}
+    """The content of a message that asks nothing of anybody: clients show it, and let no phone ring.
+
+    Args:
+        text: in the markup of `core/markup`.
+    """
+    return {"msgtype": "m.notice", **_shown(text), "m.mentions": {}}
+
+
+def _shown(text: str) -> dict[str, str]:
+    """Body and formatted body (client-server API, section "m.room.message msgtypes")."""
+    formatted = markup.html(text)
+    shown = {"body": markup.plain(text)}
+    return shown if formatted is None else {**shown, "format": "org.matrix.custom.html", "formatted_body": formatted}
 
 
 def call(text: str, people: Iterable[str]) -> dict[str, Any]:
@@ -158,7 +180,7 @@ def call(text: str, people: Iterable[str]) -> dict[str, Any]:
     A notice would not do: the push rule `.m.rule.suppress_notices` mutes it.
     """
     names = sorted(people)
-    return {"msgtype": "m.text", "body": text, "m.mentions": {"user_ids": names} if names else {}}
+    return {"msgtype": "m.text", **_shown(text), "m.mentions": {"user_ids": names} if names else {}}
 
 
 @dataclass(frozen=True, slots=True)

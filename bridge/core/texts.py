@@ -1,234 +1,772 @@
-"""Every sentence that is shown to people on Matrix."""
+"""Every sentence that is shown to people on Matrix, in the languages that we speak.
+
+A function gives one text, in the markup of `core/markup`. What others wrote comes in as an argument of `say`, which
+quotes it. The sentences in English stand here, those in other languages in `core/locale`; a test holds them together.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from bridge.core.community import Role
+from bridge.core.languages import EN, Language, joined, say, say_many
 from bridge.core.lines import LONGEST_NAME, one_line
+from bridge.core.markup import Marked, literal, mention
 
-GREETING = (
-    "Hello! I am the announcer. I carry announcements into the communities on this server.\n"
-    "Write `help` to see what you can ask of me."
-)
-ENCRYPTED_ONLY = "I only talk in encrypted chats of two. Please start a new chat with me, with encryption on."
-TWO_ONLY = "I only talk in chats of two, so I leave this one."
-UNREADABLE = (
-    "I could not read your message: its key did not reach me. Please send it again; "
-    "if that does not help, restart your app."
-)
-NO_COMMUNITIES = "You are not an owner or admin of any community, so there is nothing to show."
+# --- chats ----------------------------------------------------------------------------------------------------------
 
 
-def help_text(communities: Iterable[str]) -> str:
-    """What somebody may ask, with the communities in which they may announce."""
-    names = list(communities)
-    if not names:
-        return (
-            "I carry announcements. Owners and admins of a community can write to me here; you are neither, "
-            "so there is nothing for you to do: announcements reach you in the announcement room."
-        )
-    example = names[0]
-    return (
-        "You can write to me:\n\n"
-        f"- `announce {example} Your text` – sends your text to everybody in {example}\n"
-        "- `status` – shows your communities\n"
-        "- `help` – shows this\n\n"
-        "Owners can also write:\n\n"
-        f"- `apply {example} <plan>` – carries out a change that was held back\n"
-        f"- `thaw {example}` – lifts a lock after a dispute over settings\n\n"
-        f"You can announce in: {', '.join(names)}."
+def greeting(language: Language = EN) -> Marked:
+    return say(
+        language,
+        "Hello! I am the announcer. I carry announcements into the communities on this server.\n"
+        "Write `help` to see what you can ask of me.",
     )
 
 
-def not_understood(text: str) -> str:
-    word = text.split(maxsplit=1)[0][:40] if text.split() else ""
-    return f"I do not know “{word}”. Write `help` to see what you can ask of me."
+def encrypted_only(language: Language = EN) -> Marked:
+    return say(language, "I only talk in encrypted chats of two. Please start a new chat with me, with encryption on.")
 
 
-def unknown_community(name: str, may: Iterable[str]) -> str:
-    names = ", ".join(may)
-    hint = f" You can announce in: {names}." if names else ""
-    return f"I know no community “{name[:60]}” in which you may do that.{hint}"
+def two_only(language: Language = EN) -> Marked:
+    return say(language, "I only talk in chats of two, so I leave this one.")
 
 
-def announce_what(community: str) -> str:
-    return f"What shall I announce? Write `announce {community} Your text`."
+def unreadable(language: Language = EN) -> Marked:
+    return say(
+        language,
+        "I could not read your message: its key did not reach me. Please send it again; "
+        "if that does not help, restart your app.",
+    )
 
 
-def announced(community: str, devices: int, unreached: int = 0) -> str:
-    can = "1 device can" if devices == 1 else f"{devices} devices can"
-    text = f"Sent to {community}. {can} read it."
-    if unreached:
-        cannot = "1 member cannot" if unreached == 1 else f"{unreached} members cannot"
-        text += f" {cannot}: none of their devices was given the key. The operator's `status` says why."
+def stranger(language: Language = EN) -> Marked:
+    """For somebody who is in no community."""
+    return say(
+        language,
+        "Hello! I carry announcements for the communities on this server. You are in none of them, so there is nothing "
+        "that I can do for you here. If you should be in one, please ask whoever invited you.",
+    )
+
+
+def too_fast(language: Language = EN) -> Marked:
+    return say(language, "That is more than I can keep up with. Please wait a minute, and then write again.")
+
+
+# --- understanding --------------------------------------------------------------------------------------------------
+
+
+def not_understood(word: str, nearest: Sequence[str] = (), language: Language = EN) -> Marked:
+    word = one_line(word, 40)
+    if nearest:
+        names = joined(", ", [_code(name) for name in nearest])
+        return say(
+            language, "I do not know “{word}”. Did you mean {names}? Write `help` to see what you can ask of me.",
+            word=word, names=names,
+        )  # fmt: skip
+    return say(language, "I do not know “{word}”. Write `help` to see what you can ask of me.", word=word)
+
+
+def missing(argument: str, form: str, example: str, language: Language = EN) -> Marked:
+    return say(
+        language, "Something is missing: `{argument}`. Write it like this: `{form}` – for example `{example}`.",
+        argument=argument, form=form, example=one_line(example),
+    )  # fmt: skip
+
+
+def wrong(
+    argument: str, given: str, choices: Sequence[str], nearest: str | None, form: str, language: Language = EN
+) -> Marked:
+    given = one_line(given, LONGEST_NAME)
+    text = say(language, "“{given}” is not what I expected as `{argument}`.", given=given, argument=argument)
+    if nearest is not None:
+        text = joined(" ", [text, say(language, "Did you mean `{nearest}`?", nearest=nearest)])
+    elif choices:
+        text = joined(" ", [text, say(language, "It can be: {choices}.", choices=_several(choices))])
+    return joined(" ", [text, say(language, "The form is `{form}`.", form=form)])
+
+
+def too_much(given: str, form: str, language: Language = EN) -> Marked:
+    return say(
+        language, "I did nothing, since I do not know what “{given}” means there. The form is `{form}`.",
+        given=one_line(given, LONGEST_NAME), form=form,
+    )  # fmt: skip
+
+
+def which_community(communities: Sequence[str], form: str, language: Language = EN) -> Marked:
+    return say(
+        language, "Which community do you mean: {communities}? Write it like this: `{form}`.",
+        communities=_several(communities), form=form,
+    )  # fmt: skip
+
+
+def unknown_community(name: str, may: Sequence[str], nearest: str | None = None, language: Language = EN) -> Marked:
+    """Also where there is one of that name in which the person may not do it: that it exists is not told."""
+    text = say(language, "I know no community “{name}” in which you may do that.", name=one_line(name, LONGEST_NAME))
+    if nearest is not None:
+        return joined(" ", [text, say(language, "Did you mean `{nearest}`?", nearest=nearest)])
+    if may:
+        return joined(" ", [text, say(language, "You can do it in: {communities}.", communities=_several(may))])
     return text
 
 
-def announcement_failed(community: str, why: str) -> str:
-    return f"Your announcement did not reach {community}: {why}"
+def unclear_community(word: str, readings: Sequence[str], language: Language = EN) -> Marked:
+    """
+    Args:
+        readings: the commands that can be meant, with their community before a colon.
+    """
+    head = say(
+        language,
+        "I did nothing yet: “{word}” is the name of a community, and can be the beginning of your text, too. "
+        "Put the community before a colon, so that I know what you mean:",
+        word=one_line(word, LONGEST_NAME),
+    )
+    return _with_list(head, [_code(reading) for reading in readings])
 
 
-def plan_held(digest: str, reasons: Iterable[str], community: str, owners: Iterable[str]) -> str:
-    lines = "\n".join(f"- {reason}" for reason in reasons)
-    names = ", ".join(sorted(owners)) or "owners"
-    return (
-        f"{names}: the configuration asks for a change that I hold back until an owner agrees:\n\n{lines}\n\n"
-        f"An owner can agree by writing `!apply {community} {digest}` here, or to me in a direct chat."
+def not_allowed(needed: Role, language: Language = EN) -> Marked:
+    if needed is Role.OWNER:
+        return say(language, "Only an owner of a community can do that, and you are an owner of none.")
+    return say(language, "Only owners and admins of a community can do that, and you are not one of them.")
+
+
+def refused(where: str, what: str, remedy: str) -> Marked:
+    """A rule of ours said no, in the words of the error."""
+    text = f"{where}: {what}. {remedy}" if where else f"{what}. {remedy}"
+    return literal(text.rstrip(". ") + ".")
+
+
+# --- help -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """What a command is for, and what may stand behind its name (and community)."""
+
+    purpose: str
+    example: str = ""
+
+
+def help_list(commands: Iterable[tuple[str, str]], communities: Sequence[str], language: Language = EN) -> Marked:
+    """What somebody may ask.
+
+    Args:
+        commands: the form of each command, and what it is for.
+    """
+    lines = [joined(" – ", [_code(form), literal(purpose)]) for form, purpose in commands]
+    head = _with_list(say(language, "You can write to me:"), lines)
+    tail = say(language, "Write `help` and a command to see an example.")
+    if communities:
+        tail = joined(
+            " ", [tail, say(language, "Your communities here: {communities}.", communities=_several(communities))]
+        )
+    return joined("\n\n", [head, tail])
+
+
+def help_nothing(language: Language = EN) -> Marked:
+    """For members: they are in a community, and there is nothing to be asked for."""
+    return say(
+        language,
+        "I carry announcements. Owners and admins of a community can write to me here; you are neither, "
+        "so there is nothing for you to do: announcements reach you in the announcement room.",
     )
 
 
-def frozen(room: str, community: str, owners: Iterable[str]) -> str:
-    return (
-        f"{_fight(room, owners)} I have locked it. When this is settled, an owner can write `!thaw {community}` here, "
-        "or to me in a direct chat."
+def help_one(
+    form: str, purpose: str, example: str, names: Sequence[str], needed: Role, confirmed: bool, language: Language = EN
+) -> Marked:
+    lines = [
+        joined(" – ", [_bold(form), literal(purpose)]),
+        say(language, "For example: `{example}`", example=example),
+    ]
+    if names:
+        lines.append(say(language, "It is also called: {names}", names=joined(", ", [_code(name) for name in names])))
+    if needed is Role.OWNER:
+        lines.append(say(language, "Only owners can do this."))
+    elif needed is Role.ADMIN:
+        lines.append(say(language, "Owners and admins can do this."))
+    if confirmed:
+        lines.append(say(language, "I ask for your `yes` before I do it."))
+    return joined("\n", lines)
+
+
+def explain_help(language: Language = EN) -> Explained:
+    return Explained(say(language, "shows what you can ask of me"), "status")
+
+
+def explain_status(language: Language = EN) -> Explained:
+    return Explained(say(language, "shows how your communities stand"))
+
+
+def explain_announce(language: Language = EN) -> Explained:
+    return Explained(
+        say(language, "sends your text to everybody in the community"),
+        say(language, "There is no school tomorrow."),
     )
 
 
-def fight_in_the_control_room(room: str, community: str, owners: Iterable[str]) -> str:
-    return (
-        f"{_fight(room, owners)} I have not locked it, so that you can talk here. Only the service can change this, so "
+def explain_apply(language: Language = EN) -> Explained:
+    return Explained(say(language, "carries out a change that was held back"))
+
+
+def explain_thaw(language: Language = EN) -> Explained:
+    return Explained(say(language, "lifts a lock after a dispute over settings"))
+
+
+def explain_members(language: Language = EN) -> Explained:
+    return Explained(say(language, "shows who is in the community, or those who match a word"), "admin")
+
+
+def explain_who(language: Language = EN) -> Explained:
+    return Explained(say(language, "shows what somebody is in the community"), "@homer:example.org")
+
+
+def explain_yes(language: Language = EN) -> Explained:
+    return Explained(say(language, "confirms what I have asked you about"))
+
+
+def explain_no(language: Language = EN) -> Explained:
+    return Explained(say(language, "drops what I have asked you about"))
+
+
+# --- confirmation ---------------------------------------------------------------------------------------------------
+
+
+def please_confirm(what: str, minutes: int, mark: str = "", language: Language = EN) -> Marked:
+    """
+    Args:
+        what: what will happen, as a text of ours.
+        mark: what stands before commands in this room.
+    """
+    ask = say(
+        language, "Write `{mark}yes` within {minutes} minutes if you want that, or `{mark}no`.",
+        mark=mark, minutes=minutes,
+    )  # fmt: skip
+    return joined("\n\n", [Marked(what), ask])
+
+
+def nothing_to_confirm(language: Language = EN) -> Marked:
+    return say(
+        language, "There is nothing that waits for your word. What I asked more than ten minutes ago has lapsed."
+    )
+
+
+def dropped(language: Language = EN) -> Marked:
+    return say(language, "I leave it.")
+
+
+# --- announcements --------------------------------------------------------------------------------------------------
+
+
+def announced(community: str, devices: int, unreached: int = 0, language: Language = EN) -> Marked:
+    can = say_many(
+        language,
+        "Sent to {community}. {count} device can read it.",
+        "Sent to {community}. {count} devices can read it.",
+        devices,
+        community=community,
+    )
+    if not unreached:
+        return can
+    cannot = say_many(
+        language,
+        "{count} member cannot: none of their devices was given the key. The operator's `status` says why.",
+        "{count} members cannot: none of their devices was given the key. The operator's `status` says why.",
+        unreached,
+    )
+    return joined(" ", [can, cannot])
+
+
+def announcement_failed(community: str, why: str, language: Language = EN) -> Marked:
+    return say(language, "Your announcement did not reach {community}: {why}", community=community, why=why)
+
+
+# --- held plans, fights, what was taken over ------------------------------------------------------------------------
+
+
+def plan_held(
+    digest: str, reasons: Iterable[str], community: str, owners: Iterable[str], language: Language = EN
+) -> Marked:
+    head = say(
+        language, "{owners}: the configuration asks for a change that I hold back until an owner agrees:",
+        owners=_owners(owners, language),
+    )  # fmt: skip
+    how = say(
+        language, "An owner can agree by writing `!apply {community} {digest}` here, or to me in a direct chat.",
+        community=community, digest=digest,
+    )  # fmt: skip
+    return joined("\n\n", [_with_list(head, list(reasons)), how])
+
+
+def frozen(room: str, community: str, owners: Iterable[str], language: Language = EN) -> Marked:
+    how = say(
+        language,
+        "I have locked it. When this is settled, an owner can write `!thaw {community}` here, "
+        "or to me in a direct chat.",
+        community=community,
+    )
+    return joined(" ", [_fight(room, owners, language), how])
+
+
+def fight_in_the_control_room(room: str, community: str, owners: Iterable[str], language: Language = EN) -> Marked:
+    how = say(
+        language,
+        "I have not locked it, so that you can talk here. Only the service can change this, so "
         "somebody else has its token: tell whoever runs the service. When this is settled, an owner can write "
-        f"`!thaw {community}` here, or to me in a direct chat."
+        "`!thaw {community}` here, or to me in a direct chat.",
+        community=community,
+    )
+    return joined(" ", [_fight(room, owners, language), how])
+
+
+def _fight(room: str, owners: Iterable[str], language: Language) -> Marked:
+    return say(
+        language, "{owners}: somebody keeps changing who may do what in “{room}”, and I keep putting it back.",
+        owners=_owners(owners, language), room=one_line(room, LONGEST_NAME),
+    )  # fmt: skip
+
+
+def _owners(owners: Iterable[str], language: Language) -> str:
+    return ", ".join(sorted(owners)) or say(language, "owners")
+
+
+def fight_over_profile(room: str, what: str, language: Language = EN) -> Marked:
+    return say(
+        language,
+        "Somebody keeps changing {what} of “{room}”, which the configuration holds. I no longer put it back.",
+        what=what, room=one_line(room, LONGEST_NAME),
+    )  # fmt: skip
+
+
+def redacted_post(sender: str, room: str, why: str, language: Language = EN) -> Marked:
+    return say(
+        language, "I take back what {sender} wrote in “{room}”: {why}.", sender=sender, room=room, why=Marked(why)
     )
 
 
-def _fight(room: str, owners: Iterable[str]) -> str:
-    names = ", ".join(sorted(owners)) or "owners"
-    room = one_line(room, LONGEST_NAME)
-    return f"{names}: somebody keeps changing who may do what in “{room}”, and I keep putting it back."
+def role_taken_over(user: str, role: Role, by: str, language: Language = EN) -> Marked:
+    return say(language, "{user} is now {role}, as {by} decided.", user=user, role=role_name(role, language), by=by)
 
 
-def fight_over_profile(room: str, what: str) -> str:
-    room = one_line(room, LONGEST_NAME)
-    return f"Somebody keeps changing {what} of “{room}”, which the configuration holds. I no longer put it back."
+def which_plan(community: str, held: str, language: Language = EN) -> Marked:
+    return say(
+        language, "To carry out the change that waits, write exactly: `apply {community} {held}`",
+        community=community, held=held,
+    )  # fmt: skip
 
 
-def redacted_post(sender: str, room: str, why: str) -> str:
-    return f"I take back what {sender} wrote in “{room}”: {why}."
+def apply_caution(community: str, reasons: Sequence[str], language: Language = EN) -> Marked:
+    head = say(
+        language, "In {community} I would now carry out the change that was held back. It was held back since:",
+        community=community,
+    )  # fmt: skip
+    return _with_list(head, list(reasons))
 
 
-def role_taken_over(user: str, role: str, by: str) -> str:
-    return f"{user} is now {role}, as {by} decided."
+def applied(failures: Iterable[str], language: Language = EN) -> Marked:
+    """What came of an owner's word."""
+    lines = list(failures)
+    if not lines:
+        return say(language, "Done: the change was carried out.")
+    return _with_list(say(language, "Most of it is done, but not this:"), lines)
 
 
-def status(community: Mapping[str, Any]) -> str:
+def thawed(language: Language = EN) -> Marked:
+    return say(language, "The lock is lifted.")
+
+
+def nothing_held(language: Language = EN) -> Marked:
+    return say(language, "No change is waiting for you.")
+
+
+def only_admins_post(language: Language = EN) -> Marked:
+    return say(language, "only admins post in this room")
+
+
+def not_entitled(language: Language = EN) -> Marked:
+    return say(language, "they may not change that in this room")
+
+
+def long_reaction(language: Language = EN) -> Marked:
+    return say(language, "reactions and reasons in this room are short")
+
+
+# --- people and standing ----------------------------------------------------------------------------------------------
+
+
+def role_name(role: Role, language: Language = EN) -> Marked:
+    match role:
+        case Role.OWNER:
+            return say(language, "owner")
+        case Role.ADMIN:
+            return say(language, "admin")
+        case Role.MODERATOR:
+            return say(language, "moderator")
+        case Role.MEMBER:
+            return say(language, "member")
+
+
+def _role_count(word: str, count: int, language: Language) -> Marked:
+    match word:
+        case "owner":
+            return say_many(language, "{count} owner", "{count} owners", count)
+        case "admin":
+            return say_many(language, "{count} admin", "{count} admins", count)
+        case "moderator":
+            return say_many(language, "{count} moderator", "{count} moderators", count)
+        case _:
+            return say_many(language, "{count} member", "{count} members", count)
+
+
+def status(community: Mapping[str, Any], language: Language = EN) -> Marked:
     """How a community stands, for its owners and admins (the JSON of `status` as words)."""
     members = community["members"]
     total = sum(members.values())
-    roles = ", ".join(f"{count} {word}{'s' if count != 1 else ''}" for word, count in members.items() if count)
-    people = f"{total} {'person' if total == 1 else 'people'}" + (f" ({roles})" if roles else "")
-    name = one_line(community["name"], LONGEST_NAME)
-    lines = [f"{name} ({community['id']}): {people}, {len(community['rooms'])} rooms."]
+    roles = joined(", ", [_role_count(word, count, language) for word, count in members.items() if count])
+    people = say_many(language, "{count} person", "{count} people", total)
+    if roles:
+        people = Marked(f"{people} ({roles})")
+    rooms = say_many(language, "{count} room", "{count} rooms", len(community["rooms"]))
+    name = literal(one_line(community["name"], LONGEST_NAME))
+    lines = [Marked(f"**{name}** ({literal(community['id'])}): {people}, {rooms}.")]
     if community.get("held"):
-        lines.append(f"A change waits for an owner: `apply {community['id']} {community['held']}`.")
+        lines.append(
+            say(
+                language,
+                "A change waits for an owner: `apply {community} {held}`.",
+                community=community["id"],
+                held=community["held"],
+            )
+        )
     if community["drift"]:
-        lines.append("Not as it should be:")
-        lines += [f"- {one_line(line)}" for line in community["drift"]]
+        found = [one_line(line) for line in community["drift"]]
+        lines.append(_with_list(say(language, "Not as it should be:"), found))
     else:
-        lines.append("Everything is as it should be.")
-    return "\n".join(lines)
+        lines.append(say(language, "Everything is as it should be."))
+    return joined("\n", lines)
 
 
-def which_plan(community: str, held: str) -> str:
-    return f"To carry out the change that waits, write exactly: apply {community} {held}"
+def members(
+    community: str, total: int, people: Sequence[Mapping[str, Any]], matching: int, language: Language = EN
+) -> Marked:
+    """Who is in a community: one line a person.
+
+    Args:
+        total: how many people are in it.
+        people: as many as are shown; `user`, `role` and `groups` of each.
+        matching: how many there are to be shown.
+    """
+    head = say_many(
+        language, "{count} person is in {community}.", "{count} people are in {community}.", total, community=community
+    )
+    if matching != total:
+        head = joined(" ", [head, say_many(language, "{count} matches:", "{count} match:", matching)])
+    text = _with_list(head, [person_line(person, language) for person in people])
+    if len(people) < matching:
+        more = say_many(
+            language, "… and {count} more. Narrow it down with a word: `members <filter>`.",
+            "… and {count} more. Narrow it down with a word: `members <filter>`.", matching - len(people),
+        )  # fmt: skip
+        text = joined("\n", [text, more])
+    return text
 
 
-def applied(failures: Iterable[str]) -> str:
-    """What came of an owner's word."""
-    lines = "\n".join(f"- {failure}" for failure in failures)
-    return f"Most of it is done, but not this:\n{lines}" if lines else "Done: the change was carried out."
+def person_line(person: Mapping[str, Any], language: Language = EN) -> Marked:
+    """One person as a line: who, role, groups."""
+    groups = f" · {joined(', ', list(person['groups']))}" if person["groups"] else ""
+    return Marked(f"{mention(person['user'])}: {role_name(person['role'], language)}{groups}")
 
 
-THAWED = "The lock is lifted."
-NOTHING_HELD = "No change is waiting for you."
-ONLY_OWNERS = "Only an owner of that community can do that."
-ONLY_ADMINS_POST = "only admins post in this room"
-NOT_ENTITLED = "they may not change that in this room"
-LONG_REACTION = "reactions and reasons in this room are short"
-THE_SERVICE = "the service"
-_WAYS = {"knock": "They knocked", "link": "They used a link", "suggestion": "Somebody suggested them"}
+def who(person: Mapping[str, Any], community: str, language: Language = EN) -> Marked:
+    """What somebody is in a community: roles and groups."""
+    lines = [person_line({**person, "groups": ()}, language)]
+    state = person["state"]
+    if state != "join":
+        lines = [_not_in(person, community, language)]
+    if person["groups"]:
+        lines.append(say(language, "Groups: {groups}", groups=joined(", ", list(person["groups"]))))
+    if person["moderates"]:
+        lines.append(say(language, "Moderates: {groups}", groups=joined(", ", list(person["moderates"]))))
+    return joined("\n", lines)
 
 
-def join_request(community: str, user: str, name: str, how: str, detail: str, groups: Iterable[str]) -> str:
-    """The facts of a join request: who asks, by which way, and what they wrote."""
-    called = f" ({one_line(name, LONGEST_NAME)})" if name else ""
-    lines = [f"{user}{called} asks to join {community}.", f"{_WAYS.get(how, how)}."]
-    if detail:
-        lines.append(f"{'They wrote' if how == 'knock' else 'It says'}: “{one_line(detail)}”")
-    if keys := ", ".join(groups):
-        lines.append(f"They would also be invited to: {keys}.")
-    return "\n".join(lines)
+def _not_in(person: Mapping[str, Any], community: str, language: Language) -> Marked:
+    user = mention(person["user"])
+    match person["state"]:
+        case "invite":
+            return say(language, "{user} is invited to {community}.", user=user, community=community)
+        case "ban":
+            return say(language, "{user} is banned from {community}.", user=user, community=community)
+        case "knock":
+            return say(language, "{user} asks to enter {community}.", user=user, community=community)
+        case _:
+            return say(language, "{user} is not in {community}.", user=user, community=community)
 
 
-def join_request_open(facts: str, user: str) -> str:
-    """The card of a join request while nobody has decided it."""
-    return (
-        f"{facts}\n✅ lets them in, ❌ turns them away; whoever decides first decides. "
-        f"You can also write `!approve {user}` or `!reject {user} reason` here."
+# --- people: who comes, goes and rises -------------------------------------------------------------------------------
+
+
+def the_operator(language: Language = EN) -> Marked:
+    """Who is named where a command was given on the command line."""
+    return say(language, "the operator")
+
+
+def the_service(language: Language = EN) -> Marked:
+    return say(language, "the service")
+
+
+def explain_invite(language: Language = EN) -> Explained:
+    return Explained(say(language, "invites people to the community, and to groups"), "@lisa:example.org")
+
+
+def explain_remove(language: Language = EN) -> Explained:
+    return Explained(say(language, "removes somebody from every room of the community"), "@nelson:example.org")
+
+
+def explain_ban(language: Language = EN) -> Explained:
+    return Explained(say(language, "removes somebody, and keeps them out"), "@nelson:example.org")
+
+
+def explain_unban(language: Language = EN) -> Explained:
+    return Explained(say(language, "lifts a ban"), "@nelson:example.org")
+
+
+def explain_promote(language: Language = EN) -> Explained:
+    return Explained(say(language, "makes somebody an owner or an admin"), "@edna:example.org admin")
+
+
+def explain_demote(language: Language = EN) -> Explained:
+    return Explained(say(language, "makes an owner or admin a member again"), "@edna:example.org")
+
+
+def explain_moderator_add(language: Language = EN) -> Explained:
+    return Explained(say(language, "makes somebody a moderator of a group"), "class-1a @edna:example.org")
+
+
+def explain_moderator_remove(language: Language = EN) -> Explained:
+    return Explained(say(language, "ends that somebody is a moderator of a group"), "class-1a @edna:example.org")
+
+
+def explain_transfer(language: Language = EN) -> Explained:
+    return Explained(say(language, "hands your ownership over to somebody"), "@edna:example.org")
+
+
+def explain_requests(language: Language = EN) -> Explained:
+    return Explained(say(language, "shows who asks to join and waits for an answer"))
+
+
+def explain_approve(language: Language = EN) -> Explained:
+    return Explained(say(language, "lets somebody in who asks to join"), "@lisa:example.org")
+
+
+def explain_reject(language: Language = EN) -> Explained:
+    return Explained(say(language, "turns somebody away who asks to join"), "@nelson:example.org")
+
+
+def invited(user: str, community: str, groups: Sequence[str], language: Language = EN) -> Marked:
+    if groups:
+        return say(
+            language, "{user} is invited to {community}, and to {groups}.",
+            user=mention(user), community=community, groups=_several(groups),
+        )  # fmt: skip
+    return say(language, "{user} is invited to {community}.", user=mention(user), community=community)
+
+
+def invited_already(user: str, community: str, groups: Sequence[str], language: Language = EN) -> Marked:
+    if groups:
+        return say(
+            language, "{user} is in {community} already, and is invited to {groups}.",
+            user=mention(user), community=community, groups=_several(groups),
+        )  # fmt: skip
+    return say(language, "{user} is in {community} already.", user=mention(user), community=community)
+
+
+def bidden_by(users: Sequence[str], by: str, language: Language = EN) -> Marked:
+    return say(language, "{users}: invited, as {by} asked.", users=_several(users), by=by)
+
+
+def removal_begins(user: str, what: str, language: Language = EN) -> Marked:
+    """What is answered at once; what was done is told in the control room."""
+    who_ = mention(user)
+    match what:
+        case "ban":
+            return say(language, "{user} is being removed from every room, and kept out.", user=who_)
+        case "unban":
+            return say(language, "The ban of {user} is being lifted in every room.", user=who_)
+        case _:
+            return say(language, "{user} is being removed from every room.", user=who_)
+
+
+def membership_changed(user: str, what: str, by: str, reason: str, language: Language = EN) -> Marked:
+    who_ = mention(user)
+    match what:
+        case "ban":
+            text = say(language, "{user} is banned, as {by} decided.", user=who_, by=by)
+        case "unban":
+            text = say(language, "{user} is banned no longer, as {by} decided.", user=who_, by=by)
+        case _:
+            text = say(language, "{user} is removed, as {by} decided.", user=who_, by=by)
+    return _with_reason(text, reason, language)
+
+
+def ownership_handed_over(giver: str, user: str, by: str, language: Language = EN) -> Marked:
+    return say(
+        language, "{user} is now owner in the place of {giver}, as {by} decided.",
+        user=mention(user), giver=mention(giver), by=by,
+    )  # fmt: skip
+
+
+def transfer_caution(user: str, community: str, language: Language = EN) -> Marked:
+    return say(
+        language, "{user} becomes an owner of {community}, and you an admin. Only they can give it back.",
+        user=mention(user), community=community,
+    )  # fmt: skip
+
+
+def moderator_added(user: str, group: str, by: str, language: Language = EN) -> Marked:
+    return say(
+        language, "{user} is now a moderator of {group}, as {by} decided.", user=mention(user), group=group, by=by
     )
 
 
-def join_request_decided(facts: str, state: str, by: str, reason: str) -> str:
+def moderator_removed(user: str, group: str, by: str, language: Language = EN) -> Marked:
+    return say(
+        language, "{user} is no longer a moderator of {group}, as {by} decided.",
+        user=mention(user), group=group, by=by,
+    )  # fmt: skip
+
+
+# --- join requests ---------------------------------------------------------------------------------------------------
+
+
+def join_request(
+    community: str, user: str, name: str, how: str, detail: str, groups: Sequence[str], language: Language = EN
+) -> Marked:
+    """The facts of a join request: who asks, by which way, and what they wrote."""
+    lines = [say(language, "{user} asks to join {community}.", user=mention(user), community=community)]
+    if name:
+        lines.append(say(language, "They call themselves {name}.", name=one_line(name, LONGEST_NAME)))
+    lines.append(_way(how, language))
+    if detail:
+        lines.append(say(language, "They wrote, or it says: “{detail}”", detail=one_line(detail)))
+    if groups:
+        lines.append(say(language, "They would also be invited to: {groups}.", groups=_several(groups)))
+    return joined("\n", lines)
+
+
+def _way(how: str, language: Language) -> Marked:
+    match how:
+        case "knock":
+            return say(language, "They knocked.")
+        case "link":
+            return say(language, "They used a link.")
+        case "suggestion":
+            return say(language, "Somebody suggested them.")
+        case _:
+            return literal(one_line(how, LONGEST_NAME))
+
+
+def join_request_open(facts: str, user: str, language: Language = EN) -> Marked:
+    """The card of a join request while nobody has decided it."""
+    ask = say(
+        language,
+        "✅ lets them in, ❌ turns them away; whoever decides first decides. "
+        "You can also write `!approve {user}` or `!reject {user}` here.",
+        user=user,
+    )
+    return joined("\n", [facts, ask])
+
+
+def join_request_decided(facts: str, state: str, by: str, reason: str, language: Language = EN) -> Marked:
     """The card of a join request once it is decided."""
-    sign = "✅" if state == "approved" else "❌" if state == "rejected" else "–"
-    why = f": {one_line(reason)}" if reason else ""
-    return f"{facts}\n{sign} {state.capitalize()} by {by}{why}."
+    return joined("\n", [facts, _with_reason(_outcome(state, by, language), reason, language)])
 
 
-def request_decided(user: str, state: str, by: str, reason: str) -> str:
-    return f"The request of {user} is {state} by {by}{f': {one_line(reason)}' if reason else ''}."
-
-
-def request_waits(user: str, community: str) -> str:
-    return f"{user} still waits for an answer to join {community}: react ✅ or ❌ to the card above."
-
-
-def answer_to_request(community: str, state: str, reason: str, hours: int) -> str:
-    """What somebody is told who asked to join. Whoever is let in sees the invitation, too."""
-    why = f" They say: {one_line(reason)}" if reason else ""
+def _outcome(state: str, by: str, language: Language) -> Marked:
     match state:
         case "approved":
-            return f"You may join {community}: see your invitations."
+            return say(language, "✅ Approved by {by}.", by=by)
         case "rejected":
-            return f"Your request to join {community} was declined.{why}"
+            return say(language, "❌ Rejected by {by}.", by=by)
+        case "withdrawn":
+            return say(language, "Withdrawn by {by}.", by=by)
+        case _:
+            return say(language, "Expired: nobody decided in time.")
+
+
+def request_decided(user: str, state: str, by: str, reason: str, language: Language = EN) -> Marked:
+    text = joined(" ", [mention(user), _outcome(state, by, language)])
+    return _with_reason(text, reason, language)
+
+
+def request_waits(user: str, community: str, language: Language = EN) -> Marked:
+    return say(
+        language, "{user} still waits for an answer to join {community}: react ✅ or ❌ to the card above.",
+        user=mention(user), community=community,
+    )  # fmt: skip
+
+
+def requests_waiting(requests: Sequence[str], community: str, language: Language = EN) -> Marked:
+    """
+    Args:
+        requests: the facts of each, as texts of ours.
+    """
+    if not requests:
+        return say(language, "Nobody waits for an answer to join {community}.", community=community)
+    return joined("\n\n", list(requests))
+
+
+def answer_to_request(community: str, state: str, reason: str, hours: int, language: Language = EN) -> Marked:
+    """What somebody is told who asked to join. Whoever is let in sees the invitation, too."""
+    match state:
+        case "approved":
+            return say(language, "You may join {community}: see your invitations.", community=community)
+        case "rejected":
+            text = say(language, "Your request to join {community} was declined.", community=community)
+            return _with_reason(text, reason, language)
         case "expired":
-            return f"Nobody answered your request to join {community} in time. You may ask again."
+            return say(
+                language, "Nobody answered your request to join {community} in time. You may ask again.",
+                community=community,
+            )  # fmt: skip
         case "too soon":
-            return (
-                f"Thank you for asking again. {community} declined a short while ago; you may ask again {hours} hours "
-                "after that."
+            return say_many(
+                language,
+                "Thank you for asking again. {community} declined a short while ago; you may ask again an hour "
+                "after that.",
+                "Thank you for asking again. {community} declined a short while ago; you may ask again {count} hours "
+                "after that.",
+                hours,
+                community=community,
             )
         case _:
-            return f"Your request to join {community} is closed."
+            return say(language, "Your request to join {community} is closed.", community=community)
 
 
-def invited(user: str, community: str, groups: Iterable[str]) -> str:
-    keys = ", ".join(groups)
-    return f"{user} is invited to {community}{f', and to {keys}' if keys else ''}."
+def _with_reason(text: Marked, reason: str, language: Language) -> Marked:
+    if not reason:
+        return text
+    return joined(" ", [text, say(language, "The reason: {reason}", reason=one_line(reason))])
 
 
-def invited_already(user: str, community: str, groups: Iterable[str]) -> str:
-    keys = ", ".join(groups)
-    return f"{user} is in {community} already{f'; they are invited to {keys}' if keys else ''}."
+# --- pieces of sentences ----------------------------------------------------------------------------------------------
 
 
-def bidden_by(users: Iterable[str], by: str) -> str:
-    return f"{', '.join(users)}: invited, as {by} asked."
+def _code(text: str) -> Marked:
+    return Marked(f"`{literal(one_line(text))}`")
 
 
-def membership_changed(user: str, what: str, by: str, reason: str) -> str:
-    done = {"remove": "is removed", "ban": "is banned", "unban": "is banned no longer"}.get(what, what)
-    return f"{user} {done}, as {by} decided{f': {one_line(reason)}' if reason else ''}."
+def _bold(text: str) -> Marked:
+    return Marked(f"**{literal(text)}**")
 
 
-def ownership_handed_over(giver: str, user: str, by: str) -> str:
-    return f"{user} is now owner in the place of {giver}, as {by} decided."
+def _several(names: Sequence[str]) -> Marked:
+    return joined(", ", [literal(one_line(name)) for name in names])
 
 
-def moderator_added(user: str, group: str, by: str) -> str:
-    return f"{user} is now a moderator of {group}, as {by} decided."
-
-
-def moderator_removed(user: str, group: str, by: str) -> str:
-    return f"{user} is no longer a moderator of {group}, as {by} decided."
+def _with_list(head: Marked, lines: Sequence[str]) -> Marked:
+    if not lines:
+        return head
+    return joined("\n", [head, *(Marked(f"- {joined('', [line])}") for line in lines)])

@@ -56,7 +56,7 @@ class Chats:
         if self._index.place_of(event.room_id) is not None:
             return
         if not event.encrypted:
-            await self._rooms.leave_as_announcer(event.room_id, texts.ENCRYPTED_ONLY)
+            await self._rooms.leave_as_announcer(event.room_id, texts.encrypted_only())
             return
         async with self._database.transaction() as tx:
             await store.open_chat(tx, event.room_id, event.sender, self._clock.now_ms())
@@ -70,9 +70,9 @@ class Chats:
             await self._close(event.room_id)
             return
         if not fits:
-            await self._leave(event.room_id, texts.TWO_ONLY)
+            await self._leave(event.room_id, texts.two_only())
             return
-        await self.say(event.room_id, texts.GREETING, key=f"greet-{event.event_id}")
+        await self.say(event.room_id, texts.greeting(), key=f"greet-{event.event_id}")
 
     async def _fits(self, room_id: RoomId, partner: UserId) -> bool:
         encrypted, members = await self._look.chat_facts(room_id)
@@ -87,7 +87,7 @@ class Chats:
             if event.membership in ("leave", "ban"):
                 await self._close(event.room_id)
         elif event.user != partner and event.membership in ("invite", "join"):
-            await self._leave(event.room_id, texts.TWO_ONLY)
+            await self._leave(event.room_id, texts.two_only())
         elif event.user == partner and event.membership in ("leave", "ban"):
             await self._leave(event.room_id, "")
 

@@ -74,7 +74,7 @@ class Enforcement:
                 return
             if event.short_reaction:
                 return
-            reason = texts.LONG_REACTION if event.type == "m.reaction" else texts.ONLY_ADMINS_POST
+            reason = texts.long_reaction() if event.type == "m.reaction" else texts.only_admins_post()
             await self._redact(tx, place, event.room_id, event.event_id, event.sender, reason)
         self._wake()
 
@@ -87,7 +87,7 @@ class Enforcement:
             role = await store.role_at(tx, place.community, event.sender, event.sent_at)
             if role >= Role.ADMIN or event.sender in self._accounts.both:
                 return
-            await self._redact(tx, place, event.room_id, event.event_id, event.sender, texts.LONG_REACTION)
+            await self._redact(tx, place, event.room_id, event.event_id, event.sender, texts.long_reaction())
         self._wake()
 
     async def state_changed(self, event: StateChanged) -> None:
@@ -95,9 +95,9 @@ class Enforcement:
         place = self._index.place_of(event.room_id)
         if place is None or event.sender in self._accounts.both or event.type in _HEALED_BY_TYPE:
             return
-        job: RedactEvent | TakeBackState = RedactEvent(event.room_id, event.event_id, texts.NOT_ENTITLED)
+        job: RedactEvent | TakeBackState = RedactEvent(event.room_id, event.event_id, texts.not_entitled())
         if event.state_key == "":  # what it replaced may have been an admin's: pins
-            job = TakeBackState(event.room_id, event.event_id, event.type, texts.NOT_ENTITLED)
+            job = TakeBackState(event.room_id, event.event_id, event.type, texts.not_entitled())
         async with self._database.transaction() as tx:
             if await self._was_entitled(tx, place, event.type, event.sender, event.sent_at):
                 return

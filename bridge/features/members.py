@@ -13,6 +13,7 @@ from bridge.core import rank, texts
 from bridge.core.community import CONTROL, SPACE, Community, Role
 from bridge.core.errors import Forbidden, NotFound, Refused
 from bridge.core.ids import CommunityId, RoomKeyName, UserId
+from bridge.core.languages import EN, Language
 from bridge.core.messages import AnswerRequest, ChangeMembership, SendMessage, notice
 from bridge.core.rank import People
 from bridge.plan import changes
@@ -23,9 +24,6 @@ from bridge.store import requests
 from bridge.store.database import Database, Transaction
 from bridge.store.jobs import Jobs, decode
 from bridge.store.requests import State
-
-OPERATOR = "the operator"
-"""Who is named where a command was given on the command line."""
 
 
 class Memory(Protocol):
@@ -98,44 +96,55 @@ class Members:
         for user in users:
             await self._memory.bid(community.id, user, groups)
             async with self._database.transaction() as tx:
-                await self._close_request(tx, community.id, user, State.APPROVED, by or OPERATOR, "")
+                await self._close_request(tx, community.id, user, State.APPROVED, by or texts.the_operator(), "")
         there = {user for user in users if people.memberships.get(user) == "join"}
         if coming := [user for user in users if user not in there]:
-            await self._tell(community.id, texts.bidden_by(coming, by or OPERATOR))
+            language = community.language
+            await self._tell(community.id, texts.bidden_by(coming, by or texts.the_operator(language), language))
         return [
-            (texts.invited_already if user in there else texts.invited)(user, community.id, groups) for user in users
+            (texts.invited_already if user in there else texts.invited)(
+                user, community.id, list(groups), answer_language(community, by)
+            )
+            for user in users
         ]
 
-    async def remove(self, community: Community, by: UserId | None, user: UserId, reason: str, *, ban: bool) -> str:
-        """Have somebody removed or banned; gives the id of the job that does it.
+    async def remove(
+        self, community: Community, by: UserId | None, user: UserId, reason: str, *, ban: bool, source: str = ""
+    ) -> str:
+        """Have somebody removed or banned; gives the id of the job that does it. The same source is the same removal.
 
         Raises:
             Refused: why not.
         """
         rank.check_removal(await self.people(community), by, user, ban=ban)
-        return await self._change(community.id, user, "ban" if ban else "remove", reason, by)
+        return await self._change(community.id, user, "ban" if ban else "remove", reason, by, source)
 
-    async def unban(self, community: Community, by: UserId | None, user: UserId) -> str:
+    async def unban(self, community: Community, by: UserId | None, user: UserId, *, source: str = "") -> str:
         """Have a ban lifted; gives the id of the job that does it.
 
         Raises:
             Refused: why not.
         """
         rank.check_unban(await self.people(community), by, user)
-        return await self._change(community.id, user, "unban", "", by)
+        return await self._change(community.id, user, "unban", "", by, source)
 
-    async def _change(self, community: CommunityId, user: UserId, what: str, reason: str, by: UserId | None) -> str:
+    async def _change(
+        self, community: CommunityId, user: UserId, what: str, reason: str, by: UserId | None, source: str
+    ) -> str:
         now = self._clock.now_ms()
-        job = ChangeMembership(community, user, what, reason, by or OPERATOR)
-        job_id = f"{what}-{digest_of([community, user, what, now])}"
+        job = ChangeMembership(community, user, what, reason, by or texts.the_operator())
+        job_id = f"{what}-{digest_of([community, user, what, source or now])}"
         async with self._database.transaction() as tx:
             await self._jobs.add(tx, job_id, f"people {community}", job, now)
             await store.record(tx, now, community, "", job.by, what, f"{user}: {reason}" if reason else str(user))
         self._wake()
         return job_id
 
-    async def do(self, job_id: str, job: ChangeMembership) -> None:
+    async def do(self, job_id: str, job: ChangeMembership, language: Language) -> None:
         """Take somebody out of the space, or lift a ban: safe to repeat. The other rooms follow by a look.
+
+        Args:
+            language: the community's, in which its admins are told.
 
         Raises:
             MatrixError: the homeserver refuses, or cannot be reached.
@@ -158,7 +167,7 @@ class Members:
             if job.what != "unban":
                 await self._close_request(tx, job.community, job.user, State.REJECTED, job.by, job.reason)
             if control is not None:
-                text = texts.membership_changed(job.user, job.what, job.by, job.reason)
+                text = texts.membership_changed(job.user, job.what, job.by, job.reason, language)
                 await self._jobs.add(tx, f"told-{job_id}", control, SendMessage(control, notice(text)), now)
         self._wake()
 
@@ -189,7 +198,7 @@ class Members:
         """
         rank.check_role(await self.people(community), by, user, role)
         await self._memory.update(community.id, lambda known: changes.with_roles(known, {user: role}))
-        return await self._told(community.id, texts.role_taken_over(user, role.word, by or OPERATOR))
+        return await self._told(community, by, lambda who, language: texts.role_taken_over(user, role, who, language))
 
     async def transfer(self, community: Community, by: UserId | None, user: UserId) -> str:
         """Hand ownership over: `user` becomes an owner, and the one who hands over an admin; both or neither.
@@ -200,7 +209,9 @@ class Members:
         giver = rank.check_transfer(await self.people(community), by, user)
         roles = {user: Role.OWNER, giver: Role.ADMIN}
         await self._memory.update(community.id, lambda known: changes.with_roles(known, roles))
-        return await self._told(community.id, texts.ownership_handed_over(giver, user, by or OPERATOR))
+        return await self._told(
+            community, by, lambda who, language: texts.ownership_handed_over(giver, user, who, language)
+        )
 
     async def moderator(
         self, community: Community, by: UserId | None, key: RoomKeyName, user: UserId, *, add: bool
@@ -215,11 +226,13 @@ class Members:
         change = changes.with_moderator if add else changes.without_moderator
         await self._memory.update(community.id, lambda known: change(known, key, user))
         say = texts.moderator_added if add else texts.moderator_removed
-        return await self._told(community.id, say(user, key, by or OPERATOR))
+        return await self._told(community, by, lambda who, language: say(user, key, who, language))
 
-    async def _told(self, community: CommunityId, text: str) -> str:
-        await self._tell(community, text)
-        return text
+    async def _told(self, community: Community, by: UserId | None, text: Callable[[str, Language], str]) -> str:
+        """Tell the admins what was done, and give the answer to whoever asked."""
+        own, theirs = community.language, answer_language(community, by)
+        await self._tell(community.id, text(by or texts.the_operator(own), own))
+        return text(by or texts.the_operator(theirs), theirs)
 
     async def _tell(self, community: CommunityId, text: str) -> None:
         control = (await self._memory.known(community)).rooms.get(CONTROL)
@@ -230,3 +243,8 @@ class Members:
             key = f"people-{digest_of([community, text, now])}"
             await self._jobs.add(tx, key, control, SendMessage(control, notice(text)), now)
         self._wake()
+
+
+def answer_language(community: Community, by: UserId | None) -> Language:
+    """People are answered in their community's language, and the operator in that of the command line."""
+    return EN if by is None else community.language

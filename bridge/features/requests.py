@@ -14,6 +14,8 @@ from bridge.core import texts
 from bridge.core.community import CONTROL, SPACE, Community, Role
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
+from bridge.core.languages import EN, Language
+from bridge.core.markup import plain
 from bridge.core.messages import (
     AnswerRequest,
     AskToJoin,
@@ -129,7 +131,7 @@ class Requests:
         state = State.APPROVED if event.membership in ("invite", "join") else State.REJECTED
         if event.sender == event.user and state is State.REJECTED:
             state = State.WITHDRAWN
-        by = texts.THE_SERVICE if event.sender in self._accounts.both else event.sender
+        by = texts.the_service() if event.sender in self._accounts.both else event.sender
         await self._decide(found, state, by, "")
 
     async def _open(
@@ -195,7 +197,16 @@ class Requests:
             return
         await self._decide(request, State.APPROVED if key == YES else State.REJECTED, event.sender, "")
 
-    async def decide(self, community: CommunityId, by: str, user: UserId, *, approve: bool, reason: str = "") -> str:
+    async def decide(
+        self,
+        community: CommunityId,
+        by: str,
+        user: UserId,
+        *,
+        approve: bool,
+        reason: str = "",
+        language: Language = EN,
+    ) -> str:
         """Decide somebody's request by command; gives what was done. Whether `by` may is judged before.
 
         Raises:
@@ -209,7 +220,7 @@ class Requests:
                 where=str(community),
                 remedy="see who is waiting with `requests`",
             )
-        return texts.request_decided(user, state.value, by, reason)
+        return texts.request_decided(user, state.value, by, reason, language)
 
     async def _decide(self, request: JoinRequest, state: State, by: str, reason: str) -> bool:
         now = self._clock.now_ms()
@@ -254,7 +265,8 @@ class Requests:
         room_id = known.rooms.get(CONTROL)
         if room_id is None:
             return
-        content = call(texts.join_request_open(_facts(request), request.user), known.roles)
+        language = self._language_of(request)
+        content = call(texts.join_request_open(facts(request, language), request.user, language), known.roles)
         sent = await self._messenger.send(room_id, content, txn_id=job_id)
         for key, name in ((YES, "yes"), (NO, "no")):
             await self._messenger.react(room_id, sent.event_id, key, txn_id=f"{job_id}-{name}")
@@ -270,12 +282,14 @@ class Requests:
             await self._memory.bid(request.community, request.user, self._still_groups(request))
             self._look_again(request.community)
         elif (space := known.rooms.get(SPACE)) is not None and await self._membership(space, request.user) == KNOCK:
-            await self._rooms.kick(space, request.user, self._words_for(request))
+            await self._rooms.kick(space, request.user, plain(self._words_for(request)))
         await self._tell(request)
         control = known.rooms.get(CONTROL)
         if request.card is not None and control is not None:
-            by = request.decided_by or texts.THE_SERVICE
-            text = texts.join_request_decided(_facts(request), request.state.value, by, request.reason)
+            language = self._language_of(request)
+            text = texts.join_request_decided(
+                facts(request, language), request.state.value, request.decided_by, request.reason, language
+            )
             await self._messenger.send(control, _edit(request.card, text), txn_id=job_id)
 
     def _still_groups(self, request: JoinRequest) -> list[RoomKeyName]:
@@ -298,7 +312,11 @@ class Requests:
         community = self._declared(request.community)
         name = str(request.community) if community is None else community.name or str(community.id)
         hours = -(-self.patience.again_ms // 3_600_000)
-        return texts.answer_to_request(name, request.state.value, request.reason, hours)
+        return texts.answer_to_request(name, request.state.value, request.reason, hours, self._language_of(request))
+
+    def _language_of(self, request: JoinRequest) -> Language:
+        community = self._declared(request.community)
+        return EN if community is None else community.language
 
     async def _remind(self, request_id: str) -> None:
         request = await self._find(request_id)
@@ -309,7 +327,7 @@ class Requests:
         if control is None:
             return
         now = self._clock.now_ms()
-        text = texts.request_waits(request.user, request.community)
+        text = texts.request_waits(request.user, request.community, self._language_of(request))
         async with self._database.transaction() as tx:
             job = SendMessage(control, call(text, known.roles))
             await self._jobs.add(tx, f"reminder-{request.id}", control, job, now)
@@ -318,7 +336,7 @@ class Requests:
     async def _expire(self, request_id: str) -> None:
         request = await self._find(request_id)
         if request is not None:
-            await self._decide(request, State.EXPIRED, texts.THE_SERVICE, "")
+            await self._decide(request, State.EXPIRED, texts.the_service(), "")
 
     async def _find(self, request_id: str) -> JoinRequest | None:
         async with self._database.transaction() as tx:
@@ -335,17 +353,19 @@ class Requests:
         return "" if here is None else here.state
 
 
-def _facts(request: JoinRequest) -> str:
-    return texts.join_request(request.community, request.user, request.name, request.how, request.detail, request.keys)
+def facts(request: JoinRequest, language: Language) -> str:
+    """What there is to know of a request, as a text of ours."""
+    return texts.join_request(
+        request.community, request.user, request.name, request.how, request.detail, request.keys, language
+    )
 
 
 def _edit(event_id: str, text: str) -> Mapping[str, Any]:
     """The content that puts another text in the place of a message of ours (client-server API, `m.replace`)."""
-    new = {"msgtype": "m.text", "body": text, "m.mentions": {}}
+    new = call(text, ())
     return {
-        "msgtype": "m.text",
-        "body": f"* {text}",
-        "m.mentions": {},
+        **new,
+        "body": f"* {new['body']}",
         "m.new_content": new,
         "m.relates_to": {"rel_type": "m.replace", "event_id": event_id},
     }

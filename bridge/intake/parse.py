@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Collection, Mapping
+from html import unescape
+from itertools import islice
 from typing import Any
+from urllib.parse import unquote
 
-from bridge.core.ids import EventId, RoomId, UserId
+from bridge.core.ids import EventId, RoomId, UserId, parse_user_id
 from bridge.core.messages import (
     Event,
     Ignored,
     Invited,
     MembershipChanged,
+    Pill,
     Posted,
     Reacted,
     Redacted,
@@ -46,6 +51,9 @@ _RELATIONS = frozenset({"*", "m.annotation", "m.reference", "m.replace", "m.thre
 KNOCK = "knock"
 LONGEST_WORDS = 1000
 """How much of what somebody writes when they knock is kept, in characters."""
+MOST_PILLS = 50
+# Bounded on all sides: whoever writes chooses how it ends, and what does not end would be searched from every start.
+_PILL = re.compile(r'<a href="https://matrix\.to/#/([^"<>/]{1,600})"[^<>]{0,100}>([^<>]{1,300})</a>')
 MEMBERSHIPS = frozenset({"invite", "join", "knock", "leave", "ban"})
 HEAD = 16
 """So many characters of a ciphertext hold its index."""
@@ -267,7 +275,22 @@ def _said(head: _Head, content: Mapping[str, Any], wire: Mapping[str, Any], *, e
     text = _storable(body)
     if any("m.in_reply_to" in relation for relation in relations):
         text = _without_fallback(text)
-    return Said(*head, text=text, encrypted=encrypted)
+    return Said(*head, text=text, encrypted=encrypted, pills=_pills(content))
+
+
+def _pills(content: Mapping[str, Any]) -> tuple[Pill, ...]:
+    """Whom a message mentions by links to them in its formatted body (client-server API, "User and room mentions")."""
+    formatted = content.get("formatted_body")
+    if not isinstance(formatted, str) or len(formatted) > MAX_TEXT_BYTES:
+        return ()
+    found = []
+    for link in islice(_PILL.finditer(formatted), MOST_PILLS):
+        target, text = unquote(link[1]).partition("?")[0], unescape(link[2])
+        try:
+            found.append(Pill(_storable(text), parse_user_id(target)))
+        except ValueError:
+            continue  # a link to a room
+    return tuple(found)
 
 
 def _without_fallback(body: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from bridge.core.community import Community, Group, Join, Posting, RoomKind
 from bridge.core.ids import CommunityId, RoomKeyName, UserId
+from bridge.core.languages import EN, Language
 
 
 def to_json(community: Community) -> str:
@@ -28,6 +29,7 @@ def to_json(community: Community) -> str:
             "general": community.general,
             "history": community.history,
             "history_while_away": community.history_while_away,
+            "language": community.language,
             "room_version": community.room_version,
             "fallback_owner": community.fallback_owner,
             "groups": [_group(group) for group in community.groups],
@@ -54,6 +56,7 @@ def from_json(text: str) -> Community:
         general=value["general"],
         history=value.get("history", True),
         history_while_away=value.get("history_while_away", False),
+        language=Language(value.get("language", EN)),
         room_version=value["room_version"],
         fallback_owner=value.get("fallback_owner"),
         groups=tuple(

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from bridge.core.community import ANNOUNCEMENTS, CONTROL, SPACE, Community
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
+from bridge.core.languages import EN
 from bridge.core.messages import (
     AnswerRequest,
     AskToJoin,
@@ -346,7 +347,7 @@ class Scene:
                     case TakeBackState():
                         await self.enforcement.take_back(stored.id, job)
                     case ChangeMembership():
-                        await self.members.do(stored.id, job)
+                        await self.members.do(stored.id, job, EN)
                         self.watch.look_again(job.community)
                     case AskToJoin() | PostCard() | AnswerRequest() | RemindOfRequest() | ExpireRequest():
                         await self.requests.do(stored.id, job)

@@ -159,7 +159,7 @@ async def test_whoever_is_removed_is_not_asked_about(school: Scene) -> None:
     await school.members.remove(SCHOOL, BEA, EVE, "no", ban=True)
     await school.catch_up()
     assert standing(school) == "ban"
-    assert "Rejected by @bea:example.org: no" in cards(school)[-1]
+    assert "Rejected by @bea:example.org. The reason: no" in cards(school)[-1]
     await school.requests.ask("link-2", AskToJoin(SCHOOL.id, EVE, "link", "", ()))
     assert await school.requests.waiting(SCHOOL.id) == []
 

@@ -262,7 +262,7 @@ class Reconciler:
         await self.memory.kinds_follow(look.community)
         for action in look.plan.in_phase(Phase.ADOPT):
             if isinstance(action, AdoptRole):
-                text = texts.role_taken_over(action.user, action.role.word, action.by)
+                text = texts.role_taken_over(action.user, action.role, action.by)
                 await self.notices.tell(look.community.id, text)
 
     async def _settle(self, look: Look, failed: list[Action]) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from bridge.core.community import CONTROL, SPACE, Role
-from bridge.core.ids import RoomKeyName
+from bridge.core.ids import RoomKeyName, UserId
 from bridge.features.reconcile.look import Look
+from bridge.plan.people import ABSENT
 from bridge.plan.state import Accounts
 from bridge.store.communities import CommunityRecord
 
@@ -58,3 +59,35 @@ def members_by_role(look: Look, accounts: Accounts) -> dict[str, int]:
         role = look.comparison.roles.get(user, Role.MODERATOR if user in moderators else Role.MEMBER)
         counts[role.word] += 1
     return counts
+
+
+def people_of(look: Look, accounts: Accounts) -> list[dict[str, Any]]:
+    """Everybody who is in the space: `user`, `role`, `groups`; by role from the top, then by id."""
+    space = look.rooms.get(SPACE)
+    if space is None:
+        return []
+    found = [
+        person_in(look, user)
+        for user, here in space.members.items()
+        if here.state == "join" and user not in accounts.both
+    ]
+    return sorted(found, key=lambda person: (-person["role"], person["user"]))
+
+
+def person_in(look: Look, user: UserId) -> dict[str, Any]:
+    """What somebody is in a community: `user`, `state` in the space, `role`, `groups` in which they are, and those that
+    they moderate.
+    """
+    space = look.rooms.get(SPACE)
+    moderates = sorted(key for key, users in look.comparison.known.moderators.items() if user in users)
+    return {
+        "user": user,
+        "state": "leave" if space is None else space.members.get(user, ABSENT).state,
+        "role": look.comparison.roles.get(user, Role.MODERATOR if moderates else Role.MEMBER),
+        "groups": [
+            key
+            for key, room in look.comparison.desired.items()
+            if room.kind.is_group and key in look.rooms and look.rooms[key].members.get(user, ABSENT).state == "join"
+        ],
+        "moderates": moderates,
+    }

@@ -4,6 +4,14 @@ Each module is called `vNN_<what>`, and defines `DESCRIPTION` and `STATEMENTS`: 
 take. `{blob}` stands for the type of bytes (BLOB, BYTEA) and `{serial}` for an ever-growing primary key.
 """
 
-from bridge.store.migrations import v01_foundation, v02_trust, v03_history, v04_renewal, v05_bidden, v07_requests
+from bridge.store.migrations import (
+    v01_foundation,
+    v02_trust,
+    v03_history,
+    v04_renewal,
+    v05_bidden,
+    v07_requests,
+    v08_conversations,
+)
 
-STEPS = (v01_foundation, v02_trust, v03_history, v04_renewal, v05_bidden, v07_requests)
+STEPS = (v01_foundation, v02_trust, v03_history, v04_renewal, v05_bidden, v07_requests, v08_conversations)

@@ -1,0 +1,78 @@
+"""What commands ask of the house. The same methods serve every door; `app/operations` has them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from bridge.core.community import Role
+from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
+from bridge.core.languages import Language
+
+
+class Deeds(Protocol):
+    """Every method may come twice for the same message, and does once what it does."""
+
+    # --- who and where ------------------------------------------------------------------------------------------
+
+    def communities(self) -> Sequence[CommunityId]: ...
+
+    def groups_of(self, community: CommunityId) -> Sequence[RoomKeyName]: ...
+
+    def language_of(self, community: CommunityId) -> Language: ...
+
+    async def role_of(self, community: CommunityId, user: UserId) -> Role | None: ...
+
+    # --- the conversation itself --------------------------------------------------------------------------------
+
+    async def ask_to_confirm(self, room_id: RoomId, user: UserId, command: str, event_id: EventId) -> None:
+        """Remember a command until its author says yes or no in that room; it lapses."""
+        ...
+
+    async def confirmed(self, room_id: RoomId, user: UserId, event_id: EventId) -> str | None:
+        """The command that a yes confirms: for this one message (it may come again), and for no later one."""
+        ...
+
+    async def let_be(self, room_id: RoomId, user: UserId, event_id: EventId) -> bool:
+        """Drop what waits for somebody's yes; whether anything did."""
+        ...
+
+    async def first_today(self, user: UserId, event_id: EventId) -> bool:
+        """Whether this message is the first in a day of somebody who is in no community."""
+        ...
+
+    # --- announcements, held plans, locks -----------------------------------------------------------------------
+
+    async def publish(
+        self, communities: Sequence[CommunityId], text: str, *, source: str, author: str, reply_room: RoomId | None
+    ) -> list[str]: ...
+
+    async def community_status(self, community: CommunityId) -> dict[str, Any]: ...
+
+    async def held(self, community: CommunityId) -> str | None: ...
+
+    async def held_since(self, community: CommunityId) -> Sequence[str]:
+        """Why the plan is held."""
+        ...
+
+    async def agree(self, community: CommunityId, digest: str) -> list[str]:
+        """Carry out the held plan; gives what could not be done."""
+        ...
+
+    async def thaw(self, community: CommunityId) -> None: ...
+
+    # --- people: what is asked about them -----------------------------------------------------------------------
+
+    async def people(self, deed: str, community: str, by: UserId | None = None, **what: Any) -> dict[str, Any]:
+        """Have something done about people, as `app/about_people` says; gives `said`, what is answered."""
+        ...
+
+    # --- people -------------------------------------------------------------------------------------------------
+
+    async def members(self, community: CommunityId) -> Sequence[Mapping[str, Any]]:
+        """Everybody in the community: `user`, `role`, `groups`; owners first."""
+        ...
+
+    async def person(self, community: CommunityId, user: UserId) -> Mapping[str, Any]:
+        """One of them, or somebody else: `state` in the space and `moderates` besides."""
+        ...

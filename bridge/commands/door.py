@@ -1,0 +1,175 @@
+"""The chat door: what is done about a message to the announcer, and what is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from bridge.commands.arguments import Setting
+from bridge.commands.deeds import Deeds
+from bridge.commands.grammar import Fault, Found, Trouble, heard, read, recognise, render
+from bridge.commands.patience import Patience
+from bridge.commands.row import Request, Row
+from bridge.commands.table import NO, TABLE, YES, row_of, unknown
+from bridge.core import texts
+from bridge.core.access import NEEDED, may
+from bridge.core.community import Role
+from bridge.core.errors import CommunitiesError, Refused
+from bridge.core.ids import CommunityId, EventId, RoomId
+from bridge.core.languages import EN, Language
+from bridge.core.messages import Pill, Said, Unreadable
+
+CONFIRM_MINUTES = 10
+
+
+class Say(Protocol):
+    """How an answer goes out."""
+
+    async def __call__(self, room_id: RoomId, text: str, *, key: str) -> None: ...
+
+
+class Clock(Protocol):
+    def now_ms(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """One message, and what is known of whoever wrote it."""
+
+    event: Said
+    here: CommunityId | None
+    roles: Mapping[CommunityId, Role]
+    language: Language
+
+    def request(self, row: Row, text: Found, setting: Setting) -> Request | Fault:
+        asked = read(text, setting)
+        if isinstance(asked, Fault):
+            return asked
+        event = self.event
+        return Request(asked, event.sender, event.room_id, event.event_id, self.language, self.roles, setting.may)
+
+
+@dataclass(frozen=True, slots=True)
+class ChatDoor:
+    """Answers messages in direct chats and control rooms. An answer's key is the message's id, so it is given once."""
+
+    deeds: Deeds
+    say: Say
+    clock: Clock
+    patience: Patience = field(default_factory=Patience)
+
+    async def said(self, event: Said, *, control_of: CommunityId | None) -> None:
+        """Answer a message.
+
+        Args:
+            control_of: the community in whose control room it was said; None in a direct chat.
+        """
+        if not event.encrypted:
+            await self._answer(event.room_id, event.event_id, texts.encrypted_only())
+            return
+        text = heard(event.text, to_everybody=control_of is not None)
+        if text is None:
+            return
+        patient = self.patience.take(event.sender, event.event_id, self.clock.now_ms())
+        if patient.silent:
+            return
+        talk = await self._talk(event, control_of)
+        if patient.over:
+            answer: str | None = texts.too_fast(talk.language)
+        elif not talk.roles:
+            first = await self.deeds.first_today(event.sender, event.event_id)
+            answer = texts.stranger(talk.language) if first else None
+        else:
+            answer = await self._told(text, talk)
+        if answer:
+            await self._answer(event.room_id, event.event_id, answer)
+
+    async def unreadable(self, event: Unreadable, *, control_of: CommunityId | None) -> None:
+        """Say that a message could not be read; in a control room it was hardly meant for us."""
+        if control_of is None:
+            await self._answer(event.room_id, event.event_id, texts.unreadable())
+
+    async def _answer(self, room_id: RoomId, event_id: EventId, text: str) -> None:
+        await self.say(room_id, text, key=f"answer-{event_id}")
+
+    async def _talk(self, event: Said, here: CommunityId | None) -> Talk:
+        roles = {}
+        for community in self.deeds.communities():
+            role = await self.deeds.role_of(community, event.sender)
+            if role is not None:
+                roles[community] = role
+        of = here or next(iter(roles), None)
+        return Talk(event, here, roles, EN if of is None else self.deeds.language_of(of))
+
+    async def _told(self, text: str, talk: Talk) -> str | None:
+        """The answer; a refusal is one, and what may pass by itself is raised, so that the message comes again."""
+        try:
+            return await self._do(text, talk, talk.event.pills)
+        except CommunitiesError as error:
+            if getattr(error, "retry_helps", False):
+                raise
+            return texts.refused(error.where if isinstance(error, Refused) else "", error.what, error.remedy)
+
+    async def _do(self, text: str, talk: Talk, pills: tuple[Pill, ...] = (), *, confirmed: bool = False) -> str | None:
+        found = recognise(text, TABLE, pills)
+        if not isinstance(found, Found):
+            return unknown(found, talk.language)
+        row = row_of(found)
+        if row is YES or row is NO:
+            return await self._word(row, talk)
+        request = talk.request(row, found, self._setting(row, talk))
+        if isinstance(request, Fault):
+            return explain(request, row, talk)
+        if row.confirm is not None and not confirmed:
+            caution = await row.confirm(self.deeds, request)
+            if caution is not None:
+                event = talk.event
+                await self.deeds.ask_to_confirm(event.room_id, event.sender, render(caution.asked), event.event_id)
+                mark = "" if talk.here is None else "!"
+                return texts.please_confirm(caution.what, CONFIRM_MINUTES, mark, talk.language)
+        return await row.run(self.deeds, request)
+
+    async def _word(self, row: Row, talk: Talk) -> str | None:
+        """Somebody's yes or no to what they were asked. Whether they may still do it is asked anew."""
+        event = talk.event
+        if row is NO:
+            waited = await self.deeds.let_be(event.room_id, event.sender, event.event_id)
+            return texts.dropped(talk.language) if waited else texts.nothing_to_confirm(talk.language)
+        command = await self.deeds.confirmed(event.room_id, event.sender, event.event_id)
+        if command is None:
+            return texts.nothing_to_confirm(talk.language)
+        return await self._do(command, talk, confirmed=True)
+
+    def _setting(self, row: Row, talk: Talk) -> Setting:
+        where = row.where(talk.roles)
+        groups = {place: tuple(self.deeds.groups_of(place)) for place in where}
+        return Setting(tuple(self.deeds.communities()), where, talk.here, groups)
+
+
+def explain(fault: Fault, row: Row, talk: Talk) -> str:
+    """What was wrong with a command, and how it is written."""
+    language = talk.language
+    mark = "" if talk.here is None else "!"
+    form = mark + row.form(language)
+    where = row.where(talk.roles)
+    match fault.trouble:
+        case Trouble.NOBODY:
+            return texts.not_allowed(NEEDED[row.deed], language)
+        case Trouble.NOT_THERE:
+            if not any(may(role, row.deed) for role in talk.roles.values()):
+                return texts.not_allowed(NEEDED[row.deed], language)
+            return texts.unknown_community(fault.given, fault.choices, fault.nearest, language)
+        case Trouble.WHICH:
+            return texts.which_community(fault.choices, form, language)
+        case Trouble.UNCLEAR:
+            readings = [f"{mark}{row.called(language)} {reading}" for reading in fault.choices]
+            return texts.unclear_community(fault.given, readings, language)
+        case Trouble.TOO_MUCH:
+            return texts.too_much(fault.given, form, language)
+    assert fault.argument is not None
+    name = fault.argument.called(language)
+    if fault.trouble is Trouble.MISSING:
+        named = where[0] if len(where) > 1 and talk.here is None else None
+        return texts.missing(name, form, mark + row.example(language, named), language)
+    return texts.wrong(name, fault.given, fault.choices, fault.nearest, form, language)
