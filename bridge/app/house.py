@@ -165,6 +165,7 @@ class House:
             messenger=self.sender,
             accounts=self.accounts,
             clock=self.clock,
+            language_of=self.reconciler.language_of,
         )
         self.enforcement = Enforcement(
             database=self.database,
@@ -175,6 +176,7 @@ class House:
             rooms=self.executor,
             accounts=self.accounts,
             clock=self.clock,
+            language_of=self.reconciler.language_of,
         )
         self.chats = Chats(
             database=self.database,
@@ -185,6 +187,7 @@ class House:
             wake=self.worker.wake,
             accounts=self.accounts,
             clock=self.clock,
+            language_for=self.reconciler.language_for,
         )
         self.members = Members(
             database=self.database,

@@ -15,7 +15,7 @@ from bridge.config import Config, load
 from bridge.core.community import ANNOUNCEMENTS, Community, Role
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
-from bridge.core.languages import EN, Language
+from bridge.core.languages import Language
 from bridge.core.markup import plain
 from bridge.core.messages import DeliverAnnouncement, Job
 from bridge.features.announcements import Target
@@ -362,8 +362,7 @@ class Operations:
         return [] if declared is None else [group.key for group in declared.groups]
 
     def language_of(self, community: CommunityId) -> Language:
-        declared = self._house.reconciler.declared.get(community)
-        return EN if declared is None else declared.language
+        return self._house.reconciler.language_of(community)
 
     async def role_of(self, community: CommunityId, user: UserId) -> Role | None:
         return await self._house.reconciler.role_of(community, user)

@@ -17,9 +17,8 @@ PERSON = "\u2066"
 """Opens a user id, which clients show as the person's name."""
 
 _LITERAL = re.compile(f"([{OPEN}{PERSON}])([^{OPEN}{PERSON}{CLOSE}]*){CLOSE}")
-_HOLE = re.compile("\ue000([0-9]+)\ue001")
+_HOLE = re.compile(f"{OPEN}([0-9]+){CLOSE}")
 _INLINE = re.compile(r"`([^`\n]+)`|\*\*([^*\n]+)\*\*")
-_OURS = re.compile("[\ue000\ue001]")
 _SIGNS = re.compile(f"[{OPEN}{PERSON}{CLOSE}]")
 _ITEM = "- "
 
@@ -57,9 +56,9 @@ def html(text: str) -> str | None:
 
     def hole(found: re.Match[str]) -> str:
         words.append((found[1], found[2]))
-        return f"\ue000{len(words) - 1}\ue001"
+        return f"{OPEN}{len(words) - 1}{CLOSE}"
 
-    frame = _SIGNS.sub("", _LITERAL.sub(hole, _OURS.sub("", text)))
+    frame = _LITERAL.sub(hole, text)
     lines = frame.split("\n")
     people = any(kind == PERSON for kind, _ in words)
     if not people and not any(line.startswith(_ITEM) for line in lines) and not _INLINE.search(frame):
@@ -72,12 +71,15 @@ def html(text: str) -> str | None:
         else:
             paragraphs = "\n".join(block).strip("\n").split("\n\n")
             blocks += [f"<p>{part.strip(chr(10)).replace(chr(10), '<br>')}</p>" for part in paragraphs if part.strip()]
-    return _HOLE.sub(lambda found: _said(*words[int(found[1])]), "".join(blocks))
+    return _SIGNS.sub("", _HOLE.sub(lambda found: _said(*words[int(found[1])]), "".join(blocks)))
 
 
 def _said(kind: str, words: str) -> str:
     shown = escape(words).replace("\n", "<br>")
-    return f'<a href="https://matrix.to/#/{quote(words)}">{shown}</a>' if kind == PERSON else shown
+    if kind != PERSON:
+        return shown
+    words = quote(words, errors="replace")
+    return f'<a href="https://matrix.to/#/{words}">{shown}</a>'
 
 
 def _inline(line: str) -> str:

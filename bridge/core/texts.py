@@ -332,12 +332,23 @@ def _owners(owners: Iterable[str], language: Language) -> str:
     return ", ".join(sorted(owners)) or say(language, "owners")
 
 
-def fight_over_profile(room: str, what: str, language: Language = EN) -> Marked:
+def fight_over_profile(room: str, event_type: str, language: Language = EN) -> Marked:
     return say(
         language,
         "Somebody keeps changing {what} of “{room}”, which the configuration holds. I no longer put it back.",
-        what=what, room=one_line(room, LONGEST_NAME),
+        what=aspect_name(event_type, language), room=one_line(room, LONGEST_NAME),
     )  # fmt: skip
+
+
+def aspect_name(event_type: str, language: Language = EN) -> Marked:
+    """What a piece of a room's profile is called."""
+    match event_type:
+        case "m.room.name":
+            return say(language, "the name")
+        case "m.room.topic":
+            return say(language, "the description")
+        case _:
+            return say(language, "the picture")
 
 
 def redacted_post(sender: str, room: str, why: str, language: Language = EN) -> Marked:
@@ -542,11 +553,11 @@ def explain_demote(language: Language = EN) -> Explained:
 
 
 def explain_moderator_add(language: Language = EN) -> Explained:
-    return Explained(say(language, "makes somebody a moderator of a group"), "class-1a @edna:example.org")
+    return Explained(say(language, "makes somebody a moderator of a group"), "chess @edna:example.org")
 
 
 def explain_moderator_remove(language: Language = EN) -> Explained:
-    return Explained(say(language, "ends that somebody is a moderator of a group"), "class-1a @edna:example.org")
+    return Explained(say(language, "ends that somebody is a moderator of a group"), "chess @edna:example.org")
 
 
 def explain_transfer(language: Language = EN) -> Explained:
@@ -734,7 +745,7 @@ def answer_to_request(community: str, state: str, reason: str, hours: int, langu
         case "too soon":
             return say_many(
                 language,
-                "Thank you for asking again. {community} declined a short while ago; you may ask again an hour "
+                "Thank you for asking again. {community} declined a short while ago; you may ask again {count} hour "
                 "after that.",
                 "Thank you for asking again. {community} declined a short while ago; you may ask again {count} hours "
                 "after that.",

@@ -12,6 +12,7 @@ from markdown_it import MarkdownIt
 from bridge.core import texts
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, RoomId
+from bridge.core.languages import EN, Language
 from bridge.core.messages import DeliverAnnouncement, SendMessage, call, notice
 from bridge.plan.state import Accounts
 from bridge.ports import Clock, Messenger, Sent
@@ -78,6 +79,7 @@ class Announcements:
         messenger: Messenger,
         accounts: Accounts,
         clock: Clock,
+        language_of: Callable[[CommunityId], Language] = lambda _: EN,
     ) -> None:
         self._database = database
         self._jobs = jobs
@@ -85,6 +87,7 @@ class Announcements:
         self._messenger = messenger
         self._accounts = accounts
         self._clock = clock
+        self._language_of = language_of
 
     async def publish(
         self, *, source: str, author: str, text: str, targets: Sequence[Target], reply_room: RoomId | None = None
@@ -143,7 +146,9 @@ class Announcements:
             await self._jobs.complete(tx, job_id)
             reply_room = await store.reply_room(tx, job.announcement)
             if reply_room is not None:
-                content = notice(texts.announced(job.community, sent.devices, reach.unreached))
+                content = notice(
+                    texts.announced(job.community, sent.devices, reach.unreached, self._language_of(job.community))
+                )
                 await self._jobs.add(tx, f"told-{job_id}", reply_room, SendMessage(reply_room, content), now)
         if reply_room is not None:
             self._wake()
@@ -154,8 +159,9 @@ class Announcements:
             await store.failed(tx, job.announcement, job.community, why)
             reply_room = await store.reply_room(tx, job.announcement)
             if reply_room is not None:
+                language = self._language_of(job.community)
                 author = await store.author_of(tx, job.announcement)
-                content = call(texts.announcement_failed(job.community, why), [author] if author else [])
+                content = call(texts.announcement_failed(job.community, why, language), [author] if author else [])
                 now = self._clock.now_ms()
                 # its id differs from that of the good news, which may follow when the job is released
                 await self._jobs.add(tx, f"failed-{job_id}", reply_room, SendMessage(reply_room, content), now)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from bridge.core import texts
 from bridge.core.errors import MatrixError
 from bridge.core.ids import RoomId, UserId
+from bridge.core.languages import EN, Language
 from bridge.core.messages import Invited, MembershipChanged, SendMessage, notice
 from bridge.plan.state import Accounts
 from bridge.ports import Clock, RoomReaderAsAnnouncer
@@ -25,6 +26,10 @@ class ChatRooms(Protocol):
     async def leave_as_announcer(self, room_id: RoomId, reason: str) -> None: ...
 
 
+async def _english(_: UserId) -> Language:
+    return EN
+
+
 class Chats:
     """Encrypted chats of two, and nothing else: the announcer declines or leaves any other room that it is asked to."""
 
@@ -39,6 +44,7 @@ class Chats:
         wake: Callable[[], None],
         accounts: Accounts,
         clock: Clock,
+        language_for: Callable[[UserId], Awaitable[Language]] = _english,
     ) -> None:
         self._database = database
         self._index = index
@@ -48,6 +54,7 @@ class Chats:
         self._wake = wake
         self._accounts = accounts
         self._clock = clock
+        self._language_for = language_for
 
     async def invited(self, event: Invited) -> None:
         """Enter an encrypted chat of two; decline anything else. Invites to our own rooms are the reconciler's."""
@@ -56,7 +63,9 @@ class Chats:
         if self._index.place_of(event.room_id) is not None:
             return
         if not event.encrypted:
-            await self._rooms.leave_as_announcer(event.room_id, texts.encrypted_only())
+            await self._rooms.leave_as_announcer(
+                event.room_id, texts.encrypted_only(await self._language_for(event.sender))
+            )
             return
         async with self._database.transaction() as tx:
             await store.open_chat(tx, event.room_id, event.sender, self._clock.now_ms())
@@ -70,9 +79,11 @@ class Chats:
             await self._close(event.room_id)
             return
         if not fits:
-            await self._leave(event.room_id, texts.two_only())
+            await self._leave(event.room_id, texts.two_only(await self._language_for(event.sender)))
             return
-        await self.say(event.room_id, texts.greeting(), key=f"greet-{event.event_id}")
+        await self.say(
+            event.room_id, texts.greeting(await self._language_for(event.sender)), key=f"greet-{event.event_id}"
+        )
 
     async def _fits(self, room_id: RoomId, partner: UserId) -> bool:
         encrypted, members = await self._look.chat_facts(room_id)
@@ -87,7 +98,7 @@ class Chats:
             if event.membership in ("leave", "ban"):
                 await self._close(event.room_id)
         elif event.user != partner and event.membership in ("invite", "join"):
-            await self._leave(event.room_id, texts.two_only())
+            await self._leave(event.room_id, texts.two_only(await self._language_for(partner)))
         elif event.user == partner and event.membership in ("leave", "ban"):
             await self._leave(event.room_id, "")
 

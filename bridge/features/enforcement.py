@@ -8,7 +8,8 @@ from collections.abc import Callable
 from bridge.core import texts
 from bridge.core.community import CONTROL, Role, RoomKind
 from bridge.core.errors import BadRequest, Forbidden
-from bridge.core.ids import EventId, RoomId, UserId
+from bridge.core.ids import CommunityId, EventId, RoomId, UserId
+from bridge.core.languages import EN, Language
 from bridge.core.messages import Posted, Redacted, RedactEvent, SendMessage, StateChanged, TakeBackState, notice
 from bridge.core.power_levels import needed_for
 from bridge.plan.desired import power_levels
@@ -51,6 +52,7 @@ class Enforcement:
         rooms: RoomExecutor,
         accounts: Accounts,
         clock: Clock,
+        language_of: Callable[[CommunityId], Language] = lambda _: EN,
     ) -> None:
         self._history = history
         self._rooms = rooms
@@ -60,6 +62,7 @@ class Enforcement:
         self._wake = wake
         self._accounts = accounts
         self._clock = clock
+        self._language_of = language_of
         self._told: dict[tuple[RoomId, UserId], int] = {}
         """When admins were told of somebody last."""
 
@@ -74,7 +77,9 @@ class Enforcement:
                 return
             if event.short_reaction:
                 return
-            reason = texts.long_reaction() if event.type == "m.reaction" else texts.only_admins_post()
+            language = self._language_of(place.community)
+            disguised = event.type == "m.reaction"
+            reason = texts.long_reaction(language) if disguised else texts.only_admins_post(language)
             await self._redact(tx, place, event.room_id, event.event_id, event.sender, reason)
         self._wake()
 
@@ -87,7 +92,8 @@ class Enforcement:
             role = await store.role_at(tx, place.community, event.sender, event.sent_at)
             if role >= Role.ADMIN or event.sender in self._accounts.both:
                 return
-            await self._redact(tx, place, event.room_id, event.event_id, event.sender, texts.long_reaction())
+            language = self._language_of(place.community)
+            await self._redact(tx, place, event.room_id, event.event_id, event.sender, texts.long_reaction(language))
         self._wake()
 
     async def state_changed(self, event: StateChanged) -> None:
@@ -95,9 +101,10 @@ class Enforcement:
         place = self._index.place_of(event.room_id)
         if place is None or event.sender in self._accounts.both or event.type in _HEALED_BY_TYPE:
             return
-        job: RedactEvent | TakeBackState = RedactEvent(event.room_id, event.event_id, texts.not_entitled())
+        why = texts.not_entitled(self._language_of(place.community))
+        job: RedactEvent | TakeBackState = RedactEvent(event.room_id, event.event_id, why)
         if event.state_key == "":  # what it replaced may have been an admin's: pins
-            job = TakeBackState(event.room_id, event.event_id, event.type, texts.not_entitled())
+            job = TakeBackState(event.room_id, event.event_id, event.type, why)
         async with self._database.transaction() as tx:
             if await self._was_entitled(tx, place, event.type, event.sender, event.sent_at):
                 return
@@ -166,7 +173,9 @@ class Enforcement:
         if len(self._told) >= MOST_TOLD:
             self._told.clear()
         self._told[room_id, sender] = now
-        await self._tell(tx, place, texts.redacted_post(sender, place.key, reason), job_id, now)
+        await self._tell(
+            tx, place, texts.redacted_post(sender, place.key, reason, self._language_of(place.community)), job_id, now
+        )
 
     async def _tell(self, tx: Transaction, place: Place, text: str, job_id: str, now: int) -> None:
         control = self._index.room_of(place.community, CONTROL)

@@ -10,6 +10,7 @@ from bridge.core import texts
 from bridge.core.community import Community
 from bridge.core.errors import Forbidden, Unreachable
 from bridge.core.ids import CommunityId, EventId, UserId
+from bridge.core.markup import plain
 from bridge.core.messages import Invited
 from bridge.matrix.client import path
 from tests.fakes.faults import Crash
@@ -37,7 +38,7 @@ async def test_an_encrypted_chat_of_two_is_entered_and_greeted_once(scene: Scene
     await scene.do_jobs()
     assert room.membership(ANNOUNCER) == "join"
     assert scene.index.chats == {room.room_id: ALICE}
-    assert scene.messenger.said(room.room_id) == [texts.GREETING]
+    assert scene.messenger.said(room.room_id) == [plain(texts.greeting())]
     await scene.restart()
     assert scene.index.chats == {room.room_id: ALICE}
 
@@ -47,7 +48,7 @@ async def test_a_chat_without_encryption_is_declined_in_words(scene: Scene) -> N
     await scene.hear()
     await scene.do_jobs()
     event = room.state["m.room.member", ANNOUNCER]
-    assert event["content"] == {"membership": "leave", "reason": texts.ENCRYPTED_ONLY}
+    assert event["content"] == {"membership": "leave", "reason": texts.encrypted_only()}
     assert scene.index.chats == {}
     assert scene.messenger.said() == []
 
@@ -57,7 +58,7 @@ async def test_a_chat_with_a_third_is_left(scene: Scene) -> None:
     await scene.hear()
     await scene.do_jobs()
     assert room.membership(ANNOUNCER) == "leave"
-    assert room.state["m.room.member", ANNOUNCER]["content"]["reason"] == texts.TWO_ONLY
+    assert room.state["m.room.member", ANNOUNCER]["content"]["reason"] == texts.two_only()
     assert scene.index.chats == {}
     assert scene.messenger.said() == []
 
@@ -135,7 +136,7 @@ async def test_a_homeserver_that_is_away_is_asked_again(scene: Scene) -> None:
     await scene.hear()
     await scene.do_jobs()
     assert room.membership(ANNOUNCER) == "join"
-    assert scene.messenger.said(room.room_id) == [texts.GREETING]
+    assert scene.messenger.said(room.room_id) == [plain(texts.greeting())]
 
 
 async def test_the_service_dies_at_every_point_of_entering(scene: Scene) -> None:
@@ -157,7 +158,7 @@ async def test_the_service_dies_at_every_point_of_entering(scene: Scene) -> None
         await scene.do_jobs()
         assert room.membership(ANNOUNCER) == "join"
         assert scene.index.chats[room.room_id] == ALICE
-        assert scene.messenger.said(room.room_id) == [texts.GREETING], point
+        assert scene.messenger.said(room.room_id) == [plain(texts.greeting())], point
         if ended:
             break
         point += 1

@@ -79,7 +79,7 @@ async def test_a_rejected_knock_is_answered_and_may_come_again(estate: Estate, s
     await milhouse.knock(community.space)
 
     async def answered_kindly() -> bool:
-        return "you may ask again 24 hours" in str(await reason())
+        return bool("you may ask again 24 hours" in str(await reason()))
 
     await eventually(answered_kindly, 20)
     assert len(estate.rows("SELECT 1 FROM join_request WHERE user_id = ? AND card IS NOT NULL", milhouse.user_id)) == 1
@@ -95,4 +95,4 @@ async def test_a_rejected_knock_is_answered_and_may_come_again(estate: Estate, s
 
 
 def _relates(relation: dict[str, str], event: dict[str, Any]) -> bool:
-    return event["sender"] == ANNOUNCER and event["content"].get("m.relates_to") == relation
+    return bool(event["sender"] == ANNOUNCER and event["content"].get("m.relates_to") == relation)

@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core import texts
-from bridge.core.access import Deed
+from bridge.core.community import Role
+from bridge.core.languages import LANGUAGES, Language
+from bridge.core.markup import html, plain
 
 SOURCES = Path(texts.__file__).parents[1]
-SENTENCES = {name: value for name, value in vars(texts).items() if name.isupper() and isinstance(value, str)}
 FUNCTIONS = {
     name: function
     for name, function in vars(texts).items()
@@ -30,68 +31,85 @@ STATUS: dict[str, Any] = {
     "drift": [],
     "held": None,
 }
+PERSON: dict[str, Any] = {"role": Role.ADMIN, "groups": ["chess"], "moderates": ["chess"], "state": "join"}
 
 
-@pytest.mark.parametrize("name", sorted(SENTENCES.keys() | FUNCTIONS.keys()))
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
 def test_every_sentence_is_said_somewhere(name: str) -> None:
     used = re.compile(rf"\btexts\.{name}\b")
-    assert any(used.search(path.read_text()) for path in SOURCES.rglob("*.py")), f"nobody says {name}"
+    inside = re.compile(rf"[^.\w]{name}\(")
+    found = any(used.search(path.read_text()) for path in SOURCES.rglob("*.py"))
+    assert found or len(inside.findall(Path(texts.__file__).read_text())) > 1, f"nobody says {name}"
 
 
-@pytest.mark.parametrize("sentence", sorted(SENTENCES.values()))
-def test_sentences_are_plain(sentence: str) -> None:
-    assert sentence == sentence.strip()
-    assert len(sentence) < 400
-    for word in ("power level", "M_", "HTTP", "exception", "megolm", "None"):
-        assert word not in sentence
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+def test_sentences_are_plain(name: str, language: Language) -> None:
+    said = _said(FUNCTIONS[name], "word", language)
+    assert said == said.strip() != ""
+    assert len(said) < 800
+    for word in ("power level", "M_", "HTTP", "exception", "megolm", "None", "{", "}"):
+        assert word not in said
 
 
-def test_help_shows_every_deed_to_whoever_may_announce() -> None:
-    text = texts.help_text(["school", "club"])
-    for deed in Deed:
-        assert f"`{deed.value}" in text
-    assert "school, club" in text
-
-
-def test_help_is_honest_to_whoever_may_nothing() -> None:
-    assert "`announce" not in texts.help_text([])
+def test_help_shows_what_there_is() -> None:
+    text = texts.help_list([("thaw [community]", "lifts a lock"), ("help", "shows this")], ["school", "club"])
+    assert plain(text) == (
+        "You can write to me:\n- `thaw [community]` – lifts a lock\n- `help` – shows this\n\n"
+        "Write `help` and a command to see an example. Your communities here: school, club."
+    )
+    assert "<li><code>thaw [community]</code> – lifts a lock</li>" in str(html(text))
 
 
 def test_status_says_how_it_stands() -> None:
-    assert texts.status(STATUS).splitlines() == [
+    assert plain(texts.status(STATUS)).splitlines() == [
         "School (school): 6 people (1 owner, 2 admins, 3 members), 2 rooms.",
         "Everything is as it should be.",
     ]
-    assert "1 person (1 owner)" in texts.status({**STATUS, "members": {"owner": 1}})
-    assert "0 people," in texts.status({**STATUS, "members": {}})
-    waiting = texts.status({**STATUS, "held": "12ab", "drift": ["space: put back the name"]})
+    assert "1 person (1 owner)" in plain(texts.status({**STATUS, "members": {"owner": 1}}))
+    assert "0 people," in plain(texts.status({**STATUS, "members": {}}))
+    waiting = plain(texts.status({**STATUS, "held": "12ab", "drift": ["space: put back the name"]}))
     assert "`apply school 12ab`" in waiting
     assert "- space: put back the name" in waiting
 
 
 def test_a_held_plan_can_be_agreed_to_by_copying_the_words() -> None:
-    text = texts.plan_held("12ab", ["it removes 12 people"], "school", ["@ann:example.org"])
+    text = plain(texts.plan_held("12ab", ["it removes 12 people"], "school", ["@ann:example.org"]))
     assert text.startswith("@ann:example.org: ")
     assert "!apply school 12ab" in text
     assert "- it removes 12 people" in text
 
 
 def test_one_device_is_one_device() -> None:
-    assert texts.announced("school", 1) == "Sent to school. 1 device can read it."
-    assert texts.announced("school", 0) == "Sent to school. 0 devices can read it."
+    assert plain(texts.announced("school", 1)) == "Sent to school. 1 device can read it."
+    assert plain(texts.announced("school", 0)) == "Sent to school. 0 devices can read it."
 
 
-def _argument(parameter: inspect.Parameter, word: str) -> Any:
-    return {"int": 3, "str": word, "Iterable[str]": [word], "Mapping[str, Any]": {**STATUS, "name": word}}[
-        str(parameter.annotation)
-    ]
+def _argument(parameter: inspect.Parameter, word: str, language: Language) -> Any:
+    return {
+        "int": 3,
+        "str": word,
+        "bool": True,
+        "str | None": word,
+        "Role": Role.OWNER,
+        "Language": language,
+        "Iterable[str]": [word],
+        "Sequence[str]": [word],
+        "Iterable[tuple[str, str]]": [(word, word)],
+        "Mapping[str, Any]": {**STATUS, "name": word, **PERSON, "user": word},
+        "Sequence[Mapping[str, Any]]": [{**PERSON, "user": word}],
+    }[str(parameter.annotation)]
 
 
-@given(st.sampled_from(sorted(FUNCTIONS.items())), st.text())
-def test_any_words_make_a_sentence(one: tuple[str, Callable[..., str]], word: str) -> None:
-    _, function = one
-    arguments = [_argument(parameter, word) for parameter in inspect.signature(function).parameters.values()]
-    assert function(*arguments).strip()
+def _said(function: Callable[..., Any], word: str, language: Language) -> str:
+    arguments = [_argument(one, word, language) for one in inspect.signature(function).parameters.values()]
+    said = function(*arguments)
+    return plain(said.purpose if isinstance(said, texts.Explained) else said)
+
+
+@given(st.sampled_from(sorted(FUNCTIONS)), st.text(), st.sampled_from(LANGUAGES))
+def test_any_words_make_a_sentence(name: str, word: str, language: Language) -> None:
+    assert _said(FUNCTIONS[name], word, language).strip() or not word.strip(". ")
 
 
 @given(st.text(min_size=1))

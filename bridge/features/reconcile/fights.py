@@ -16,8 +16,6 @@ from bridge.ports import Clock
 from bridge.store import communities as store
 from bridge.store.database import Database
 
-_WORDS = {"m.room.name": "the name", "m.room.topic": "the description", "m.room.avatar": "the picture"}
-
 
 class Fights:
     """Counts what is put back, and ends what does not end by itself.
@@ -56,9 +54,9 @@ class Fights:
         if aspect == store.LEVELS:
             owners = [user for user, role in look.comparison.roles.items() if role is Role.OWNER]
             tell = texts.fight_in_the_control_room if room == CONTROL else texts.frozen
-            text = tell(name, look.community.id, owners)
+            text = tell(name, look.community.id, owners, look.community.language)
         else:
-            text = texts.fight_over_profile(name, _WORDS[aspect])
+            text = texts.fight_over_profile(name, aspect, look.community.language)
         control_room = await self._notices.room_of(look.community.id)
         async with self._database.transaction() as tx:
             await store.freeze(tx, look.community.id, room, aspect, self._clock.now_ms())

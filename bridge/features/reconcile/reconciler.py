@@ -12,6 +12,7 @@ from bridge.core import texts
 from bridge.core.community import ANNOUNCEMENTS, SPACE, Community, Role
 from bridge.core.errors import Forbidden, MatrixError, NotFound, RateLimited, Refused, Unreachable
 from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
+from bridge.core.languages import EN, Language
 from bridge.features.reconcile.fights import Fights
 from bridge.features.reconcile.look import Look
 from bridge.features.reconcile.memory import Memory, followed, settled
@@ -262,7 +263,7 @@ class Reconciler:
         await self.memory.kinds_follow(look.community)
         for action in look.plan.in_phase(Phase.ADOPT):
             if isinstance(action, AdoptRole):
-                text = texts.role_taken_over(action.user, action.role, action.by)
+                text = texts.role_taken_over(action.user, action.role, action.by, look.community.language)
                 await self.notices.tell(look.community.id, text)
 
     async def _settle(self, look: Look, failed: list[Action]) -> None:
@@ -311,7 +312,7 @@ class Reconciler:
             if before != look.plan.digest:
                 await store.set_held(tx, community.id, look.plan.digest)
                 owners = [user for user, role in look.known.roles.items() if role is Role.OWNER]
-                text = texts.plan_held(look.plan.digest, look.unsafe, community.id, owners)
+                text = texts.plan_held(look.plan.digest, look.unsafe, community.id, owners, community.language)
                 await self.notices.add(tx, community.id, room_id, text, called=owners)
         if before != look.plan.digest:
             log.warning("%s: plan %s is held: %s", community.id, look.plan.digest, "; ".join(look.unsafe))
@@ -346,6 +347,18 @@ class Reconciler:
     async def agree(self, community: CommunityId, digest: str) -> Outcome:
         """Carry out the held plan of that digest, by an owner's word."""
         return await self.apply(self.declared[community], force=True, digest=digest)
+
+    def language_of(self, community: CommunityId) -> Language:
+        """In which a community is talked to."""
+        declared = self.declared.get(community)
+        return EN if declared is None else declared.language
+
+    async def language_for(self, user: UserId) -> Language:
+        """In which somebody is talked to: that of the first community that they are in."""
+        for community in self.declared:
+            if await self.role_of(community, user) is not None:
+                return self.language_of(community)
+        return EN
 
     # --- asked by others ----------------------------------------------------------------------------------------
 

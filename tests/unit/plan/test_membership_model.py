@@ -124,13 +124,12 @@ class Play:
     def write_level(self, by: UserId, user: UserId, role: Role) -> None:
         levels = self.world.rooms[SPACE].power_levels
         users = {**levels["users"], str(user): int(role)}
-        if users == levels["users"]:
+        if users == levels["users"] or user not in self.model.inside:  # whoever is not there yet may have a role, too
             return
         self.world.write(SPACE, LEVELS, "", {**levels, "users": users}, by=by)
-        if user in self.model.inside:
-            others = [one for one, held in self.model.roles.items() if held is Role.OWNER and one != user]
-            if role is Role.OWNER or others or self.model.roles.get(user) is not Role.OWNER:
-                self._now(user, role)
+        others = [one for one, held in self.model.roles.items() if held is Role.OWNER and one != user]
+        if role is Role.OWNER or others or self.model.roles.get(user) is not Role.OWNER:
+            self._now(user, role)
 
     def _now(self, user: UserId, role: Role) -> None:
         self.model.roles[user] = role
