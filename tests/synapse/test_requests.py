@@ -94,5 +94,26 @@ async def test_a_rejected_knock_is_answered_and_may_come_again(estate: Estate, s
     await community.apply(join=None)
 
 
+async def test_admins_decide_and_appoint_by_writing_in_the_control_room(
+    estate: Estate, schools: dict[str, School], folk: People
+) -> None:
+    school = schools["12"]
+    community = school.community
+    await community.apply(join="request")
+    lisa = await folk.nio("lisa")
+    lisa.accept_invites()
+    await lisa.knock(community.space, "by word")
+    await card_of(community, school.admin, lisa.user_id, "by word")
+    await school.admin.send(community.control, f"!approve {lisa.user_id}")
+    await community.inside(lisa)
+    assert "Approved by" in await community.told(school.owner, lisa.user_id, school.admin.user_id)
+    await school.owner.send(community.control, f"!promote {lisa.user_id} admin")
+    assert "admins in the configuration decides that" in await community.told(school.owner, "in the configuration")
+    await school.admin.send(community.control, f"!remove {lisa.user_id} for the test")
+    await community.gone(lisa)
+    await community.told(school.owner, lisa.user_id, "is removed", "for the test")
+    await community.apply(join=None)
+
+
 def _relates(relation: dict[str, str], event: dict[str, Any]) -> bool:
     return bool(event["sender"] == ANNOUNCER and event["content"].get("m.relates_to") == relation)

@@ -137,9 +137,8 @@ async def test_what_the_file_decides_is_refused_by_its_key(estate: Estate, folk:
     estate.forget(community)
 
 
-async def test_whoever_is_removed_or_banned_by_command_fails_at_every_door(
-    estate: Estate, club: Club, folk: People
-) -> None:
+async def test_whoever_is_removed_or_banned_by_command_fails_at_every_door(estate: Estate, folk: People) -> None:
+    club = await found_club(estate, folk, "12")
     community, dan = club.community, club.dan
     await community.announce("before")
     await dan.wait_text(community.announcements, "before")
