@@ -32,11 +32,13 @@ from bridge.core.messages import (
     ShareKeys,
     TakeBackState,
     Verifying,
+    Welcome,
 )
 from bridge.e2ee.keys import Keys
 from bridge.e2ee.recipients import Trust
 from bridge.e2ee.window import Window
 from bridge.features.announcements import Announcements
+from bridge.features.arrivals import Arrivals
 from bridge.features.chats import Chats
 from bridge.features.conversations import Conversations
 from bridge.features.enforcement import Enforcement
@@ -215,6 +217,19 @@ class House:
             clock=self.clock,
             patience=patience_of(config),
         )
+        self.arrivals = Arrivals(
+            database=self.database,
+            index=self.index,
+            memory=self.reconciler.memory,
+            declared=self._declared,
+            rooms=self.executor,
+            facts=facts,
+            look=AnnouncerEyes(self.client, config.announcer),
+            jobs=self.jobs,
+            wake=self.worker.wake,
+            accounts=self.accounts,
+            clock=self.clock,
+        )
         self.conversations = Conversations(self.database, self.clock)
         self.history = config.history
         """How much of the past newcomers are given; may change while the service runs."""
@@ -337,6 +352,8 @@ class House:
                 self.look_again(job.community)
             case AskToJoin() | PostCard() | AnswerRequest() | RemindOfRequest() | ExpireRequest():
                 await self.requests.do(job_id, job)
+            case Welcome():
+                await self.arrivals.do(job)
             case GiveHistory():
                 again_at = await self.keys.catch_up(job.room_id)
                 if again_at is not None:

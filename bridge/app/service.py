@@ -285,6 +285,7 @@ class Service:
         place = self.house.index.place_of(event.room_id)
         if place is None:
             await self.house.chats.member_changed(event)
+            await self.house.arrivals.moved(event)
         else:
             if place.kind is RoomKind.ANNOUNCEMENTS:
                 await self.house.note_member(event)
@@ -292,6 +293,7 @@ class Service:
             self.house.watch.moved(place.community, event.room_id, event.user, here)
             await self.house.readiness.membership_changed(event)
             await self.house.requests.moved(event)
+            await self.house.arrivals.moved(event)
 
     async def _invited(self, event: Invited) -> None:
         place = self.house.index.place_of(event.room_id)

@@ -111,6 +111,8 @@ COMMUNITY = Section(
         "members": Users(),
         "removed": Users(),
         "fallback_owner": Key(readers.user_id),
+        "welcome": Key(readers.description),
+        "rules": Key(readers.description),
         "join": Key(readers.choice({join.value: join for join in Join})),
         "members_may_invite": Key(readers.boolean),
         "listed": Key(readers.boolean),

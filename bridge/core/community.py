@@ -58,6 +58,11 @@ class RoomKind(StrEnum):
         return self in (RoomKind.GENERAL, RoomKind.OPEN, RoomKind.REQUEST, RoomKind.HIDDEN)
 
     @property
+    def is_listed(self) -> bool:
+        """Whether the space lists such a room, so that members find it."""
+        return self not in (RoomKind.SPACE, RoomKind.CONTROL, RoomKind.HIDDEN)
+
+    @property
     def has_announcer(self) -> bool:
         return self in (RoomKind.ANNOUNCEMENTS, RoomKind.CONTROL)
 
@@ -127,6 +132,9 @@ class Community:
     room_version: str | None = None
     fallback_owner: UserId | None = None
     """Who becomes an owner when all owners are out of the community, as they are when their accounts are gone."""
+    welcome: str | None = None
+    """What whoever joins is told in a direct chat; nobody is told anything without it, or rules."""
+    rules: str | None = None
     groups: tuple[Group, ...] = field(default=())
 
     def __post_init__(self) -> None:

@@ -280,6 +280,14 @@ class ExpireRequest:
     request: str
 
 
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """Welcome somebody who joined a community, in a direct chat that is made for it if there is none."""
+
+    community: CommunityId
+    user: UserId
+
+
 Job = (
     SendMessage
     | DeliverAnnouncement
@@ -293,4 +301,5 @@ Job = (
     | AnswerRequest
     | RemindOfRequest
     | ExpireRequest
+    | Welcome
 )

@@ -649,6 +649,23 @@ def moderator_removed(user: str, group: str, by: str, language: Language = EN) -
     )  # fmt: skip
 
 
+def welcome(community: str, text: str, rules: str, groups: Sequence[str], language: Language = EN) -> Marked:
+    """What whoever joins is told, in the community's own words and in ours.
+
+    Args:
+        groups: the names of the groups that they can find in the space.
+    """
+    parts = [say(language, "Welcome to {community}!", community=one_line(community, LONGEST_NAME))]
+    if text:
+        parts.append(literal(text))
+    parts.append(say(language, "News for everybody come in the announcement room, where only admins post."))
+    if groups:
+        parts.append(say(language, "You find these groups in the space: {groups}.", groups=_several(groups)))
+    if rules:
+        parts.append(joined("\n", [say(language, "The rules here:"), literal(rules)]))
+    return joined("\n\n", parts)
+
+
 # --- join requests ---------------------------------------------------------------------------------------------------
 
 

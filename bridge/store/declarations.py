@@ -32,6 +32,8 @@ def to_json(community: Community) -> str:
             "language": community.language,
             "room_version": community.room_version,
             "fallback_owner": community.fallback_owner,
+            "welcome": community.welcome,
+            "rules": community.rules,
             "groups": [_group(group) for group in community.groups],
         },
         sort_keys=True,
@@ -59,6 +61,8 @@ def from_json(text: str) -> Community:
         language=Language(value.get("language", EN)),
         room_version=value["room_version"],
         fallback_owner=value.get("fallback_owner"),
+        welcome=value.get("welcome"),
+        rules=value.get("rules"),
         groups=tuple(
             Group(
                 key=RoomKeyName(group["key"]),

@@ -25,6 +25,7 @@ from bridge.core.messages import (
     SendMessage,
     ShareKeys,
     TakeBackState,
+    Welcome,
 )
 from bridge.store.database import Database, Row, Transaction
 
@@ -41,6 +42,7 @@ KINDS: dict[str, type[Job]] = {
     "answer_request.1": AnswerRequest,
     "remind_of_request.1": RemindOfRequest,
     "expire_request.1": ExpireRequest,
+    "welcome.1": Welcome,
 }
 """Kind names on disk. When the fields of a job change, its name is raised and the old one gets a decoder of its own."""
 

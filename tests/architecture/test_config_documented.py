@@ -27,7 +27,7 @@ SAID_IN_WORDS = {
     "room_version": "the homeserver's",
     f"communities.{ID}.room_version": "`room_version`",
     f"communities.{ID}.removed": "nobody",
-    f"communities.{ID}.fallback_owner": "none",
+    **{f"communities.{ID}.{key}": "none" for key in ("fallback_owner", "welcome", "rules")},
 }
 
 

@@ -29,8 +29,10 @@ from bridge.core.messages import (
     SendMessage,
     StateChanged,
     TakeBackState,
+    Welcome,
 )
 from bridge.features.announcements import Announcements
+from bridge.features.arrivals import Arrivals
 from bridge.features.chats import Chats
 from bridge.features.enforcement import Enforcement
 from bridge.features.members import Members
@@ -41,6 +43,7 @@ from bridge.intake.interest import Interest
 from bridge.intake.parse import parse
 from bridge.matrix.client import path
 from bridge.matrix.executor import Executor
+from bridge.matrix.key_server import HomeserverRooms
 from bridge.matrix.reader import AnnouncerEyes, Reader
 from bridge.plan.desired import Setting
 from bridge.plan.state import Accounts, Known, Membership, StateEvent
@@ -169,6 +172,19 @@ class Scene:
             accounts=ACCOUNTS,
             clock=self.clock,
             patience=Patience(),
+        )
+        self.arrivals = Arrivals(
+            database=self.database,
+            index=self.index,
+            memory=self.reconciler.memory,
+            declared=self._declared,
+            rooms=self.executor,
+            facts=HomeserverRooms(client, ANNOUNCER),
+            look=AnnouncerEyes(client, ANNOUNCER),
+            jobs=self.jobs,
+            wake=self._wake,
+            accounts=ACCOUNTS,
+            clock=self.clock,
         )
         self.chats = Chats(
             database=self.database,
@@ -315,11 +331,14 @@ class Scene:
                 self.watch.moved(place.community, room_id, user, Membership(membership, sender, event_id))
                 if user not in ACCOUNTS.both:
                     await self.requests.moved(parsed(event, MembershipChanged))
+                    await self.arrivals.moved(parsed(event, MembershipChanged))
             elif user == ANNOUNCER and membership == "invite":
                 encrypted = self.homeserver.room(room_id).content("m.room.encryption") is not None
                 await self.chats.invited(Invited(event_id, room_id, sender, sent_at, user, encrypted))
             else:
-                await self.chats.member_changed(MembershipChanged(event_id, room_id, sender, sent_at, user, membership))
+                moved = MembershipChanged(event_id, room_id, sender, sent_at, user, membership)
+                await self.chats.member_changed(moved)
+                await self.arrivals.moved(moved)
         elif place is None:
             return
         elif key is not None:
@@ -349,6 +368,8 @@ class Scene:
                     case ChangeMembership():
                         await self.members.do(stored.id, job, EN)
                         self.watch.look_again(job.community)
+                    case Welcome():
+                        await self.arrivals.do(job)
                     case AskToJoin() | PostCard() | AnswerRequest() | RemindOfRequest() | ExpireRequest():
                         await self.requests.do(stored.id, job)
                 await self.jobs.finish(stored.id)

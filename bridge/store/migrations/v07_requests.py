@@ -1,6 +1,6 @@
-"""Join requests: who asks to come in, by which way, and what was decided."""
+"""Join requests: who asks to come in, by which way, and what was decided; and who was welcomed."""
 
-DESCRIPTION = "join requests"
+DESCRIPTION = "join requests and arrivals"
 
 STATEMENTS = (
     """CREATE TABLE join_request (
@@ -20,5 +20,14 @@ STATEMENTS = (
     )""",
     "CREATE UNIQUE INDEX join_request_open ON join_request (community, user_id) WHERE state = 'open'",
     "CREATE INDEX join_request_by_card ON join_request (card)",
+    """CREATE TABLE arrival (
+        community TEXT NOT NULL,
+        user_id TEXT NOT NULL,
+        at BIGINT NOT NULL,
+        alias TEXT NOT NULL DEFAULT '',
+        told INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (community, user_id)
+    )""",
+    "CREATE INDEX arrival_by_person ON arrival (user_id)",
     "CREATE INDEX join_request_by_person ON join_request (community, user_id, asked_at)",
 )
