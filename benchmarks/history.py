@@ -18,7 +18,7 @@ from bridge.core.ids import EventId, RoomId, UserId
 from bridge.e2ee.bulk import seal
 from bridge.e2ee.device import OwnDevice
 from bridge.e2ee.keys import Keys
-from bridge.e2ee.machine import Account, Peer, import_room_key, new_group
+from bridge.e2ee.machine import Account, Peer, Ratchet, import_room_key, new_group
 from bridge.e2ee.window import Window
 from bridge.store import history
 from bridge.store import keys as key_store
@@ -39,10 +39,13 @@ class Stub(KeyWorld):
         super().__init__()
         self.requests = 0
         self.largest = 0
+        self.seconds = 0.0
+        """How long it takes to send messages to devices."""
 
     async def send_to_device(self, event_type: str, txn_id: str, messages: Mapping[str, Mapping[str, Any]]) -> None:
         self.requests += 1
         self.largest = max(self.largest, len(orjson.dumps({"messages": messages})))
+        await asyncio.sleep(self.seconds)
 
     async def still_joined(self, room_id: RoomId, users: Collection[UserId]) -> dict[UserId, EventId]:
         self.requests += 1
@@ -121,7 +124,8 @@ def floor(devices: list[Device], times: int) -> float:
     for _ in range(times):
         sealed, _failed = seal(account, PICKLE_KEY, peers, "m.room_key", content)
         peers = [
-            Peer(s.peer.user_id, s.peer.device_id, s.peer.curve25519, s.peer.ed25519, s.pickle, None, 1) for s in sealed
+            Peer(s.peer.user_id, s.peer.device_id, s.peer.curve25519, s.peer.ed25519, Ratchet(s.session_id, s.pickle))
+            for s in sealed
         ]
     return (time.perf_counter() - begin) * len(devices) / len(sample)
 
@@ -164,8 +168,8 @@ async def run(database: Database) -> None:
         clock.now += 1000
         await say(database, clock, number)
     await measured("everybody served: a look", keys, world)
-    for count in (1, 500):
-        new = [f"@new{count}-{number}:example.org" for number in range(count)]
+    for count, world.seconds in ((1, 0.0), (500, 0.0), (500, 0.1)):
+        new = [f"@new{count}-{number}-{world.seconds}:example.org" for number in range(count)]
         devices = [
             device
             for user in new
@@ -174,7 +178,8 @@ async def run(database: Database) -> None:
         clock.now += 1000
         await come(keys, database, world, clock, new)
         least = floor(devices, SESSIONS)
-        await measured(f"{count} newcomers x {DEVICES_EACH} devices x {SESSIONS} sessions", keys, world, least)
+        slow = f", a homeserver that takes {world.seconds} s for each request" if world.seconds else ""
+        await measured(f"{count} newcomers x {DEVICES_EACH} devices x {SESSIONS} sessions{slow}", keys, world, least)
 
 
 if __name__ == "__main__":

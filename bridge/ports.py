@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -192,6 +192,26 @@ class KeyServer(Protocol):
     async def sync(self, since: str | None, *, timeout_ms: int) -> dict[str, Any]:
         """`/sync` with a filter that asks for no room events; to-device, device lists, one-time-key counts alone."""
         ...
+
+
+class DeviceServer(KeyServer, Protocol):
+    """What the announcer's device needs of the homeserver besides the end-to-end endpoints."""
+
+    def act_as(self, device_id: DeviceId) -> None:
+        """Use this device from now on."""
+        ...
+
+    async def register(self) -> None:
+        """Make the announcer's account; nothing where it exists."""
+        ...
+
+    async def delete_devices(self, device_ids: Sequence[DeviceId]) -> None: ...
+
+    async def generation(self) -> int | None:
+        """The number of the device's last start as the homeserver remembers it."""
+        ...
+
+    async def set_generation(self, number: int) -> None: ...
 
 
 class RoomCrypto(Protocol):

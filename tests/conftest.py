@@ -74,3 +74,11 @@ async def postgres_url(postgres: Postgres) -> AsyncIterator[str]:
     url = await postgres.create_database()
     yield url
     await postgres.drop_database(url)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty database of either kind."""
+    if request.param == "postgres":
+        return str(request.getfixturevalue("postgres_url"))
+    return f"sqlite:///{tmp_path / 'communities.db'}"

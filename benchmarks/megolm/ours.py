@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.megolm.homeserver import ANNOUNCER, ROOM, OurServer, Wire
+from benchmarks.megolm.homeserver import ANNOUNCER, ROOM, Wire
 from benchmarks.megolm.meter import Cost, Meter
+from benchmarks.megolm.our_server import OurServer
 from benchmarks.megolm.reader import TEXT
 from benchmarks.megolm.world import PICKLE_KEY, World
 from bridge.app.memory import share_one_heap

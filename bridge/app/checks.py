@@ -15,7 +15,7 @@ from ruamel.yaml.error import YAMLError
 
 from bridge.app.house import FALLBACK_ROOM_VERSION, House
 from bridge.core.errors import CommunitiesError, ConfigError, Forbidden, MatrixError, NotFound
-from bridge.e2ee.keys import Standing
+from bridge.e2ee.establishment import Standing
 from bridge.matrix.client import path
 from bridge.store.keys import load_account
 

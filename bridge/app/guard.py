@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from bridge.core.errors import BadRequest, CommunitiesError, DeviceUnknown, Forbidden, NotFound, OldDatabase
 from bridge.core.lines import LONGEST_NAME, one_line
-from bridge.e2ee.keys import Keys, Standing
+from bridge.e2ee.establishment import Standing
+from bridge.e2ee.keys import Keys
 from bridge.store.outage import is_outage
 
 log = logging.getLogger(__name__)

@@ -163,10 +163,16 @@ class Operations:
                 progress(*now, "devices were given the key")
                 told = now
 
-    async def status(self) -> dict[str, Any]:
-        """The documented JSON of `status`."""
+    async def status(self, *, forget_strange_devices: bool = False) -> dict[str, Any]:
+        """The documented JSON of `status`.
+
+        Args:
+            forget_strange_devices: whether devices that were added to the announcer are forgotten once they are told.
+        """
         house = self._house
         identity = await checks.identities(house)
+        if forget_strange_devices:
+            await house.keys.forget_strange()
         communities = [
             {
                 **await house.reconciler.status(one),

@@ -54,7 +54,7 @@ class Asked(Protocol):
         self, communities: Sequence[str], text: str, *, source: str, progress: Told
     ) -> dict[str, Any]: ...
 
-    async def status(self) -> dict[str, Any]: ...
+    async def status(self, *, forget_strange_devices: bool = False) -> dict[str, Any]: ...
 
     async def rotate_device(self, *, accept_old_database: bool = False) -> dict[str, Any]: ...
 
@@ -87,8 +87,8 @@ class Door:
         body = {"communities": list(communities), "text": text, "source": source}
         return dict(await self.ask("announce", body, progress))
 
-    async def status(self) -> dict[str, Any]:
-        return dict(await self.ask("status", {}))
+    async def status(self, *, forget_strange_devices: bool = False) -> dict[str, Any]:
+        return dict(await self.ask("status", {"forget_strange_devices": forget_strange_devices}))
 
     async def parked(self, *, release: str | None = None, drop: str | None = None) -> dict[str, Any]:
         return dict(await self.ask("parked", {"release": release, "drop": drop}))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from bridge.cli.door import service_or_alone
 from bridge.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json, say, when, working
@@ -16,19 +18,29 @@ WITHHELD = {
 }
 
 
-def status(config: ConfigFile = DEFAULT_CONFIG, json: AsJson = False) -> None:
+def status(
+    config: ConfigFile = DEFAULT_CONFIG,
+    json: AsJson = False,
+    forget_strange_devices: Annotated[
+        bool,
+        typer.Option(
+            "--forget-strange-devices",
+            help="Show once more which devices were added to the announcer, and forget them: you have looked into it.",
+        ),
+    ] = False,
+) -> None:
     """Show communities, rooms, members by role, drift, and what is waiting."""
     with working("looking at the rooms"):
-        found = asyncio.run(_status(load(config)))
+        found = asyncio.run(_status(load(config), forget_strange_devices))
     if json:
         print_json(found)
     else:
         _show(found)
 
 
-async def _status(config: Config) -> dict[str, Any]:
+async def _status(config: Config, forget_strange_devices: bool) -> dict[str, Any]:
     async with service_or_alone(config) as asked:
-        return await asked.status()
+        return await asked.status(forget_strange_devices=forget_strange_devices)
 
 
 def _show(found: dict[str, Any]) -> None:

@@ -25,10 +25,10 @@ from bridge.core.errors import CannotEncrypt, MatrixError
 from bridge.core.ids import EventId, RoomId, UserId
 from bridge.e2ee import recipients
 from bridge.e2ee.bulk import payload_bytes
-from bridge.e2ee.device import OwnDevice
-from bridge.e2ee.devices import FAILURE_PAUSE_MS, DeviceLists
-from bridge.e2ee.machine import MEGOLM, Peer, Sealed, encrypt_group, import_room_key, load_group, new_group
-from bridge.e2ee.olm_sessions import OlmSessions
+from bridge.e2ee.devices import FAILURE_PAUSE_MS
+from bridge.e2ee.giving import IN_FLIGHT, ROOM_KEY, SHARED_HISTORY, Giver, Means, a_few_at_once
+from bridge.e2ee.machine import MEGOLM, Peer, encrypt_group, import_room_key, load_group, new_group
+from bridge.e2ee.olm_sessions import by_device
 from bridge.e2ee.recipients import (
     Decision,
     Device,
@@ -40,10 +40,9 @@ from bridge.e2ee.recipients import (
     Withheld,
     WithheldCode,
 )
-from bridge.ports import Clock, KeyServer, Member, RoomFacts
+from bridge.ports import Member
 from bridge.store import keys as store
 from bridge.store import shares
-from bridge.store.database import Database
 from bridge.store.keys import AccountRow, InboundRow, OutboundRow
 from bridge.store.shares import Question, ShareRow, Stray, Unsettled
 
@@ -51,12 +50,6 @@ log = logging.getLogger(__name__)
 
 ROUNDS = 6
 """How often the membership may change under a share before the message is given up for this time."""
-
-IN_FLIGHT = 2
-"""Pieces of one room's key that are on their way at once."""
-
-ROOM_KEY = "m.room_key"
-SHARED_HISTORY = "org.matrix.msc3061.shared_history"
 
 UNUSED_PAUSE_MS = 10 * 60 * 1000
 """How old a session has to be that nobody has used, before one is made in its place ahead of a message."""
@@ -83,6 +76,15 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class _Situation:
+    """A room as the homeserver just had it, its session, and why a new one is due."""
+
+    room: recipients.Room
+    session: OutboundRow | None
+    rotation: Rotation | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Parcel:
     """A session's key as it is given to devices, and everything that is the same for all of them."""
 
@@ -106,29 +108,11 @@ class _Piece:
     """Devices with which there is no Olm session (there may be others among them)."""
 
 
-class Delivery:
+class Delivery(Giver):
     """Room keys outwards."""
 
-    def __init__(
-        self,
-        database: Database,
-        server: KeyServer,
-        facts: RoomFacts,
-        clock: Clock,
-        own: OwnDevice,
-        devices: DeviceLists,
-        sessions: OlmSessions,
-        *,
-        trust: Trust,
-    ) -> None:
-        self._database = database
-        self._server = server
-        self._facts = facts
-        self._clock = clock
-        self._own = own
-        self._devices = devices
-        self._sessions = sessions
-        self._trust = trust
+    def __init__(self, means: Means) -> None:
+        super().__init__(means)
         self._rooms: defaultdict[RoomId, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._progress: dict[RoomId, Progress] = {}
 
@@ -166,38 +150,40 @@ class Delivery:
             MatrixError: the homeserver cannot be asked, or refuses.
         """
         async with self._rooms[room_id]:
-            room = await self._ask(room_id)
-            session, rotation = await self._standing(room_id, room)
-            if session is not None and rotation in OF_PEOPLE and session.messages == 0:
+            here = await self._look(room_id)
+            session = here.session
+            if session is not None and here.rotation in OF_PEOPLE and session.messages == 0:
                 again = session.created_at + UNUSED_PAUSE_MS
                 if 0 <= again - self._clock.now_ms() <= UNUSED_PAUSE_MS:
                     return again
-            await self._share(room_id, room)
+            await self._share(room_id, here)
             return None
 
-    async def _share(self, room_id: RoomId, known: recipients.Room | None = None) -> str:
+    async def _share(self, room_id: RoomId, known: _Situation | None = None) -> str:
         """Bring the room's session to everybody in it, and give the session's id.
 
         Args:
-            known: the room, where it was just asked.
+            known: how it stands, where that was just asked.
         """
         attempt = secrets.token_urlsafe(8)
         try:
             for _ in range(ROUNDS):
-                room, known = known or await self._ask(room_id), None
-                session, rotation = await self._standing(room_id, room)
+                here, known = known or await self._look(room_id), None
+                session, rotation = here.session, here.rotation
+                ended = None
                 if session is None or rotation is not None:
                     log.info("a new session for %s: %s", room_id, rotation)
-                    session = await self._begin(room_id, room)
-                given = await self._give(session, room, attempt=attempt)
+                    ended = None if session is None else session.session_id
+                    session = await self._begin(room_id, here.room)
+                given = await self._give(session, here.room, attempt=attempt, ended=ended)
                 if rotation is None and not given:
                     return session.session_id
         finally:
             self._progress.pop(room_id, None)
-        session, rotation = await self._standing(room_id, await self._ask(room_id))
-        if session is not None and rotation is None:
+        here = await self._look(room_id)
+        if here.session is not None and here.rotation is None:
             # After that many rounds only newcomers are left: they get the key before the next message.
-            return session.session_id
+            return here.session.session_id
         raise CannotEncrypt(
             "people left the room again and again while its key was being shared",
             where=room_id,
@@ -224,12 +210,13 @@ class Delivery:
         await self._devices.refresh(user for user in outdated if user != self._own.user_id)
         return recipients.Room(visibility, encryption)
 
-    async def _standing(self, room_id: RoomId, room: recipients.Room) -> tuple[OutboundRow | None, Rotation | None]:
-        """The room's session, and why a new one is due."""
+    async def _look(self, room_id: RoomId) -> _Situation:
+        """Ask the homeserver, and see whether the room's session will do."""
+        room = await self._ask(room_id)
         async with self._database.transaction() as tx:
             row = await store.outbound(tx, room_id)
             strays = [] if row is None else await shares.strays(tx, self._question(row, attempt=""))
-        return row, self._decide(strays, [], row, room).rotation
+        return _Situation(room, row, self._decide(strays, [], row, room).rotation)
 
     def _decide(
         self, strays: Iterable[Stray], devices: Sequence[Unsettled], row: OutboundRow | None, room: recipients.Room
@@ -298,8 +285,14 @@ class Delivery:
 
     # --- giving it ----------------------------------------------------------------------------------------------------
 
-    async def _give(self, session: OutboundRow, room: recipients.Room, *, attempt: str) -> bool:
-        """Serve every device that is not settled; whether there was any."""
+    async def _give(
+        self, session: OutboundRow, room: recipients.Room, *, attempt: str, ended: str | None = None
+    ) -> bool:
+        """Serve every device that is not settled; whether there was any.
+
+        Args:
+            ended: the session whose place this one has just taken: of those before it the holders are forgotten.
+        """
         question = self._question(session, attempt=attempt)
         async with self._database.transaction() as tx:
             total = await shares.count_unsettled(tx, question)
@@ -308,18 +301,22 @@ class Delivery:
             return False
         parcel = self._parcel(session, room, account, attempt)
         progress = self._progress[parcel.room_id] = Progress(0, total)
-        under_way: set[asyncio.Task[None]] = set()
+
+        async def serve(piece: _Piece) -> None:
+            await self._serve(piece, parcel, progress)
+
+        forgetting = asyncio.create_task(self._forget_earlier_holders(session, ended))
         try:
-            async for piece in self._pieces(question, session, room, parcel):
-                if len(under_way) >= IN_FLIGHT:
-                    await _one_of(under_way)
-                under_way.add(asyncio.create_task(self._serve(piece, parcel, progress)))
-            while under_way:
-                await _one_of(under_way)
+            await a_few_at_once(self._pieces(question, session, room, parcel), serve)
         finally:
-            # What was begun comes to its end: whatever is not marked then has to be repeated.
-            await asyncio.gather(*under_way, return_exceptions=True)
+            await forgetting
         return True
+
+    async def _forget_earlier_holders(self, session: OutboundRow, ended: str | None) -> None:
+        """Where a session began: whoever comes in now may still miss what was said under the one that it ended."""
+        if ended is not None:
+            async with self._database.transaction() as tx:
+                await shares.forget_earlier_holders(tx, session.room_id, but=(session.session_id, ended))
 
     def _parcel(self, session: OutboundRow, room: recipients.Room, account: AccountRow, attempt: str) -> _Parcel:
         group = load_group(session.pickle, self._own.pickle_key)
@@ -391,7 +388,7 @@ class Delivery:
             async with self._database.transaction() as tx:
                 await self._sessions.save(tx, sealed)
                 await shares.save_shares(tx, parcel.session_id, rows, now_ms=self._clock.now_ms())
-        messages = _by_device(sealed)
+        messages = by_device(sealed)
         del sealed, rows, peers  # a room's memory is that of what is on its way
         await self._send(parcel.session_id, txn_id, messages)
         await self._tell_no_olm(
@@ -401,9 +398,11 @@ class Delivery:
     async def _send(self, session_id: str, txn_id: str, messages: Mapping[str, Mapping[str, Any]]) -> None:
         if not messages:
             return
+        users = list(messages)
         await self._server.send_to_device("m.room.encrypted", txn_id, messages)
+        now = self._clock.now_ms()
         async with self._database.transaction() as tx:
-            await shares.settle_shares(tx, session_id, txn_id, ShareState.HELD, now_ms=self._clock.now_ms())
+            await shares.settle_shares(tx, session_id, txn_id, ShareState.HELD, users=users, now_ms=now)
 
     async def _withhold(self, withheld: Sequence[Withheld], parcel: _Parcel) -> None:
         """Tell devices that they get no key, and why (`m.room_key.withheld`), once for each session."""
@@ -466,22 +465,6 @@ class Delivery:
         if "m.relates_to" in content:
             wire["m.relates_to"] = content["m.relates_to"]
         return wire, held
-
-
-async def _one_of(tasks: set[asyncio.Task[None]]) -> None:
-    """Wait until one of the tasks is done, and take it away; its failure is raised."""
-    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    tasks -= done
-    for task in done:
-        task.result()
-
-
-def _by_device(sealed: Iterable[Sealed]) -> dict[str, dict[str, Any]]:
-    """As `/sendToDevice` takes it: user id, device id, content."""
-    messages: dict[str, dict[str, Any]] = {}
-    for one in sealed:
-        messages.setdefault(one.peer.user_id, {})[one.peer.device_id] = one.content
-    return messages
 
 
 def _device(one: Unsettled) -> Device:

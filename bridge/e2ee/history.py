@@ -4,36 +4,32 @@ What the announcer said goes out as ordinary room keys, late: it made those sess
 it likes. What people said goes out as a bundle (MSC4268), which a client takes from whoever invited it, once, after it
 joined. Who is in the room when, and what is said when, comes from the events that the homeserver pushes.
 
-Each piece is: see that they are still there, encrypt, store the ratchets and the intention, send, mark as held. What
-was interrupted goes on with what is missing, and repeats what was never answered under its own transaction id.
+Here is decided what whom is given; `gifts` carries it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from bridge.core.errors import BadRequest, Forbidden
-from bridge.core.ids import EventId, RoomId, UserId
+from bridge.core.ids import RoomId, UserId
 from bridge.e2ee import recipients, window
 from bridge.e2ee.bulk import payload_bytes
 from bridge.e2ee.bundle import ROOM_KEY_BUNDLE, bundle_of, encrypted
-from bridge.e2ee.device import OwnDevice
-from bridge.e2ee.devices import DeviceLists
-from bridge.e2ee.machine import MEGOLM, Account, Peer, Sealed, session_key_at
-from bridge.e2ee.olm_sessions import OlmSessions
-from bridge.e2ee.recipients import CHUNK_BYTES, Device, Trust, body_bytes
+from bridge.e2ee.gifts import Gift, Gifts, Piece, Round, given_of, in_pieces, is_missing, name_of
+from bridge.e2ee.giving import ROOM_KEY, SHARED_HISTORY, Giver, Means
+from bridge.e2ee.machine import MEGOLM, Account, session_key_at
+from bridge.e2ee.recipients import Trust
 from bridge.e2ee.window import DAY_MS, Absence, Session, Spoken, Window
-from bridge.ports import Clock, KeyServer, RoomFacts
 from bridge.store import history as store
 from bridge.store import keys as key_store
-from bridge.store.database import Database, Transaction
-from bridge.store.history import Awaiting, Candidate, GivenRow, MoveRow, PresentRow, SpokenRow
+from bridge.store.database import Transaction
+from bridge.store.history import Awaiting, Candidate, MoveRow, PresentRow, SpokenRow
 from bridge.store.keys import InboundRow
 
 log = logging.getLogger(__name__)
@@ -48,11 +44,6 @@ BUNDLE_ACCEPTED_MS = DAY_MS
 TOLD_MS = 10 * 60 * 1000
 """After so long the homeserver has told us of something, or never will."""
 MOVES_AT_ONCE = 200
-MANY_USERS = 20
-STILL_SECONDS = 5.0
-"""For so long it is believed of many people that they are still there."""
-ROOM_KEY = "m.room_key"
-SHARED_HISTORY = "org.matrix.msc3061.shared_history"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,42 +62,14 @@ class _Past:
         return sorted(opened, key=lambda session: (-last.get(session, 0), session))
 
 
-@dataclass(frozen=True, slots=True)
-class _Gift:
-    """A session of ours from an index on, and the content of the room key that gives it."""
-
-    room_id: RoomId
-    session_id: str
-    index: int
-    content: Mapping[str, Any]
-    payload_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Bundle:
-    """What everybody is sent who is given the same bundle."""
-
-    content: Mapping[str, Any]
-    more: Mapping[str, Any]
-    """What stands beside it in the plaintext."""
-    payload_bytes: int
-
-
-class History:
+class History(Giver):
     """Past keys outwards."""
 
     def __init__(
         self,
-        database: Database,
-        server: KeyServer,
-        facts: RoomFacts,
-        clock: Clock,
-        own: OwnDevice,
-        devices: DeviceLists,
-        sessions: OlmSessions,
+        means: Means,
         exclusive: Callable[[RoomId], asyncio.Lock],
         *,
-        trust: Trust,
         window_of: Callable[[RoomId], Window | None],
     ) -> None:
         """
@@ -114,21 +77,13 @@ class History:
             exclusive: the lock under which a room's present session is shared.
             window_of: how much of a room's past is given; None where it is no room of announcements.
         """
-        self._database = database
-        self._server = server
-        self._facts = facts
-        self._clock = clock
-        self._own = own
-        self._devices = devices
-        self._sessions = sessions
-        self._exclusive = exclusive
-        self._trust = trust
-        self._signed = trust is not Trust.ALL
-        self._verified = trust is Trust.VERIFIED
+        super().__init__(means)
+        self._gifts = Gifts(means, exclusive)
+        self._signed = means.trust is not Trust.ALL
+        self._verified = means.trust is Trust.VERIFIED
         self._window_of = window_of
         self._at_work: defaultdict[RoomId, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._purged: dict[RoomId, int] = {}
-        self._there: dict[RoomId, tuple[float, dict[UserId, EventId]]] = {}
 
     # --- what happens in rooms ------------------------------------------------------------------------------------
 
@@ -158,13 +113,16 @@ class History:
 
         Whoever was served has everything that was said until then. What is said now they hold if they were given the
         session in the ordinary way; not if there was no Olm session with them then, nor if they came after it had been
-        given and before this was heard of.
+        given and before this was heard of. Another session may have taken its place by now.
         """
         if not await store.save_spoken(tx, room_id, spoken) or spoken.owner != self._own.user_id:
             return False
         shown = self._window_of(room_id)
         if shown is None:
             return False
+        key = await key_store.inbound(tx, room_id, spoken.session_id, spoken.owner)
+        if key is None or not self._is_ours(key, await self._own.account(tx)):
+            return False  # what was said with a former device comes in bundles alone
         past = _spoken(await store.spoken(tx, room_id))
         others = {one.session[0] for one in window.window_of(past, shown, self._clock.now_ms())}
         return await store.unserve(tx, room_id, spoken.session_id, spoken.index, others) > 0
@@ -235,10 +193,11 @@ class History:
         if not recipients.Room(visibility, None).shares_history:
             await self._nothing_to_give(room_id)
             return None
-        await self._give_ours(room_id, past, shown)
-        later = await self._give_bundles(room_id, past, shown)
+        again = [await self._give_ours(room_id, past, shown), await self._give_bundles(room_id, past, shown)]
         async with self._database.transaction() as tx:
-            return later if await self._is_all(tx, room_id, past) else self._clock.now_ms()
+            if not await self._is_all(tx, room_id, past):
+                return self._clock.now_ms()
+        return _earliest(again)
 
     async def _purge(self, room_id: RoomId, shown: Window) -> None:
         now = self._clock.now_ms()
@@ -319,59 +278,55 @@ class History:
             moves = await store.moves_of(tx, room_id, wanted)
         return {user: window.absences(map(_move, moves.get(user, ()))) for user in wanted}
 
-    async def _still(self, room_id: RoomId, users: set[UserId]) -> dict[UserId, EventId]:
-        """Who is there at this moment; of many people it is asked every few seconds alone."""
-        if len(users) <= MANY_USERS:
-            return await self._facts.still_joined(room_id, users)
-        now = asyncio.get_running_loop().time()
-        at, there = self._there.get(room_id, (0.0, {}))
-        if now - at > STILL_SECONDS or not users <= there.keys():
-            there = await self._facts.still_joined(room_id, users)
-            self._there = {room_id: (now, there)}
-        return there
-
     # --- what the announcer said ------------------------------------------------------------------------------------
 
-    async def _give_ours(self, room_id: RoomId, past: _Past, shown: Window) -> None:
+    async def _give_ours(self, room_id: RoomId, past: _Past, shown: Window) -> int | None:
+        """Give our own sessions to everybody who was not given them; gives when to come again, if at all."""
         after = ("", "")
+        again: list[int | None] = []
         while True:
             async with self._database.transaction() as tx:
                 page = await store.unserved(tx, room_id, signed=self._signed, verified=self._verified, after=after)
-            if page:
-                await self._give_page(room_id, page, past, shown)
+            found = await self._gifts.reach(room_id, page)
+            again.append(found.again_at)
+            if found.devices:
+                await self._give_page(room_id, found, past, shown)
             if len(page) < store.PAGE:
-                return
+                return _earliest(again)
             after = (page[-1].device.user_id, page[-1].device.device_id)
 
-    async def _give_page(self, room_id: RoomId, page: Sequence[Candidate], past: _Past, shown: Window) -> None:
-        users = {one.device.user_id for one in page}
-        away = await self._away(room_id, users)
-        async with self._database.transaction() as tx:
-            given = {(one.session_id, one.user_id, one.device_id): one for one in await store.given(tx, room_id, users)}
-        groups: defaultdict[tuple[Absence, ...], list[Candidate]] = defaultdict(list)
-        for one in page:
-            groups[away[one.device.user_id]].append(one)
-        unreached: set[tuple[str, str]] = set()
-        for gaps, group in groups.items():
-            opened = window.openings(past.spoken, shown, gaps, now_ms=self._clock.now_ms())
-            for session in past.newest_first(opened.keys() & past.ours.keys()):
-                gift = await self._gift(past.ours[session], opened[session])
-                for txn_id, chunk in _chunks(group, gift.session_id, given, gift.payload_bytes, CHUNK_DEVICES):
-                    unreached |= await self._give(gift, txn_id, chunk)
-        there = await self._facts.still_joined(room_id, users)
+    async def _give_page(self, room_id: RoomId, found: Round, past: _Past, shown: Window) -> None:
+        await self._gifts.give(self._pieces(room_id, found, past, shown), found)
+        there = await self._facts.still_joined(room_id, {one.device.user_id for one in found.devices})
         served = [
             one.device
-            for one in page
-            if (one.device.user_id, one.device.device_id) not in unreached
-            and there.get(one.device.user_id) == one.member_event
+            for one in found.devices
+            if name_of(one) not in found.unreached and there.get(one.device.user_id) == one.member_event
         ]
         async with self._database.transaction() as tx:
             if not await self._is_all(tx, room_id, past):
                 return
             await store.serve(tx, room_id, served)
-        log.info("the past of %s was given to %d of %d devices", room_id, len(served), len(page))
+        reached = found.left(found.devices)
+        log.info("the past of %s was given to %d of %d devices", room_id, len(reached), len(found.devices))
 
-    async def _gift(self, row: InboundRow, index: int) -> _Gift:
+    async def _pieces(self, room_id: RoomId, found: Round, past: _Past, shown: Window) -> AsyncIterator[Piece]:
+        """What devices miss of our sessions, the newest first."""
+        users = {one.device.user_id for one in found.devices}
+        away = await self._away(room_id, users)
+        async with self._database.transaction() as tx:
+            given = given_of(await store.given(tx, room_id, users))
+        groups: defaultdict[tuple[Absence, ...], list[Candidate]] = defaultdict(list)
+        for one in found.devices:
+            groups[away[one.device.user_id]].append(one)
+        for gaps, group in groups.items():
+            opened = window.openings(past.spoken, shown, gaps, now_ms=self._clock.now_ms())
+            for session in past.newest_first(opened.keys() & past.ours.keys()):
+                gift = await self._gift(past.ours[session], opened[session])
+                for piece in in_pieces(gift, found.left(group), given):
+                    yield piece
+
+    async def _gift(self, row: InboundRow, index: int) -> Gift:
         assert row.original is not None
         key = await asyncio.to_thread(session_key_at, row.original, self._own.pickle_key, index)
         content = {
@@ -383,85 +338,33 @@ class History:
         }
         async with self._database.transaction() as tx:
             size = payload_bytes(await self._own.account(tx), ROOM_KEY, content)
-        return _Gift(RoomId(row.room_id), row.session_id, index, content, size)
-
-    async def _give(self, gift: _Gift, txn_id: str, chunk: Sequence[Candidate]) -> set[tuple[str, str]]:
-        """Give a session to devices with one request; gives those that were not reached."""
-        async with self._database.transaction() as tx:
-            present = await key_store.outbound(tx, gift.room_id)
-        if present is None or present.session_id != gift.session_id:
-            return await self._give_chunk(gift, txn_id, chunk, present=False)
-        # Whoever is given the session that is in use is a holder of it: it ends when they leave.
-        async with self._exclusive(gift.room_id):
-            return await self._give_chunk(gift, txn_id, chunk, present=True)
-
-    async def _give_chunk(
-        self, gift: _Gift, txn_id: str, chunk: Sequence[Candidate], *, present: bool
-    ) -> set[tuple[str, str]]:
-        names: set[tuple[str, str]] = {(one.device.user_id, one.device.device_id) for one in chunk}
-        there = await self._still(gift.room_id, {one.device.user_id for one in chunk})
-        chunk = [one for one in chunk if there.get(one.device.user_id) == one.member_event]
-        if not chunk:
-            return names
-        peers = [_peer(one) for one in chunk]
-        claimed = await self._sessions.claim_missing(peers)
-        async with self._own.ratchets.hold(peer.curve25519 for peer in peers):
-            sealed, _ = await self._sessions.seal(peers, claimed, ROOM_KEY, gift.content)
-            sent = {(one.peer.user_id, one.peer.device_id) for one in sealed}
-            reached = [one for one in chunk if (one.device.user_id, one.device.device_id) in sent]
-            rows = [
-                GivenRow(gift.session_id, d.user_id, d.device_id, d.ed25519, store.PENDING, txn_id)
-                for d in (one.device for one in reached)
-            ]
-            async with self._database.transaction() as tx:
-                await self._sessions.save(tx, sealed)
-                await store.save_given(tx, gift.room_id, rows)
-                if present:
-                    await store.hold(
-                        tx, gift.session_id, reached, gift.index, _held(txn_id), now_ms=self._clock.now_ms()
-                    )
-        if sealed:
-            state = await self._send(txn_id, sealed)
-            async with self._database.transaction() as tx:
-                await store.settle_given(tx, gift.room_id, gift.session_id, txn_id, state)
-                if present:
-                    settle = store.settle_hold if state == store.HELD else store.no_hold
-                    await settle(tx, gift.session_id, _held(txn_id))
-        return names - sent
-
-    async def _send(self, txn_id: str, sealed: Sequence[Sealed]) -> str:
-        """Make one request; gives how it stands then with what was in it.
-
-        A refusal is for this request alone: others are not held up by whoever's devices brought it about.
-        """
-        try:
-            await self._server.send_to_device("m.room.encrypted", txn_id, _messages(sealed))
-        except BadRequest as error:
-            log.warning("past keys for %d devices are refused by the homeserver: %s", len(sealed), error.what)
-            return store.REFUSED
-        return store.HELD
+        return Gift(RoomId(row.room_id), row.session_id, index, ROOM_KEY, content, {}, size, CHUNK_DEVICES)
 
     # --- what people said -------------------------------------------------------------------------------------------
 
     async def _give_bundles(self, room_id: RoomId, past: _Past, shown: Window) -> int | None:
+        """Give the bundle to everybody who waits for it; gives when to come again, if at all."""
         now = self._clock.now_ms()
         async with self._database.transaction() as tx:
             if not past.others:
                 await store.no_bundles(tx, room_id, before=now - BUNDLE_PAUSE_MS)
             waiting = await self._awaiting(tx, room_id)
         ripe = [one for one in waiting if one.seen_at + BUNDLE_PAUSE_MS <= now]
-        later = [one.seen_at + BUNDLE_PAUSE_MS for one in waiting if one.seen_at + BUNDLE_PAUSE_MS > now]
+        again: list[int | None] = [
+            one.seen_at + BUNDLE_PAUSE_MS for one in waiting if one.seen_at + BUNDLE_PAUSE_MS > now
+        ]
         away = await self._away(room_id, (one.user_id for one in ripe))
         groups: defaultdict[tuple[Absence, ...], list[Awaiting]] = defaultdict(list)
         for one in ripe:
             groups[away[one.user_id]].append(one)
         for gaps, group in groups.items():
-            await self._give_bundle(room_id, group, past, window.openings(past.spoken, shown, gaps, now_ms=now))
-        return min(later, default=None)
+            opened = window.openings(past.spoken, shown, gaps, now_ms=now)
+            again.append(await self._give_bundle(room_id, group, past, opened))
+        return _earliest(again)
 
     async def _give_bundle(
         self, room_id: RoomId, group: Sequence[Awaiting], past: _Past, opened: Mapping[Session, int]
-    ) -> None:
+    ) -> int | None:
         keys = [
             (past.others[session], max(index, past.others[session].first_index))
             for session, index in opened.items()
@@ -472,34 +375,37 @@ class History:
         if bundle is None:
             async with self._database.transaction() as tx:
                 await store.set_bundle(tx, room_id, events, "none")
-            return
+            return None
         async with self._database.transaction() as tx:
             devices = await store.admitted_devices(tx, room_id, events, signed=self._signed, verified=self._verified)
-            given = {
-                (one.session_id, one.user_id, one.device_id): one for one in await store.given(tx, room_id, events)
-            }
-        missing = [one for one in devices if _is_missing(one, store.BUNDLE, given)]
-        if missing and (missing := await self._those_still_there(room_id, missing)):
+            given = given_of(await store.given(tx, room_id, events))
+        found = await self._gifts.reach(room_id, [one for one in devices if is_missing(one, store.BUNDLE, given)])
+        if ready := await self._those_still_there(room_id, found.devices):
             try:
-                parcel = await self._bundle(room_id, bundle)
+                gift = await self._bundle(room_id, bundle)
             except BadRequest as error:
                 log.warning("the homeserver does not take the keys of %d sessions: %s", len(keys), error.what)
                 async with self._database.transaction() as tx:
                     await store.set_bundle(tx, room_id, events, store.REFUSED)
-                return
-            for txn_id, chunk in _chunks(missing, store.BUNDLE, given, parcel.payload_bytes, CHUNK_DEVICES_OF_BUNDLE):
-                await self._send_bundle(room_id, txn_id, chunk, parcel)
+                return None
+
+            async def pieces() -> AsyncIterator[Piece]:
+                for piece in in_pieces(gift, ready, given):
+                    yield piece
+
+            await self._gifts.give(pieces(), found)
         async with self._database.transaction() as tx:
             await store.settle_bundles(tx, room_id, events)
         log.info("the keys of %d sessions of people in %s were given to newcomers", len(keys), room_id)
+        return found.again_at
 
-    async def _bundle(self, room_id: RoomId, bundle: bytes) -> _Bundle:
+    async def _bundle(self, room_id: RoomId, bundle: bytes) -> Gift:
         more = {"sender_device_keys": await self._device_keys()}
         data, file = await asyncio.to_thread(encrypted, bundle)
         content = {"room_id": room_id, "file": {**file, "url": await self._server.upload(data)}}
         async with self._database.transaction() as tx:
             size = payload_bytes(await self._own.account(tx), ROOM_KEY_BUNDLE, content, more)
-        return _Bundle(content, more, size)
+        return Gift(room_id, store.BUNDLE, 0, ROOM_KEY_BUNDLE, content, more, size, CHUNK_DEVICES_OF_BUNDLE)
 
     async def _is_owners(self, key: InboundRow) -> bool:
         """Whether a room key came from a device of the user whose it is said to be, and one that is trusted."""
@@ -520,24 +426,9 @@ class History:
             self._trust, cross_signed=device.cross_signed, verified=device.verified
         )
 
-    async def _send_bundle(self, room_id: RoomId, txn_id: str, chunk: Sequence[Candidate], bundle: _Bundle) -> None:
-        claimed = await self._sessions.claim_missing([_peer(one) for one in chunk])
-        peers = [_peer(one) for one in await self._those_still_there(room_id, chunk)]
-        async with self._own.ratchets.hold(peer.curve25519 for peer in peers):
-            sealed, _ = await self._sessions.seal(peers, claimed, ROOM_KEY_BUNDLE, bundle.content, more=bundle.more)
-            rows = [
-                GivenRow(store.BUNDLE, peer.user_id, peer.device_id, peer.ed25519, store.PENDING, txn_id)
-                for peer in (one.peer for one in sealed)
-            ]
-            async with self._database.transaction() as tx:
-                await self._sessions.save(tx, sealed)
-                await store.save_given(tx, room_id, rows)
-        if sealed:
-            state = await self._send(txn_id, sealed)
-            async with self._database.transaction() as tx:
-                await store.settle_given(tx, room_id, store.BUNDLE, txn_id, state)
-
     async def _those_still_there(self, room_id: RoomId, chunk: Sequence[Candidate]) -> list[Candidate]:
+        if not chunk:
+            return []
         there = await self._facts.still_joined(room_id, {one.device.user_id for one in chunk})
         return [one for one in chunk if there.get(one.device.user_id) == one.member_event]
 
@@ -569,65 +460,5 @@ def _spoken(rows: Iterable[SpokenRow]) -> list[Spoken]:
     return [Spoken((row.session_id, row.owner), row.index, row.at) for row in rows]
 
 
-def _peer(one: Candidate) -> Peer:
-    return Peer(one.device.user_id, one.device.device_id, one.device.curve25519, one.device.ed25519)
-
-
-def _held(txn_id: str) -> str:
-    """The id under which a share of the present session is noted: another one, since what it gives begins earlier."""
-    return f"{txn_id}.past"
-
-
-def _messages(sealed: Iterable[Sealed]) -> dict[str, dict[str, Any]]:
-    messages: dict[str, dict[str, Any]] = {}
-    for one in sealed:
-        messages.setdefault(one.peer.user_id, {})[one.peer.device_id] = one.content
-    return messages
-
-
-def _given(one: Candidate, session_id: str, given: Mapping[tuple[str, str, str], GivenRow]) -> GivenRow | None:
-    row = given.get((session_id, one.device.user_id, one.device.device_id))
-    return row if row is not None and row.ed25519 == one.device.ed25519 else None
-
-
-def _is_missing(one: Candidate, session_id: str, given: Mapping[tuple[str, str, str], GivenRow]) -> bool:
-    row = _given(one, session_id, given)
-    return row is None or row.state == store.PENDING
-
-
-def _chunks(
-    group: Iterable[Candidate],
-    session_id: str,
-    given: Mapping[tuple[str, str, str], GivenRow],
-    payload_bytes: int,
-    most: int,
-) -> Iterator[tuple[str, list[Candidate]]]:
-    """Devices that miss a session (or the bundle), in pieces of one request each, with its transaction id.
-
-    Those of a request that was never answered stay together.
-
-    Args:
-        payload_bytes: how long the plaintext for one device is.
-        most: how many devices one request is for.
-    """
-    resumed: defaultdict[str, list[Candidate]] = defaultdict(list)
-    fresh: list[Candidate] = []
-    for one in group:
-        row = _given(one, session_id, given)
-        if row is None:
-            fresh.append(one)
-        elif row.state == store.PENDING:
-            resumed[row.txn_id].append(one)
-    yield from resumed.items()
-    chunk: list[Candidate] = []
-    size = 0
-    for one in fresh:
-        device = Device(one.device.user_id, one.device.device_id, one.device.curve25519, one.device.ed25519)
-        weight = body_bytes(device, payload_bytes)
-        if chunk and (len(chunk) >= most or size + weight > CHUNK_BYTES):
-            yield secrets.token_urlsafe(16), chunk
-            chunk, size = [], 0
-        chunk.append(one)
-        size += weight
-    if chunk:
-        yield secrets.token_urlsafe(16), chunk
+def _earliest(times: Iterable[int | None]) -> int | None:
+    return min((one for one in times if one is not None), default=None)

@@ -68,6 +68,13 @@ class Batch:
     """Sender, type and content of messages of verifications that came encrypted."""
 
 
+def events_of(answer: Mapping[str, Any]) -> list[Any]:
+    """The to-device messages in the answer of a `/sync`."""
+    to_device = answer.get("to_device")
+    events = to_device.get("events") if isinstance(to_device, Mapping) else None
+    return events if isinstance(events, list) else []
+
+
 def envelope(event: object, our_key: str) -> Envelope | None:
     """The Olm message in a to-device event; None for everything else, and for what is malformed."""
     if not isinstance(event, Mapping) or event.get("type") != "m.room.encrypted":

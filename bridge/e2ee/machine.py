@@ -255,17 +255,23 @@ def _must_be_base64(text: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Ratchet:
+    """An Olm session as it is stored."""
+
+    session_id: str
+    pickle: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Peer:
-    """A device to encrypt to: its session's pickle, or a verified one-time key to begin one."""
+    """A device to encrypt to: its session, or a verified one-time key to begin one."""
 
     user_id: str
     device_id: str
     curve25519: str
     ed25519: str
-    pickle: bytes | None = None
+    session: Ratchet | None = None
     one_time_key: str | None = None
-    last_used: int | None = None
-    """When the session was last used for receiving, where there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,10 +283,6 @@ class Sealed:
     pickle: bytes
     content: orjson.Fragment
     """The content of the `m.room.encrypted` to-device event, serialised."""
-
-    def used_at(self, now_ms: int) -> int:
-        """When the session was last used for receiving; a new one counts as used now."""
-        return now_ms if self.peer.last_used is None else self.peer.last_used
 
 
 # --- room keys --------------------------------------------------------------------------------------------------------

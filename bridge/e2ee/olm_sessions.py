@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from bridge.core.errors import BadRequest
+from bridge.core.errors import BadRequest, MatrixError
+from bridge.core.ids import UserId
 from bridge.e2ee.bulk import seal
 from bridge.e2ee.device import OwnDevice
-from bridge.e2ee.machine import ONE_TIME_KEY, Peer, Sealed, is_key, verify_json
+from bridge.e2ee.machine import ONE_TIME_KEY, Peer, Ratchet, Sealed, is_key, verify_json
 from bridge.ports import Clock, KeyServer
 from bridge.store import keys as store
 from bridge.store.database import Database, Transaction
@@ -29,6 +31,9 @@ THREADS = 2
 LEAST_FOR_A_THREAD = 20
 """Devices: for fewer another thread costs more than it brings."""
 
+UNWEDGE_PAUSE_MS = 3600 * 1000
+MAX_UNWEDGED_AT_ONCE = 20
+
 
 class OlmSessions:
     """Sessions towards other devices."""
@@ -41,17 +46,17 @@ class OlmSessions:
         # Threads of its own, and few: more would bring nothing but memory, and keep others from the processor.
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="olm")
 
-    async def claim_missing(self, peers: Sequence[Peer]) -> dict[Name, str]:
-        """One-time keys, verified, for the devices with which there is no session.
+    async def strangers(self, peers: Sequence[Peer]) -> set[Name]:
+        """Those of these devices with which there is no session."""
+        async with self._database.transaction() as tx:
+            ready = await self._with_sessions(tx, peers)
+        return {(peer.user_id, peer.device_id) for peer in ready if peer.session is None}
+
+    async def claim(self, peers: Sequence[Peer]) -> dict[Name, str]:
+        """One-time keys, verified, for these devices, whether there is a session with them or not.
 
         Devices that have none, or whose key is not signed by them, are left out.
         """
-        async with self._database.transaction() as tx:
-            ready = await self._with_sessions(tx, peers)
-        return await self.claim([peer for peer in ready if peer.pickle is None])
-
-    async def claim(self, peers: Sequence[Peer]) -> dict[Name, str]:
-        """As `claim_missing`, whether there is a session or not."""
         if not peers:
             return {}
         wanted: dict[str, dict[str, str]] = {}
@@ -113,30 +118,78 @@ class OlmSessions:
     async def save(self, tx: Transaction, sealed: Iterable[Sealed]) -> None:
         """Store the ratchets behind what was sealed, before any of it leaves."""
         now = self._clock.now_ms()
-        await store.save_olm_sessions(
-            tx,
-            [
-                OlmRow(one.session_id, one.peer.curve25519, one.peer.ed25519, one.pickle, now, one.used_at(now))
-                for one in sealed
-            ],
-        )
+        moved: list[tuple[str, bytes]] = []
+        begun: list[OlmRow] = []
+        for one in sealed:
+            if one.peer.session is not None:
+                moved.append((one.session_id, one.pickle))
+            else:
+                begun.append(OlmRow(one.session_id, one.peer.curve25519, one.peer.ed25519, one.pickle, now, now))
+        await store.move_ratchets(tx, moved)
+        await store.save_olm_sessions(tx, begun)
+
+    async def begin_anew(self, broken: Iterable[tuple[UserId, str]]) -> None:
+        """Begin new sessions with devices whose messages do not open; each at most once in `UNWEDGE_PAUSE_MS`.
+
+        Args:
+            broken: user and curve25519 key of each.
+        """
+        wanted = sorted(broken)[:MAX_UNWEDGED_AT_ONCE]
+        if not wanted:
+            return
+        try:
+            peers = await self._may_begin_anew(wanted)
+            claimed = await self.claim(peers)
+            ready = [peer for peer in peers if (peer.user_id, peer.device_id) in claimed]
+            if not ready:
+                return
+            async with self._own.ratchets.hold(peer.curve25519 for peer in ready):
+                sealed, _ = await self.seal(ready, claimed, "m.dummy", {}, anew=True)
+                async with self._database.transaction() as tx:
+                    await self.save(tx, sealed)
+                    for one in sealed:
+                        await store.prune_olm_sessions(tx, one.peer.curve25519)
+            await self._server.send_to_device("m.room.encrypted", secrets.token_urlsafe(16), by_device(sealed))
+        except MatrixError as error:
+            log.info("broken sessions could not be replaced: %s", error)
+
+    async def _may_begin_anew(self, broken: Sequence[tuple[UserId, str]]) -> list[Peer]:
+        now = self._clock.now_ms()
+        peers = []
+        async with self._database.transaction() as tx:
+            devices = await store.devices_of(tx, (user for user, _ in broken))
+            for user, curve25519 in broken:
+                for device in devices.get(user, ()):
+                    if device.curve25519 == curve25519 and await store.claim_unwedging(
+                        tx, user, device.device_id, now_ms=now, pause_ms=UNWEDGE_PAUSE_MS
+                    ):
+                        peers.append(Peer(user, device.device_id, curve25519, device.ed25519))
+        return peers
 
     async def _with_sessions(self, tx: Transaction, peers: Iterable[Peer]) -> list[Peer]:
         every = list(peers)
         sessions = await store.newest_sessions(tx, (peer.curve25519 for peer in every))
         # Bound to both keys: somebody may publish another's curve25519 key under a signing key of their own.
-        return [_with_session(peer, sessions.get((peer.curve25519, peer.ed25519))) for peer in every]
+        return [
+            peer if (found := sessions.get((peer.curve25519, peer.ed25519))) is None else _with_session(peer, *found)
+            for peer in every
+        ]
 
 
-def _with_session(peer: Peer, session: tuple[bytes, int] | None) -> Peer:
-    if session is None:
-        return peer
-    pickle, used_at = session
-    return Peer(peer.user_id, peer.device_id, peer.curve25519, peer.ed25519, pickle, None, used_at)
+def by_device(sealed: Iterable[Sealed]) -> dict[str, dict[str, Any]]:
+    """As `/sendToDevice` takes it: user id, device id, content."""
+    messages: dict[str, dict[str, Any]] = {}
+    for one in sealed:
+        messages.setdefault(one.peer.user_id, {})[one.peer.device_id] = one.content
+    return messages
+
+
+def _with_session(peer: Peer, session_id: str, pickle: bytes) -> Peer:
+    return Peer(peer.user_id, peer.device_id, peer.curve25519, peer.ed25519, Ratchet(session_id, pickle))
 
 
 def _with_key(peer: Peer, one_time_keys: Mapping[Name, str]) -> Peer:
-    if peer.pickle is not None:
+    if peer.session is not None:
         return peer
     key = one_time_keys.get((peer.user_id, peer.device_id))
     return Peer(peer.user_id, peer.device_id, peer.curve25519, peer.ed25519, None, key)

@@ -8,10 +8,10 @@ that a leave and a return between two messages count as a leave.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -29,6 +29,8 @@ OLM_ENVELOPE_BYTES = 180
 """What a pre-key message adds to its plaintext: three keys, a ratchet key, a counter, padding, a code."""
 OLM_JSON_BYTES = 210
 """The JSON around it: names, `algorithm`, `sender_key`, `ciphertext`."""
+
+Thing = TypeVar("Thing")
 
 SHARED_VISIBILITIES = frozenset({"shared", "world_readable"})
 
@@ -301,21 +303,27 @@ def chunks(missing: Iterable[Missing], *, payload_bytes: int) -> Iterator[list[M
     for one in missing:
         (resumed.setdefault(one.txn_id, []) if one.txn_id else fresh).append(one)
     yield from resumed.values()
-    yield from _packed(fresh, payload_bytes)
+    yield from packed(fresh, lambda one: body_bytes(one.device, payload_bytes), most=CHUNK_DEVICES)
 
 
-def _packed(missing: Iterable[Missing], payload_bytes: int) -> Iterator[list[Missing]]:
-    chunk: list[Missing] = []
+def packed(things: Iterable[Thing], weigh: Callable[[Thing], int], *, most: int) -> Iterator[list[Thing]]:
+    """As few pieces as fit into a request each.
+
+    Args:
+        weigh: how many bytes one thing adds to the request's body.
+        most: how many things one request may hold.
+    """
+    piece: list[Thing] = []
     size = 0
-    for one in missing:
-        weight = body_bytes(one.device, payload_bytes)
-        if chunk and (len(chunk) >= CHUNK_DEVICES or size + weight > CHUNK_BYTES):
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(one)
+    for one in things:
+        weight = weigh(one)
+        if piece and (len(piece) >= most or size + weight > CHUNK_BYTES):
+            yield piece
+            piece, size = [], 0
+        piece.append(one)
         size += weight
-    if chunk:
-        yield chunk
+    if piece:
+        yield piece
 
 
 def body_bytes(device: Device, payload_bytes: int) -> int:

@@ -11,8 +11,8 @@ import logging
 import os
 import random
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import aiohttp
@@ -24,6 +24,8 @@ from bridge.core.ids import DeviceId, UserId
 from bridge.store.database import inside_transaction
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 DEADLINE_SECONDS = 60.0
 CONNECT_SECONDS = 10.0
@@ -88,7 +90,41 @@ class Client:
     ) -> dict[str, Any]:
         """Send one request and give its JSON object.
 
+        Args, and what it raises, as of `read`.
+        """
+        return await self.read(
+            method,
+            url_path,
+            _json_object,
+            as_user=as_user,
+            device_id=device_id,
+            body=body,
+            data=data,
+            query=query,
+            deadline=deadline,
+            long_poll=long_poll,
+            retries=retries,
+        )
+
+    async def read(
+        self,
+        method: str,
+        url_path: str,
+        decode: Callable[[bytes], T],
+        *,
+        as_user: UserId | None = None,
+        device_id: DeviceId | None = None,
+        body: Mapping[str, Any] | None = None,
+        data: bytes | None = None,
+        query: Mapping[str, str] | None = None,
+        deadline: float = DEADLINE_SECONDS,
+        long_poll: bool = False,
+        retries: int | None = None,
+    ) -> T:
+        """Send one request and give what `decode` makes of its answer.
+
         Args:
+            decode: raises `ValueError` where the answer is not what it should be; it is asked for again then.
             url_path: made with `path`, or beginning with `/_`.
             as_user: the account of ours to act as; None means the registration's sender.
             data: a file to send, in the place of a JSON body.
@@ -113,14 +149,15 @@ class Client:
             params["org.matrix.msc3202.device_id"] = device_id
         kind = "application/json" if data is None else "application/octet-stream"
         data = orjson.dumps(body) if body is not None else data
+        body = None  # it may be large
         tries = 1 + (self._retries if retries is None else retries)
         waited = 0.0
         for attempt in itertools.count():
             try:
                 if long_poll:
-                    return await self._once(method, url_path, params, data, kind, deadline)
+                    return await self._once(method, url_path, decode, params, data, kind, deadline)
                 async with self._gate:
-                    return await self._once(method, url_path, params, data, kind, deadline)
+                    return await self._once(method, url_path, decode, params, data, kind, deadline)
             except (Unreachable, RateLimited) as error:
                 wait = _backoff(attempt, error)
                 used_up = attempt + 1 >= tries and (tries == 1 or not _asks_for_patience(error))
@@ -132,8 +169,15 @@ class Client:
         raise AssertionError("unreachable")
 
     async def _once(
-        self, method: str, url_path: str, params: Mapping[str, str], data: bytes | None, kind: str, deadline: float
-    ) -> dict[str, Any]:
+        self,
+        method: str,
+        url_path: str,
+        decode: Callable[[bytes], T],
+        params: Mapping[str, str],
+        data: bytes | None,
+        kind: str,
+        deadline: float,
+    ) -> T:
         if self._session is None:
             raise RuntimeError("the client is not started")
         self.requests += 1
@@ -153,7 +197,7 @@ class Client:
                 took = (time.monotonic() - began) * 1000
                 log.debug("%s %s: %d in %.0f ms", method, url_path, response.status, took)
                 if response.status < 300:
-                    return _json_object(raw, f"{method} {url_path}")
+                    return _decoded(decode, raw, f"{method} {url_path}")
                 raise _refusal(response.status, raw, response.headers.get("Retry-After"), f"{method} {url_path}")
         except TimeoutError as error:
             raise Unreachable(f"no answer within {deadline:.0f} s", where=f"{method} {self._base}{url_path}") from error
@@ -171,11 +215,15 @@ def _reason(error: Exception) -> str:
     return os.strerror(number).lower() if isinstance(number, int) and number > 0 else f"{type(error).__name__}: {error}"
 
 
-def _json_object(raw: bytes, where: str) -> dict[str, Any]:
+def _decoded(decode: Callable[[bytes], T], raw: bytes, where: str) -> T:
     try:
-        value = orjson.loads(raw or b"{}")
-    except orjson.JSONDecodeError as error:
+        return decode(raw or b"{}")
+    except ValueError as error:
         raise Unreachable("the answer is not JSON", where=where) from error
+
+
+def _json_object(raw: bytes) -> dict[str, Any]:
+    value = orjson.loads(raw)
     return value if isinstance(value, dict) else {"value": value}
 
 

@@ -11,6 +11,7 @@ import orjson
 from bridge.core.errors import BadRequest, Forbidden, MatrixError, NotFound
 from bridge.core.ids import DeviceId, EventId, RoomId, UserId, localpart_of
 from bridge.matrix.client import Client, path
+from bridge.matrix.members import joined_members, member_of
 from bridge.ports import Member
 
 GENERATION = "org.matrix-communities.generation"
@@ -165,14 +166,13 @@ class HomeserverRooms:
         Raises:
             Forbidden: the announcer is not in the room.
         """
-        answer = await self._client.request(
+        found = await self._client.read(
             "GET",
             path("v3", "rooms", room_id, "members"),
+            joined_members,
             as_user=self._announcer,
             query={"membership": "join"},
         )
-        members = [_member(event) for event in answer.get("chunk", ())]
-        found = [member for member in members if member is not None]
         if not any(member.user_id == self._announcer for member in found):
             # Somebody who left may still ask, and is told of the past.
             raise Forbidden("the announcer is not in the room", status=403, where=room_id)
@@ -188,15 +188,15 @@ class HomeserverRooms:
 
     async def _membership(self, room_id: RoomId, user: UserId) -> Member | None:
         try:
-            event = await self._client.request(
+            return await self._client.read(
                 "GET",
                 path("v3", "rooms", room_id, "state", "m.room.member", user),
+                member_of,
                 as_user=self._announcer,
                 query={"format": "event"},
             )
         except NotFound:
             return None
-        return _member(event)
 
     async def state_content(self, room_id: RoomId, event_type: str) -> Mapping[str, Any] | None:
         """The content of a piece of state with an empty state key; None where there is none."""
@@ -206,15 +206,3 @@ class HomeserverRooms:
             )
         except NotFound:
             return None
-
-
-def _member(event: object) -> Member | None:
-    if not isinstance(event, Mapping):
-        return None
-    user_id, event_id, content = event.get("state_key"), event.get("event_id"), event.get("content")
-    if not isinstance(user_id, str) or not isinstance(event_id, str) or not isinstance(content, Mapping):
-        return None
-    if content.get("membership") != "join":
-        return None
-    at = event.get("origin_server_ts")
-    return Member(UserId(user_id), EventId(event_id), at if isinstance(at, int) else 0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -62,23 +62,63 @@ class Transaction:
         if batch:
             await self._connection.executemany(query, batch)
 
-    async def put(self, query: str, types: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    async def put(
+        self,
+        query: str,
+        types: Sequence[str],
+        rows: Sequence[Sequence[Any]],
+        *,
+        always: Mapping[str, Any] | None = None,
+    ) -> None:
         """Insert many rows in one go: `INSERT INTO … (…) {rows} …`, the marked place taken by them.
 
         With `ON CONFLICT … DO UPDATE` no two of the rows may conflict with each other.
 
         Args:
-            types: PostgreSQL's type of each column (`text`, `bigint`, `integer`, `bytea`).
+            types: PostgreSQL's type of each column of `rows` (`text`, `bigint`, `integer`, `bytea`); bytes have to be
+                ASCII, as libolm's pickles are.
+            always: the columns that are the same in every row, which the statement names last: name and value.
         """
         if not rows:
             return
-        marks = [f"${number}" for number in range(1, len(types) + 1)]
+        same = list((always or {}).values())
         if self._sqlite:
-            await self._connection.executemany(query.replace("{rows}", f"VALUES ({', '.join(marks)})"), rows)
+            # One step for all: a step for each row would take Python's lock and let go of it each time.
+            columns = [_json_column("value", at, kind) for at, kind in enumerate(types)]
+            columns += [f"${number}" for number in range(2, len(same) + 2)]
+            source = f"SELECT {', '.join(columns)} FROM json_each($1) WHERE true"  # noqa: S608 - nothing of others is put in
+            await self._connection.execute(query.replace("{rows}", source), _json_text(rows), *same)
         else:
-            arrays = ", ".join(f"{mark}::{kind}[]" for mark, kind in zip(marks, types, strict=True))
-            columns = (list(column) for column in zip(*rows, strict=True))
-            await self._connection.execute(query.replace("{rows}", f"SELECT * FROM unnest({arrays})"), *columns)  # noqa: S608
+            arrays = ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(types, start=1))
+            more = "".join(f", ${number}" for number in range(len(types) + 1, len(types) + len(same) + 1))
+            source = f"SELECT new.*{more} FROM unnest({arrays}) AS new"  # noqa: S608 - nothing of others is put in
+            columns_of = (list(column) for column in zip(*rows, strict=True))
+            await self._connection.execute(query.replace("{rows}", source), *columns_of, *same)
+
+    async def set_each(
+        self, table: str, key: str, column: str, types: tuple[str, str], rows: Sequence[tuple[Any, Any]]
+    ) -> None:
+        """Set one column of many rows in one go, each row found by its key.
+
+        Args:
+            types: PostgreSQL's types of the key and of the column; bytes have to be ASCII.
+            rows: of each row its key and the value.
+        """
+        if not rows:
+            return
+        if self._sqlite:
+            await self._connection.execute(
+                f"UPDATE {table} SET {column} = {_json_column('new.value', 1, types[1])} FROM json_each($1) AS new "  # noqa: S608 - names of ours
+                f"WHERE {table}.{key} = {_json_column('new.value', 0, types[0])}",
+                _json_text(rows),
+            )
+        else:
+            await self._connection.execute(
+                f"UPDATE {table} SET {column} = new.b FROM unnest($1::{types[0]}[], $2::{types[1]}[]) AS new (a, b) "  # noqa: S608 - names of ours
+                f"WHERE {table}.{key} = new.a",
+                [row[0] for row in rows],
+                [row[1] for row in rows],
+            )
 
     def one_of(self, mark: str) -> str:
         """SQL for "is one of the texts of a list", the list passed through `texts` at that place."""
@@ -103,12 +143,45 @@ class Transaction:
     async def fetch(self, query: str, *args: Any) -> list[Row]:
         return list(await self._connection.fetch(query, *args))
 
+    async def fetch_many(self, columns: Mapping[str, str], query: str, *args: Any) -> list[Sequence[Any]]:
+        """As `fetch`, for many rows at once, columns by position.
+
+        Args:
+            columns: what the query gives, in that order, with PostgreSQL's types; bytes have to be ASCII.
+        """
+        if not self._sqlite:
+            return list(await self._connection.fetch(query, *args))
+        # One row with everything: a step for each row would take and let go of Python's lock each time.
+        names = ", ".join(f"CAST({name} AS TEXT)" if kind == "bytea" else name for name, kind in columns.items())
+        whole = f"SELECT json_group_array(json_array({names})) FROM ({query})"  # noqa: S608 - names of ours
+        rows: list[list[Any]] = orjson.loads(await self._connection.fetchval(whole, *args))
+        for at in [at for at, kind in enumerate(columns.values()) if kind == "bytea"]:
+            for row in rows:
+                row[at] = row[at].encode()
+        return list(rows)
+
     async def fetch_row(self, query: str, *args: Any) -> Row | None:
         row: Row | None = await self._connection.fetchrow(query, *args)
         return row
 
     async def fetch_value(self, query: str, *args: Any) -> Any:
         return await self._connection.fetchval(query, *args)
+
+
+def _json_column(row: str, at: int, kind: str) -> str:
+    """SQLite's SQL for one column of a row that is a JSON array."""
+    value = f"json_extract({row}, '$[{at}]')"
+    return f"CAST({value} AS BLOB)" if kind == "bytea" else value
+
+
+def _json_text(rows: Sequence[Sequence[Any]]) -> str:
+    return orjson.dumps(rows, default=_ascii).decode()
+
+
+def _ascii(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode("ascii")
+    raise TypeError(f"a {type(value).__name__} cannot be stored in bulk")
 
 
 class Database:

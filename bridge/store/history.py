@@ -16,7 +16,7 @@ from bridge.store.keys import BATCH, DeviceRow, InboundRow
 PENDING = "pending"
 HELD = "held"
 REFUSED = "refused"
-"""The homeserver refused the request; it is not made again."""
+"""The homeserver refuses the request, for whatever device; it is not made again."""
 BUNDLE = "bundle"
 """Stands in the place of a session's id for the bundle of other people's."""
 PAGE = 1_000
@@ -254,7 +254,8 @@ async def unserve(tx: Transaction, room_id: str, session_id: str, index: int, ot
     """Note of the devices that were served and do not hold what was said now that they miss it, and nothing else.
 
     Args:
-        session_id: under which it was said; where it is not the room's present session, nothing is known of it.
+        session_id: under which it was said. Who was given it is known of the room's present session and of the one
+            before it; of earlier ones nobody is known to hold them, so everybody misses them.
         others: the sessions that they miss nothing of, having been served.
 
     Returns:
@@ -262,7 +263,6 @@ async def unserve(tx: Transaction, room_id: str, session_id: str, index: int, ot
     """
     rows = await tx.fetch(
         "DELETE FROM crypto_served WHERE room_id = $1 "
-        "AND EXISTS (SELECT 1 FROM crypto_outbound o WHERE o.room_id = $1 AND o.session_id = $2) "
         "AND NOT EXISTS (SELECT 1 FROM crypto_share h WHERE h.session_id = $2 AND h.user_id = crypto_served.user_id "
         "AND h.device_id = crypto_served.device_id AND h.curve25519 = crypto_served.curve25519 "
         "AND h.ed25519 = crypto_served.ed25519 AND h.state = 'held' AND h.first_index <= $3) "
@@ -349,14 +349,22 @@ async def save_given(tx: Transaction, room_id: str, rows: Iterable[GivenRow]) ->
     )
 
 
-async def settle_given(tx: Transaction, room_id: str, session_id: str, txn_id: str, state: str = HELD) -> None:
-    """Mark everything of one request, now that it was answered."""
+async def settle_given(tx: Transaction, room_id: str, session_id: str, txn_id: str) -> None:
+    """Mark everything of one request as held, now that it was answered."""
     await tx.execute(
-        "UPDATE crypto_given SET state = $4 WHERE room_id = $1 AND session_id = $2 AND txn_id = $3",
+        "UPDATE crypto_given SET state = 'held' WHERE room_id = $1 AND session_id = $2 AND txn_id = $3",
         room_id,
         session_id,
         txn_id,
-        state,
+    )
+
+
+async def refuse_given(tx: Transaction, room_id: str, session_id: str, devices: Iterable[tuple[str, str]]) -> None:
+    """Mark what the homeserver does not take for these devices (user and device id)."""
+    await tx.execute_many(
+        "UPDATE crypto_given SET state = 'refused' WHERE room_id = $1 AND session_id = $2 AND user_id = $3 "
+        "AND device_id = $4",
+        [(room_id, session_id, *device) for device in devices],
     )
 
 
@@ -394,9 +402,12 @@ async def settle_hold(tx: Transaction, session_id: str, txn_id: str) -> None:
     await tx.execute("UPDATE crypto_share SET state = 'held' WHERE session_id = $1 AND txn_id = $2", session_id, txn_id)
 
 
-async def no_hold(tx: Transaction, session_id: str, txn_id: str) -> None:
-    """Forget what was to be given with a request that the homeserver refused."""
-    await tx.execute("DELETE FROM crypto_share WHERE session_id = $1 AND txn_id = $2", session_id, txn_id)
+async def no_hold(tx: Transaction, session_id: str, txn_id: str, devices: Iterable[tuple[str, str]]) -> None:
+    """Forget what was to be given to these devices (user and device id) with a request that the homeserver refused."""
+    await tx.execute_many(
+        "DELETE FROM crypto_share WHERE session_id = $1 AND txn_id = $2 AND user_id = $3 AND device_id = $4",
+        [(session_id, txn_id, *device) for device in devices],
+    )
 
 
 # --- what was said when -----------------------------------------------------------------------------------------------
@@ -558,6 +569,13 @@ async def no_bundles(tx: Transaction, room_id: str, *, before: int) -> None:
 
 async def purge(tx: Transaction, room_id: str, *, before: int) -> None:
     """Forget the keys of a room that were last used before that time, and what is known of their messages."""
+    await tx.execute(
+        "DELETE FROM crypto_share WHERE session_id IN (SELECT session_id FROM crypto_inbound WHERE room_id = $1 "
+        "AND at < $2 AND original IS NOT NULL) "
+        "AND session_id NOT IN (SELECT session_id FROM crypto_outbound WHERE room_id = $1)",
+        room_id,
+        before,
+    )
     await tx.execute(
         "DELETE FROM crypto_inbound WHERE room_id = $1 AND at < $2 "
         "AND session_id NOT IN (SELECT session_id FROM crypto_outbound WHERE room_id = $1) "

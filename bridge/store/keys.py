@@ -148,6 +148,10 @@ async def note_strange(tx: Transaction, user_id: str, device_ids: Sequence[str],
     )
 
 
+async def forget_strange(tx: Transaction, user_id: str) -> None:
+    await tx.execute("UPDATE crypto_account SET strange = '', strange_at = NULL WHERE user_id = $1", user_id)
+
+
 async def set_next_batch(tx: Transaction, user_id: str, next_batch: str | None) -> None:
     await tx.execute("UPDATE crypto_account SET next_batch = $2 WHERE user_id = $1", user_id, next_batch)
 
@@ -192,17 +196,23 @@ async def olm_sessions(tx: Transaction, curve25519_keys: Iterable[str]) -> dict[
     return found
 
 
-async def newest_sessions(tx: Transaction, curve25519_keys: Iterable[str]) -> dict[tuple[str, str], tuple[bytes, int]]:
-    """Of each device (both of its keys) the session that was last used for receiving: its pickle, and when that was."""
-    found: dict[tuple[str, str], tuple[bytes, int]] = {}
-    rows = await tx.fetch(
-        f"SELECT curve25519, ed25519, pickle, used_at FROM crypto_olm_session WHERE curve25519 {tx.one_of('$1')} "  # noqa: S608
+async def newest_sessions(tx: Transaction, curve25519_keys: Iterable[str]) -> dict[tuple[str, str], tuple[str, bytes]]:
+    """Of each device (both of its keys) the session that was last used for receiving: its id and its pickle."""
+    found: dict[tuple[str, str], tuple[str, bytes]] = {}
+    rows = await tx.fetch_many(
+        {"curve25519": "text", "ed25519": "text", "session_id": "text", "pickle": "bytea"},
+        f"SELECT curve25519, ed25519, session_id, pickle FROM crypto_olm_session WHERE curve25519 {tx.one_of('$1')} "  # noqa: S608
         "ORDER BY used_at DESC, created_at DESC, session_id",
         tx.texts(curve25519_keys),
     )
-    for curve25519, ed25519, pickle, used_at in rows:
-        found.setdefault((curve25519, ed25519), (pickle, used_at))
+    for curve25519, ed25519, session_id, pickle in rows:
+        found.setdefault((curve25519, ed25519), (session_id, bytes(pickle)))
     return found
+
+
+async def move_ratchets(tx: Transaction, pickles: Sequence[tuple[str, bytes]]) -> None:
+    """Store the next state of sessions that are there, by their ids; nothing else of them changes by sending."""
+    await tx.set_each("crypto_olm_session", "session_id", "pickle", ("text", "bytea"), pickles)
 
 
 async def save_olm_sessions(tx: Transaction, sessions: Iterable[OlmRow]) -> None:
@@ -448,11 +458,8 @@ async def outbound(tx: Transaction, room_id: str) -> OutboundRow | None:
 
 
 async def begin_outbound(tx: Transaction, session: OutboundRow) -> None:
-    """Make this the room's session; who was given the one before it is forgotten."""
-    await tx.execute(
-        "DELETE FROM crypto_share WHERE session_id IN (SELECT session_id FROM crypto_outbound WHERE room_id = $1)",
-        session.room_id,
-    )
+    """Make this the room's session. Who was given the one before it is still known: `shares.forget_earlier_holders`
+    forgets those of sessions before that."""
     await tx.execute(
         "INSERT INTO crypto_outbound (room_id, session_id, pickle, created_at, messages, audience_digest) "
         "VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (room_id) DO UPDATE SET session_id = excluded.session_id, "

@@ -114,9 +114,17 @@ _UNSETTLED = f"""
             OR (NOT {_ADMITTED} AND s.state = 'withheld')
         )))"""
 _COLUMNS = """a.user_id, a.member_event, d.device_id, d.curve25519, d.ed25519, d.cross_signed, d.verified,
-    s.curve25519 AS s_curve25519, s.ed25519 AS s_ed25519, s.member_event AS s_member_event, s.first_index, s.state,
-    s.txn_id, EXISTS (SELECT 1 FROM crypto_olm_session o WHERE o.curve25519 = d.curve25519 AND o.ed25519 = d.ed25519)
-    AS has_session"""
+    CASE WHEN EXISTS (SELECT 1 FROM crypto_olm_session o WHERE o.curve25519 = d.curve25519 AND o.ed25519 = d.ed25519)
+    THEN 1 ELSE 0 END AS has_session,
+    s.state, s.curve25519 AS s_curve25519, s.ed25519 AS s_ed25519, s.member_event AS s_member_event, s.first_index,
+    s.txn_id"""
+_TYPES = {
+    **dict.fromkeys(("user_id", "member_event", "device_id", "curve25519", "ed25519"), "text"),
+    **dict.fromkeys(("cross_signed", "verified", "has_session"), "integer"),
+    **dict.fromkeys(("state", "s_curve25519", "s_ed25519", "s_member_event"), "text"),
+    "first_index": "bigint",
+    "txn_id": "text",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +148,11 @@ class Question:
 
 async def unsettled(tx: Transaction, question: Question, *, after: tuple[str, str], limit: int) -> list[Unsettled]:
     """Devices behind `after` (user and device), in order; without those of requests that were never answered."""
-    rows = await tx.fetch(
+    rows = await tx.fetch_many(
+        _TYPES,
         f"SELECT {_COLUMNS} {_UNSETTLED} AND (s.state IS NULL OR s.state <> 'pending') "
-        "AND (a.user_id > $6 OR (a.user_id = $6 AND d.device_id > $7)) ORDER BY a.user_id, d.device_id LIMIT $8",
+        # by the columns of an index, so that a page costs what is in it, and not the whole room
+        "AND a.user_id >= $6 AND (d.user_id, d.device_id) > ($6, $7) ORDER BY d.user_id, d.device_id LIMIT $8",
         *question.args,
         *after,
         limit,
@@ -152,7 +162,8 @@ async def unsettled(tx: Transaction, question: Question, *, after: tuple[str, st
 
 async def unanswered(tx: Transaction, question: Question, txn_id: str) -> list[Unsettled]:
     """The devices of one request that was never answered."""
-    rows = await tx.fetch(
+    rows = await tx.fetch_many(
+        _TYPES,
         f"SELECT {_COLUMNS} {_UNSETTLED} AND s.state = 'pending' AND s.txn_id = $6 ORDER BY a.user_id, d.device_id",
         *question.args,
         txn_id,
@@ -211,17 +222,14 @@ async def strays(tx: Transaction, question: Question, *, limit: int = 1) -> list
     ]
 
 
-def _unsettled(row: Row) -> Unsettled:
+def _unsettled(row: Sequence[Any]) -> Unsettled:
+    user, event, device, curve25519, ed25519, cross_signed, verified, has_session, state, *given = row
+    share = None
+    if state is not None:
+        s_curve25519, s_ed25519, s_event, first_index, txn_id = given
+        share = ShareRow(user, device, s_curve25519, s_ed25519, s_event, first_index, state, txn_id)
     return Unsettled(
-        UserId(row["user_id"]),
-        row["member_event"],
-        row["device_id"],
-        row["curve25519"],
-        row["ed25519"],
-        bool(row["cross_signed"]),
-        bool(row["verified"]),
-        None if row["state"] is None else _share(row),
-        bool(row["has_session"]),
+        user, event, device, curve25519, ed25519, bool(cross_signed), bool(verified), share, bool(has_session)
     )
 
 
@@ -238,41 +246,56 @@ def _share(row: Row) -> ShareRow:
     )
 
 
-async def save_shares(tx: Transaction, session_id: str, rows: Sequence[ShareRow], *, now_ms: int) -> None:
+async def save_shares(tx: Transaction, session_id: str, rows: Iterable[ShareRow], *, now_ms: int) -> None:
     """Note what is about to leave, or was told, device by device; no device may be named twice."""
-    await tx.put(
-        "INSERT INTO crypto_share (session_id, user_id, device_id, curve25519, ed25519, member_event, first_index, "
-        "state, txn_id, at) {rows} "
-        "ON CONFLICT (session_id, user_id, device_id) DO UPDATE SET curve25519 = excluded.curve25519, "
-        "ed25519 = excluded.ed25519, member_event = excluded.member_event, first_index = excluded.first_index, "
-        "state = excluded.state, txn_id = excluded.txn_id, at = excluded.at",
-        ("text", "text", "text", "text", "text", "text", "bigint", "text", "text", "bigint"),
-        [
-            (
-                session_id,
-                row.user_id,
-                row.device_id,
-                row.curve25519,
-                row.ed25519,
-                row.member_event,
-                row.first_index,
-                row.state,
-                row.txn_id,
-                now_ms,
-            )
-            for row in rows
-        ],
-    )
+    alike: dict[tuple[int, str, str], list[ShareRow]] = {}
+    for row in rows:
+        alike.setdefault((row.first_index, row.state, row.txn_id), []).append(row)
+    for (first_index, state, txn_id), some in alike.items():
+        await tx.put(
+            "INSERT INTO crypto_share (user_id, device_id, curve25519, ed25519, member_event, session_id, first_index, "
+            "state, txn_id, at) {rows} "
+            "ON CONFLICT (session_id, user_id, device_id) DO UPDATE SET curve25519 = excluded.curve25519, "
+            "ed25519 = excluded.ed25519, member_event = excluded.member_event, first_index = excluded.first_index, "
+            "state = excluded.state, txn_id = excluded.txn_id, at = excluded.at",
+            ("text",) * 5,
+            [(row.user_id, row.device_id, row.curve25519, row.ed25519, row.member_event) for row in some],
+            always={
+                "session_id": session_id,
+                "first_index": first_index,
+                "state": state,
+                "txn_id": txn_id,
+                "at": now_ms,
+            },
+        )
 
 
-async def settle_shares(tx: Transaction, session_id: str, txn_id: str, state: str, *, now_ms: int) -> None:
-    """Give all shares of one request their state, now that it was answered."""
+async def settle_shares(
+    tx: Transaction, session_id: str, txn_id: str, state: str, *, users: Iterable[str], now_ms: int
+) -> None:
+    """Give all shares of one request their state, now that it was answered.
+
+    Args:
+        users: whose devices it was for.
+    """
     await tx.execute(
-        "UPDATE crypto_share SET state = $3, at = $4 WHERE session_id = $1 AND txn_id = $2",
+        "UPDATE crypto_share SET state = $3, at = $4 "  # noqa: S608
+        f"WHERE session_id = $1 AND user_id {tx.one_of('$5')} AND txn_id = $2",
         session_id,
         txn_id,
         state,
         now_ms,
+        tx.texts(users),
+    )
+
+
+async def forget_earlier_holders(tx: Transaction, room_id: str, *, but: Iterable[str]) -> None:
+    """Forget who was given sessions of ours in a room, but for these."""
+    await tx.execute(
+        "DELETE FROM crypto_share WHERE session_id IN (SELECT session_id FROM crypto_inbound WHERE room_id = $1 "  # noqa: S608
+        f"AND original IS NOT NULL) AND NOT session_id {tx.one_of('$2')}",
+        room_id,
+        tx.texts(but),
     )
 
 

@@ -54,7 +54,7 @@ class Operations(Protocol):
         self, communities: Sequence[str], text: str, *, source: str, progress: Progress
     ) -> dict[str, Any]: ...
 
-    async def status(self) -> dict[str, Any]: ...
+    async def status(self, *, forget_strange_devices: bool = False) -> dict[str, Any]: ...
 
     async def parked(self, *, release: str | None = None, drop: str | None = None) -> dict[str, Any]: ...
     async def rotate_device(self, *, accept_old_database: bool = False) -> dict[str, Any]: ...
@@ -184,8 +184,8 @@ class ControlDoor:
     async def _ready(self, _: Mapping[str, Any], __: Progress) -> Any:
         return {"ready": self._operations.ready}
 
-    async def _status(self, _: Mapping[str, Any], __: Progress) -> Any:
-        return await self._operations.status()
+    async def _status(self, body: Mapping[str, Any], _: Progress) -> Any:
+        return await self._operations.status(forget_strange_devices=body.get("forget_strange_devices") is True)
 
     async def _parked(self, body: Mapping[str, Any], _: Progress) -> Any:
         release, drop = body.get("release"), body.get("drop")

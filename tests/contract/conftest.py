@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import json
 import secrets
 from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
@@ -19,6 +17,7 @@ from bridge.matrix.executor import Executor
 from bridge.matrix.reader import Reader
 from bridge.plan.state import Accounts
 from tests.fakes.homeserver import ANNOUNCER, DOMAIN, STEWARD, FakeHomeserver
+from tests.harness.announcer import write_registration
 
 
 class Ground(Protocol):
@@ -158,39 +157,13 @@ class World:
         await self.executor.set_state(room_id, "m.room.power_levels", "", content)
 
 
-def _registration(folder: Path, as_token: str) -> Path:
-    place = folder / "registration.yaml"
-    # JSON is YAML
-    place.write_text(
-        json.dumps(
-            {
-                "id": "communities",
-                "url": None,
-                "as_token": as_token,
-                "hs_token": secrets.token_hex(16),
-                "sender_localpart": "communities",
-                "rate_limited": False,
-                "namespaces": {
-                    "users": [
-                        {"exclusive": True, "regex": "@communities:example\\.org"},
-                        {"exclusive": True, "regex": "@announcements:example\\.org"},
-                    ],
-                    "aliases": [{"exclusive": True, "regex": "#_communities_.*:example\\.org"}],
-                    "rooms": [],
-                },
-            }
-        )
-    )
-    return place
-
-
 @pytest.fixture(scope="session")
 async def contract_synapse(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[PrivateSynapse, str]]:
     """A real homeserver that knows the service and both of its accounts."""
     folder = tmp_path_factory.mktemp("contract")
     as_token = secrets.token_hex(16)
     homeserver = PrivateSynapse(folder / "synapse", extra={"room_list_publication_rules": [{"action": "allow"}]})
-    homeserver.add_registration(_registration(folder, as_token))
+    homeserver.add_registration(write_registration(folder, as_token))
     async with homeserver:
         client = Client(homeserver.url, as_token)
         await client.start()

@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
+from bridge.e2ee.keys import Keys
+from bridge.store.database import Database
 from tests.fakes.scene import Scene, url_in
+from tests.harness.key_world import KeyWorld, StillClock, keys_upon
 
 
 @pytest.fixture
@@ -35,3 +38,31 @@ async def scene(new_scene: Callable[..., Any]) -> Scene:
     """A process upon an empty database and an empty homeserver."""
     made: Scene = await new_scene()
     return made
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    """An open, empty database."""
+    database = Database(f"sqlite:///{tmp_path}/keys.db")
+    await database.start()
+    yield database
+    await database.stop()
+
+
+@pytest.fixture
+def world() -> KeyWorld:
+    """A homeserver that only carries keys, with nobody on it."""
+    return KeyWorld()
+
+
+@pytest.fixture
+def clock() -> StillClock:
+    return StillClock()
+
+
+@pytest.fixture
+async def keys(world: KeyWorld, database: Database, clock: StillClock) -> Keys:
+    """The announcer's keys, started."""
+    keys = keys_upon(world, database, clock)
+    await keys.start()
+    return keys

@@ -165,14 +165,6 @@ async def test_what_does_not_fit_is_refused(scene: Scene, text: str) -> None:
     assert await scene.jobs.waiting() == 0
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of an empty database of either kind."""
-    if request.param == "postgres":
-        return str(request.getfixturevalue("postgres_url"))
-    return f"sqlite:///{tmp_path / 'a.db'}"
-
-
 @pytest.fixture
 async def either(url: str) -> AsyncIterator[Scene]:
     scene = Scene(url)

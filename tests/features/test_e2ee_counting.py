@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bridge.core.errors import OldDatabase, Unreachable
-from bridge.e2ee.keys import COUNT_EVERY_MS, RENEW_AFTER_REWIND_MS, Keys
+from bridge.e2ee.counting import COUNT_EVERY_MS
+from bridge.e2ee.establishment import RENEW_AFTER_REWIND_MS
+from bridge.e2ee.keys import Keys
 from bridge.store import keys as store
 from bridge.store.database import Database
 from bridge.store.keys import AccountRow
-from tests.harness.key_world import ANNOUNCER, ROOM, KeyWorld, StillClock, keys_upon
+from tests.harness.key_world import ANNOUNCER, KeyWorld, StillClock, keys_upon, say
 
 ANN = "@ann:example.org"
 
@@ -53,11 +53,8 @@ class Ground:
 
 
 @pytest.fixture
-async def ground(tmp_path: Path) -> AsyncIterator[Ground]:
-    database = Database(f"sqlite:///{tmp_path}/keys.db")
-    await database.start()
-    yield Ground(database)
-    await database.stop()
+def ground(database: Database) -> Ground:
+    return Ground(database)
 
 
 @pytest.mark.parametrize("failures", [["before"] * 5, ["after"] * 5, ["before", "after"] * 3, ["after", "before"] * 3])
@@ -133,7 +130,7 @@ async def test_the_day_of_renewed_keys_outlasts_restarts_and_ends(ground: Ground
     put_back_at = ground.clock.now
 
     async def session() -> str:
-        content, _ = await keys.encrypt(ROOM, "m.room.message", {"msgtype": "m.text", "body": "hello"})
+        content = await say(keys, "hello")
         return str(content["session_id"])
 
     seen = [await session()]
@@ -164,7 +161,7 @@ async def test_nothing_is_renewed_where_the_homeserver_was_not_put_back(ground: 
     sessions = set()
     for _ in range(3):
         keys = await ground.start()
-        content, _ = await keys.encrypt(ROOM, "m.room.message", {"msgtype": "m.text", "body": "hello"})
+        content = await say(keys, "hello")
         sessions.add(content["session_id"])
         ground.clock.now += COUNT_EVERY_MS
         await keys.sync_once()
@@ -182,13 +179,13 @@ async def test_a_rotation_that_fails_half_way_is_finished_by_the_running_service
         raise Unreachable("502")
 
     with monkeypatch.context() as patch:
-        real = keys._begin_device
+        real = keys._establishment._begin
 
         async def begin() -> None:
             await real()
             patch.setattr(ground.world, step, fail)
 
-        patch.setattr(keys, "_begin_device", begin)
+        patch.setattr(keys._establishment, "_begin", begin)
         with pytest.raises(Unreachable):
             await keys.rotate()
     ground.clock.now += COUNT_EVERY_MS

@@ -3,54 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from bridge.core.errors import BadRequest, CannotEncrypt, Unreachable
 from bridge.core.ids import RoomId, UserId
-from bridge.e2ee.delivery import IN_FLIGHT
 from bridge.e2ee.devices import FAILURE_PAUSE_MS, MAX_DEVICES_PER_USER
+from bridge.e2ee.giving import IN_FLIGHT
 from bridge.e2ee.keys import Keys
 from bridge.e2ee.machine import Account
 from bridge.e2ee.recipients import Trust
 from bridge.store.database import Database
-from tests.harness.key_world import ROOM, Device, KeyWorld, StillClock, keys_upon
+from tests.harness.key_world import ROOM, Device, KeyWorld, StillClock, keys_upon, say
 from tests.harness.wait import eventually
 
 ANN, BOB, MALLORY = "@ann:example.org", "@bob:example.org", "@mallory:example.org"
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = Database(f"sqlite:///{tmp_path}/keys.db")
-    await database.start()
-    yield database
-    await database.stop()
-
-
-@pytest.fixture
-def world() -> KeyWorld:
-    return KeyWorld()
-
-
-@pytest.fixture
-def clock() -> StillClock:
-    return StillClock()
-
-
-@pytest.fixture
-async def keys(world: KeyWorld, database: Database, clock: StillClock) -> Keys:
-    keys = keys_upon(world, database, clock)
-    await keys.start()
-    return keys
-
-
-async def say(keys: Keys, text: str) -> dict[str, Any]:
-    content, _ = await keys.encrypt(ROOM, "m.room.message", {"msgtype": "m.text", "body": text})
-    return content
 
 
 async def test_everybody_reads_and_warm_sends_ask_nobody(world: KeyWorld, keys: Keys) -> None:

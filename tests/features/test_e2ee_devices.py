@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,30 +15,10 @@ from bridge.e2ee.keys import Keys
 from bridge.e2ee.machine import MEGOLM, encrypt_group, new_group
 from bridge.e2ee.recipients import Trust
 from bridge.store.database import Database
-from tests.harness.key_world import ANNOUNCER, PICKLE_KEY, ROOM, Device, KeyWorld, StillClock, keys_upon
+from tests.harness.key_world import ANNOUNCER, PICKLE_KEY, ROOM, Device, KeyWorld, StillClock, keys_upon, say
 from tests.harness.wait import eventually
 
 ANN = UserId("@ann:example.org")
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = Database(f"sqlite:///{tmp_path}/keys.db")
-    await database.start()
-    yield database
-    await database.stop()
-
-
-@pytest.fixture
-def world() -> KeyWorld:
-    return KeyWorld()
-
-
-@pytest.fixture
-async def keys(world: KeyWorld, database: Database) -> Keys:
-    keys = keys_upon(world, database, StillClock())
-    await keys.start()
-    return keys
 
 
 class SlowFirst:
@@ -59,11 +37,6 @@ class SlowFirst:
             if self.asked == 1:
                 await self.go_on.wait()
         return answer
-
-
-async def say(keys: Keys, text: str) -> dict[str, Any]:
-    content, _ = await keys.encrypt(ROOM, "m.room.message", {"msgtype": "m.text", "body": text})
-    return content
 
 
 async def test_a_late_answer_is_not_stored_over_a_newer_one(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import nullcontext
-from pathlib import Path
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -21,6 +20,9 @@ from bridge.app.house import House
 from bridge.core.errors import BadRequest, Forbidden, Unreachable
 from bridge.core.ids import EventId, RoomId
 from bridge.core.messages import Posted
+from bridge.e2ee.delivery import UNUSED_PAUSE_MS
+from bridge.e2ee.gifts import FIRST_REST_MS
+from bridge.e2ee.giving import IN_FLIGHT
 from bridge.e2ee.history import BUNDLE_ACCEPTED_MS, BUNDLE_PAUSE_MS
 from bridge.e2ee.keys import Keys
 from bridge.e2ee.machine import OlmFailure, decrypt_group, encrypt_group, import_room_key, new_group
@@ -30,7 +32,7 @@ from bridge.intake.parse import message_index
 from bridge.store import history
 from bridge.store.database import Database, Transaction
 from bridge.store.history import MoveRow, SpokenRow
-from tests.harness.key_world import ANNOUNCER, PICKLE_KEY, ROOM, Device, KeyWorld, StillClock, keys_upon
+from tests.harness.key_world import ANNOUNCER, PICKLE_KEY, ROOM, Device, KeyWorld, StillClock, keys_upon, say
 
 ANN, BOB, OFFICE = "@ann:example.org", "@bob:example.org", "@office:example.org"
 WINDOW = Window(announcements=10, days=30)
@@ -54,7 +56,7 @@ class Scene:
 
     async def say(self, text: str) -> dict[str, Any]:
         self.clock.now += 1000
-        content, _ = await self.keys.encrypt(ROOM, "m.room.message", {"msgtype": "m.text", "body": text})
+        content = await say(self.keys, text)
         await self.heard(ANNOUNCER, content)
         return content
 
@@ -144,14 +146,6 @@ class Scene:
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = Database(f"sqlite:///{tmp_path}/keys.db")
-    await database.start()
-    yield database
-    await database.stop()
-
-
-@pytest.fixture
 async def scene(database: Database) -> Scene:
     scene = Scene(KeyWorld(), database, StillClock())
     await scene.restart()
@@ -188,6 +182,35 @@ async def three_sessions(scene: Scene) -> list[dict[str, Any]]:
     assert len({content["session_id"] for content in said}) == 3
     await scene.catch_up()
     return said
+
+
+async def catch_up_killed(scene: Scene, monkeypatch: pytest.MonkeyPatch, fatal: int, *, arrives: bool) -> int:
+    """Catch up in a process that dies with a request, and begin another one; gives how many requests were made.
+
+    Args:
+        fatal: the number of that request, beyond all where none is to die.
+        arrives: whether the homeserver gets it all the same.
+    """
+    requests = 0
+    send = scene.world.send_to_device
+
+    async def die(*args: Any) -> None:
+        nonlocal requests
+        requests += 1
+        if requests == fatal:
+            if arrives:
+                await send(*args)
+            raise Unreachable("killed")
+        await send(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scene.world, "send_to_device", die)
+        try:
+            await scene.catch_up()
+        except Unreachable:
+            assert requests >= fatal
+    await scene.restart()
+    return requests
 
 
 async def test_a_newcomer_reads_what_was_said_before_and_whoever_was_there_gets_nothing_twice(scene: Scene) -> None:
@@ -298,26 +321,9 @@ async def test_a_killed_delivery_goes_on_where_it_stood(
     said = await three_sessions(scene)
     devices = scene.world.add(ANN, *"ABCDE", join=False)
     await scene.comes(ANN)
-    send = scene.world.send_to_device
     total = 0
-    for fatal in (1, 4, 6, 99):
-        requests = 0
-
-        async def die(*args: Any) -> None:
-            nonlocal requests
-            requests += 1
-            if requests == fatal:  # noqa: B023 - called within this round alone
-                if arrives:
-                    await send(*args)
-                raise Unreachable("killed")
-            await send(*args)
-
-        monkeypatch.setattr(scene.world, "send_to_device", die)
-        with nullcontext() if fatal == 99 else pytest.raises(Unreachable):
-            await scene.catch_up()
-        total += requests
-        monkeypatch.setattr(scene.world, "send_to_device", send)
-        await scene.restart()
+    for fatal in (1, 3, 2, 99):
+        total += await catch_up_killed(scene, monkeypatch, fatal, arrives=arrives)
     assert total == 3 * 3 + 3, "nothing but what was killed is sent again"
     for device in devices:
         assert [device.reads(content) for content in said] == ["number 0", "number 1", "number 2"]
@@ -338,7 +344,8 @@ async def test_who_leaves_in_between_gets_nothing_more(scene: Scene, monkeypatch
 
     monkeypatch.setattr(scene.world, "send_to_device", send_and_leave)
     await scene.catch_up()
-    assert (len(keys_received(ann)), len(keys_received(lisa))) == (1, 3)
+    assert len(keys_received(ann)) <= IN_FLIGHT < 3, "what was under way already"
+    assert len(keys_received(lisa)) == 3
 
 
 async def test_no_more_is_given_than_the_window_shows(scene: Scene) -> None:
@@ -439,7 +446,7 @@ async def test_who_joins_while_an_announcement_is_under_way_reads_it(scene: Scen
     await scene.comes(BOB)
     await scene.catch_up()
     (ann,) = scene.world.add(ANN, "A", join=False)
-    one, _ = await scene.keys.encrypt(ROOM, "m.room.message", {"msgtype": "m.text", "body": "one"})
+    one = await say(scene.keys, "one")
     await scene.comes(ANN)
     await scene.catch_up()
     await scene.keys.prepare(ROOM)
@@ -451,6 +458,38 @@ async def test_who_joins_while_an_announcement_is_under_way_reads_it(scene: Scen
     assert len(keys_received(ann)) == 3, "the one of before, the present one in the ordinary way, and from its start"
     await scene.say("two")
     assert scene.missed == 1
+
+
+@pytest.mark.parametrize("sessions_since", [1, 2])
+async def test_who_joins_while_an_announcement_is_under_way_reads_it_even_if_its_session_ends_unheard_of(
+    scene: Scene, sessions_since: int
+) -> None:
+    (bob,) = scene.world.people[BOB].values()
+    leavers = [f"@leaver{number}:example.org" for number in range(1 + sessions_since)]
+    for user in leavers:
+        scene.world.add(user, "L", join=False)
+        await scene.comes(user)
+    zero = await scene.say("zero")
+    await scene.leaves(leavers.pop())
+    await scene.catch_up()
+    one = await say(scene.keys, "one")
+    (ann,) = scene.world.add(ANN, "A", join=False)
+    await scene.comes(ANN)
+    await scene.catch_up()
+    for user in leavers:
+        await scene.leaves(user)
+        await scene.keys.prepare(ROOM)
+        scene.clock.now += UNUSED_PAUSE_MS
+    before = len(keys_received(bob))
+    await scene.heard(ANNOUNCER, one)
+    await scene.catch_up()
+    assert (reads(ann, zero), reads(ann, one)) == ("zero", "one")
+    if sessions_since == 1:
+        assert len(keys_received(bob)) == before, "who had the key is not given it again"
+    missed = scene.missed
+    two = await scene.say("two")
+    assert scene.missed == missed
+    assert {reads(device, two) for device in (ann, bob)} == {"two"}
 
 
 async def test_whoever_misses_something_is_seen_to(scene: Scene) -> None:
@@ -467,7 +506,7 @@ async def test_whoever_misses_something_is_seen_to(scene: Scene) -> None:
     )
 
     async def posted(number: int) -> None:
-        content, _ = await scene.keys.encrypt(ROOM, "m.room.message", {"body": "one"})
+        content = await say(scene.keys, "one")
         event = Posted(
             EventId(f"${number}"), ROOM, ANNOUNCER, scene.clock.now, "m.room.encrypted", False,
             content["session_id"], message_index(content["ciphertext"]) or 0,
@@ -490,7 +529,7 @@ async def test_what_is_said_while_the_past_is_given_is_given_too(scene: Scene, m
     await scene.leaves(BOB)
     await scene.comes(BOB)
     (ann,) = scene.world.add(ANN, "A", join=False)
-    one, _ = await scene.keys.encrypt(ROOM, "m.room.message", {"msgtype": "m.text", "body": "one"})
+    one = await say(scene.keys, "one")
     await scene.comes(ANN)
     await scene.keys.prepare(ROOM)
     send = scene.world.send_to_device
@@ -604,9 +643,8 @@ async def test_a_request_that_is_refused_holds_up_nobody_else(scene: Scene, monk
 
     monkeypatch.setattr(scene.world, "send_to_device", refuse)
     await scene.catch_up()
-    for device in devices[:5]:
-        assert not device.received
-    for device in (*devices[5:], ann):
+    assert not devices[0].received
+    for device in (*devices[1:], ann):
         assert is_given_a_bundle(device)
         assert keys_received(device)
     before = len(tried)
@@ -614,8 +652,90 @@ async def test_a_request_that_is_refused_holds_up_nobody_else(scene: Scene, monk
     assert len(tried) == before, "it is not tried again"
     async with scene.database.transaction() as tx:
         assert not await tx.fetch("SELECT 1 FROM crypto_given")
-        pending = await tx.fetch("SELECT 1 FROM crypto_share WHERE state = 'pending'")
-    assert not pending, "what was refused is held by nobody, so the next message brings it"
+        rows = await tx.fetch("SELECT device_id FROM crypto_share WHERE user_id = $1", devices[0].user_id)
+    held = {row["device_id"] for row in rows}
+    assert held == {device.device_id for device in devices[1:]}, "the next message brings it to whom it was refused"
+    for event in (event for device in (*devices[1:], ann) for event in device.received):
+        assert event["type"] in ("m.room_key", "m.room_key_bundle")
+    assert all(len(device.received) == 2 for device in (*devices[1:], ann)), "nobody is sent anything twice"
+
+
+async def test_a_device_that_is_refused_is_not_tried_with_each_session(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = await three_sessions(scene)
+    devices = await crowd(scene, devices=64, name="D")
+    send = scene.world.send_to_device
+    refusals = 0
+
+    async def refuse(event_type: str, txn_id: str, messages: Mapping[str, Any]) -> None:
+        nonlocal refusals
+        if any("007D" in of_user for of_user in messages.values()):
+            refusals += 1
+            raise BadRequest("too large", status=413)
+        await send(event_type, txn_id, messages)
+
+    monkeypatch.setattr(scene.world, "send_to_device", refuse)
+    await scene.catch_up()
+    assert refusals <= IN_FLIGHT * 7
+    for device in devices:
+        expected = 0 if device.device_id == "007D" else 3
+        assert len([content for content in said if reads(device, content) is not None]) == expected
+
+
+async def test_several_requests_go_at_once_and_not_more(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge.e2ee.history.CHUNK_DEVICES", 2)
+    said = await three_sessions(scene)
+    await scene.keys.prepare(ROOM)  # the present session is given by one request after the other
+    devices = await crowd(scene, devices=6, name="D")
+    send = scene.world.send_to_device
+    under_way = most = 0
+    both = asyncio.Event()
+
+    async def wait(*args: Any) -> None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        if under_way == IN_FLIGHT:
+            both.set()
+        async with asyncio.timeout(10):
+            await both.wait()
+        await send(*args)
+        under_way -= 1
+
+    monkeypatch.setattr(scene.world, "send_to_device", wait)
+    await scene.catch_up()
+    assert most == IN_FLIGHT
+    for device in devices:
+        assert [device.reads(content) for content in said] == ["number 0", "number 1", "number 2"]
+        assert len(keys_received(device)) == 3
+    assert sum(len(of_user) for one in scene.world.claims for of_user in one.values()) == len(devices) + 1, (
+        "one one-time key each, and Bob's"
+    )
+
+
+async def test_a_device_without_one_time_keys_is_asked_for_them_seldom_and_gets_everything_once_it_has_some(
+    scene: Scene,
+) -> None:
+    said = await three_sessions(scene)
+    (ann,) = scene.world.add(ANN, "A", join=False, one_time_keys=0)
+    await scene.comes(ANN)
+    asked = len(scene.world.claims)
+    at = await scene.catch_up()
+    assert at == scene.clock.now + FIRST_REST_MS, "it is come back to by itself"
+    for _ in range(5):
+        assert await scene.catch_up() == at
+    assert len(scene.world.claims) == asked + 1
+    scene.clock.now = at
+    later = await scene.catch_up()
+    assert later is not None
+    assert later - scene.clock.now == 2 * FIRST_REST_MS
+    assert len(scene.world.claims) == asked + 2
+    ann.account.make_one_time_keys(1)
+    ann.one_time_keys = ann.account.keys_to_publish()["one_time_keys"]
+    scene.clock.now = later
+    assert await scene.catch_up() is None
+    assert [ann.reads(content) for content in said] == ["number 0", "number 1", "number 2"]
 
 
 async def test_a_bundle_that_the_homeserver_does_not_store_holds_up_nothing(
@@ -647,25 +767,9 @@ async def test_a_bundle_for_many_devices_of_somebody_goes_on_where_it_was_killed
     (bob,) = scene.world.people[BOB].values()
     await scene.person_says(bob, ["hello"])
     devices = await crowd(scene, devices=5, name="D")
-    send = scene.world.send_to_device
     total = 0
     for fatal in (2, 1, 99):
-        requests = 0
-
-        async def die(*args: Any) -> None:
-            nonlocal requests
-            requests += 1
-            if requests == fatal:  # noqa: B023 - called within this round alone
-                if arrives:
-                    await send(*args)
-                raise Unreachable("killed")
-            await send(*args)
-
-        monkeypatch.setattr(scene.world, "send_to_device", die)
-        with nullcontext() if fatal == 99 else pytest.raises(Unreachable):
-            await scene.catch_up()
-        total += requests
-        await scene.restart()
+        total += await catch_up_killed(scene, monkeypatch, fatal, arrives=arrives)
     assert total == 3 + 2, "nothing but what was killed is sent again"
     for device in devices:
         assert len(scene.bundle(device)["room_keys"]) == 1

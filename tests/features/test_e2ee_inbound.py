@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,38 +11,14 @@ from hypothesis import strategies as st
 
 from bridge.core.errors import CannotDecrypt, Unreachable
 from bridge.e2ee.inbound import envelope, probe_of
-from bridge.e2ee.keys import UNWEDGE_PAUSE_MS, Keys
+from bridge.e2ee.keys import Keys
 from bridge.e2ee.machine import MEGOLM, OLM, Account, OutboundGroup, encrypt_group, new_group
+from bridge.e2ee.olm_sessions import UNWEDGE_PAUSE_MS
 from bridge.store import keys as store
 from bridge.store.database import Database
 from tests.harness.key_world import ANNOUNCER, PICKLE_KEY, ROOM, Device, KeyWorld, StillClock, keys_upon
 
 ANN, BOB, MALLORY = "@ann:example.org", "@bob:example.org", "@mallory:example.org"
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = Database(f"sqlite:///{tmp_path}/keys.db")
-    await database.start()
-    yield database
-    await database.stop()
-
-
-@pytest.fixture
-def world() -> KeyWorld:
-    return KeyWorld()
-
-
-@pytest.fixture
-def clock() -> StillClock:
-    return StillClock()
-
-
-@pytest.fixture
-async def keys(world: KeyWorld, database: Database, clock: StillClock) -> Keys:
-    keys = keys_upon(world, database, clock)
-    await keys.start()
-    return keys
 
 
 async def ours(database: Database) -> Account:

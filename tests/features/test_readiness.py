@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from bridge.core.community import RoomKind
@@ -21,19 +18,6 @@ from tests.harness.key_world import StillClock
 ANNOUNCEMENTS, CONTROL, GROUP, CHAT = (RoomId(f"!{name}:x") for name in ("announcements", "control", "group", "chat"))
 ANN, BOB = UserId("@ann:x"), UserId("@bob:x")
 NEVER = 10**15
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = Database(f"sqlite:///{tmp_path}/keys.db")
-    await database.start()
-    yield database
-    await database.stop()
-
-
-@pytest.fixture
-def clock() -> StillClock:
-    return StillClock()
 
 
 @pytest.fixture

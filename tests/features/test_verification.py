@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,25 +12,9 @@ from bridge.core.messages import Verifying
 from bridge.e2ee.keys import Keys
 from bridge.e2ee.sas import LONGEST_LIFE_MS, METHOD
 from bridge.e2ee.verification import MAX_AT_ONCE, MAX_OPEN, MAX_OPEN_OF_ONE_USER
-from bridge.store.database import Database
-from tests.harness.key_world import ANNOUNCER, KeyWorld, StillClock, keys_upon
+from tests.harness.key_world import ANNOUNCER, KeyWorld, StillClock
 
 ANN = "@ann:example.org"
-
-
-@pytest.fixture
-async def world() -> KeyWorld:
-    return KeyWorld()
-
-
-@pytest.fixture
-async def keys(world: KeyWorld, tmp_path: Path) -> AsyncIterator[Keys]:
-    database = Database(f"sqlite:///{tmp_path}/keys.db")
-    await database.start()
-    keys = keys_upon(world, database, StillClock())
-    await keys.start()
-    yield keys
-    await database.stop()
 
 
 def request(keys: Keys, user: str, transaction: str, **change: Any) -> tuple[UserId, str, dict[str, Any]]:

@@ -55,7 +55,7 @@ def write_registration(folder: Path, as_token: str) -> Path:
                         {"exclusive": True, "regex": "@communities:example\\.org"},
                         {"exclusive": True, "regex": "@announcements:example\\.org"},
                     ],
-                    "aliases": [],
+                    "aliases": [{"exclusive": True, "regex": "#_communities_.*:example\\.org"}],
                     "rooms": [],
                 },
                 "io.element.msc4190": True,

@@ -102,6 +102,20 @@ class JsPerson(Client):
         """Make the user a new cross-signing identity, and sign this device with it."""
         await self._command("cross_sign")
 
+    async def set_up_recovery(self) -> str:
+        """Keep secrets and room keys at the homeserver, under a recovery key; gives that key. Needs an identity."""
+        return str(await self._command("set_up_recovery"))
+
+    async def recover(self, recovery_key: str) -> None:
+        """On a further device: take identity and backup by the recovery key, and sign this device."""
+        await self._command("recover", recovery_key=recovery_key)
+
+    async def backed_up(self, room_id: str) -> set[str]:
+        """The sessions of a room whose keys are in the backup at the homeserver."""
+        version = (await self.call("GET", "/room_keys/version"))["version"]
+        found = await self.call("GET", "/room_keys/keys", query={"version": version})
+        return set(found["rooms"].get(room_id, {"sessions": {}})["sessions"])
+
     async def only_signed_devices(self, on: bool = True) -> None:
         """Encrypt to cross-signed devices alone, and read nothing from others (MSC4153)."""
         await self._command("only_signed_devices", on=on)

@@ -263,3 +263,9 @@ def keys_upon(
         trust=trust,
         window_of=lambda _: window,
     )
+
+
+async def say(keys: Keys, text: str) -> dict[str, Any]:
+    """What stands on the wire when the announcer says something."""
+    content, _ = await keys.encrypt(ROOM, "m.room.message", {"msgtype": "m.text", "body": text})
+    return content

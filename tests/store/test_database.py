@@ -267,6 +267,32 @@ async def test_many_rows_are_all_or_nothing(database: Database) -> None:
     assert await names(database) == ["a", "b"]
 
 
+WORDS = ("plain", "", "Ünï ☃ 🎒", "quotes \"' and \\", "line\nbreak", "$1 ?1 {rows}", "x" * 9000)
+
+
+async def test_many_rows_in_one_statement_are_what_was_put(database: Database) -> None:
+    rows = [(f"{number} {word}", number - 3, b"pickle" * number) for number, word in enumerate(WORDS * 300)]
+    query = (
+        "INSERT INTO bulk (name, number, pickle, session) {rows} "
+        "ON CONFLICT (name) DO UPDATE SET number = excluded.number, session = excluded.session"
+    )
+    types = {"name": "text", "number": "bigint", "pickle": "bytea", "session": "text"}
+    async with database.transaction() as tx:
+        blob = "BLOB" if database.is_sqlite else "BYTEA"
+        await tx.execute(f"CREATE TABLE bulk (name TEXT PRIMARY KEY, number BIGINT, pickle {blob}, session TEXT)")
+        await tx.put(query, ("text", "bigint", "bytea"), rows, always={"session": "a"})
+        await tx.put(query, ("text", "bigint", "bytea"), rows[:10], always={"session": "b"})
+        await tx.put(query, ("text", "bigint", "bytea"), [], always={"session": "c"})
+        await tx.set_each("bulk", "name", "pickle", ("text", "bytea"), [(rows[5][0], b"moved"), ("nobody", b"x")])
+        await tx.set_each("bulk", "name", "pickle", ("text", "bytea"), [])
+        found = await tx.fetch_many(types, "SELECT name, number, pickle, session FROM bulk ORDER BY number")
+        none = await tx.fetch_many({"name": "text"}, "SELECT name FROM bulk WHERE number > $1", 10**6)
+    expected = [(*row, "b" if at < 10 else "a") for at, row in enumerate(rows)]
+    expected[5] = (*rows[5][:2], b"moved", "b")
+    assert [tuple(row) for row in found] == expected
+    assert none == []
+
+
 async def test_one_inside_another_is_refused(database: Database) -> None:
     async with database.transaction() as tx:
         await add(tx, "one")

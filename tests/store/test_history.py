@@ -118,7 +118,6 @@ async def test_who_does_not_hold_what_is_said_is_unserved(database: Database) ->
             await history.hold(tx, "s", [Candidate(given, "$10")], index, one.device_id, now_ms=1)
             if one.device_id != "pending":
                 await history.settle_hold(tx, "s", one.device_id)
-        assert await history.unserve(tx, ROOM, "another session", 2, []) == 0
         assert await waiting(tx) == []
         assert await history.unserve(tx, ROOM, "s", 2, ["s", "t"]) == 4
         assert sorted(await waiting(tx)) == ["later", "none", "other keys", "pending"]
@@ -127,6 +126,7 @@ async def test_who_does_not_hold_what_is_said_is_unserved(database: Database) ->
             (name, "t", "held") for name in ("later", "none", "other keys", "pending")
         }
         assert await history.unserve(tx, ROOM, "s", 2, []) == 0
+        assert await history.unserve(tx, ROOM, "of whose holders nothing is known", 0, []) == 1
         assert await tx.fetch_value("SELECT COUNT(*) FROM crypto_served WHERE room_id = $1", OTHER) == 1
 
 
@@ -139,7 +139,7 @@ async def test_holders_of_the_present_session_need_no_more(database: Database) -
         await history.serve_holders(tx, ROOM, "s", 0)
         assert await waiting(tx) == ["A", "B"], "it was not answered yet"
         await history.hold(tx, "s", [Candidate(device(BOB, "B"), "$10")], 0, "refused", now_ms=1)
-        await history.no_hold(tx, "s", "refused")
+        await history.no_hold(tx, "s", "refused", [(BOB, "B")])
         await history.hold(tx, "s", [Candidate(device(ANN, "A"), "$11")], 3, "u", now_ms=1)
         await history.settle_hold(tx, "s", "t")
         await history.serve_holders(tx, ROOM, "s", 0)
@@ -199,7 +199,7 @@ async def test_who_has_a_bundle_is_known_once_all_their_requests_are_answered(da
         await history.serve(tx, ROOM, [device(ANN, "A")])
         assert await waiting_for_it() == [ANN, BOB]
         assert len(await history.given(tx, ROOM, [ANN])) == 3
-        await history.settle_given(tx, ROOM, history.BUNDLE, "u", history.REFUSED)
+        await history.refuse_given(tx, ROOM, history.BUNDLE, [(ANN, "B")])
         assert await waiting_for_it() == [BOB]
         assert await history.given(tx, ROOM, [ANN]) == []
 
@@ -207,9 +207,12 @@ async def test_who_has_a_bundle_is_known_once_all_their_requests_are_answered(da
 async def test_what_lies_behind_the_window_is_forgotten_but_not_what_is_in_use(database: Database) -> None:
     async with database.transaction() as tx:
         for session in ("old", "used since", "in use", "new"):
-            await keys.save_inbound(tx, room_key(session), now_ms=100 if session == "new" else 1)
+            row = replace(room_key(session), original=b"as it was")
+            await keys.save_inbound(tx, row, now_ms=100 if session == "new" else 1)
             await keys.note_message(tx, ROOM, session, ANN, 0, f"${session}")
         await keys.begin_outbound(tx, OutboundRow(ROOM, "in use", b"p", 1, 0, "digest"))
+        for session in ("old", "in use", "new"):
+            await history.hold(tx, session, [Candidate(device(ANN, "A"), "$a")], 0, "t", now_ms=1)
         await history.save_spoken(tx, ROOM, SpokenRow("$1", "old", ANN, 0, 2))
         await history.save_spoken(tx, ROOM, SpokenRow("$2", "used since", ANN, 1, 60))
         await history.save_spoken(tx, ROOM, SpokenRow("$3", "used since", ANN, 0, 2))
@@ -226,4 +229,6 @@ async def test_what_lies_behind_the_window_is_forgotten_but_not_what_is_in_use(d
         rows = await tx.fetch("SELECT event_id FROM crypto_spoken WHERE session_id LIKE 'no key%'")
         assert {row["event_id"] for row in rows} == {"$6", "$7"}
         assert await tx.fetch_value("SELECT COUNT(*) FROM crypto_message_index") == 3
+        rows = await tx.fetch("SELECT session_id FROM crypto_share ORDER BY session_id")
+        assert [row["session_id"] for row in rows] == ["in use", "new"]
         assert set(await history.moves_of(tx, ROOM, [ANN, BOB])) == {ANN}

@@ -71,6 +71,10 @@ async def test_what_is_known_of_the_account_outlasts_its_device(database: Databa
         assert (row.renew_until, row.former, row.strange_at) == (17, ("FIRST", "SECOND"), 5)
         assert row.strange[:5] == (*names[:4], names[4][: keys.MAX_DEVICE_ID])
         assert len(row.strange) == keys.MAX_STRANGE
+        await keys.forget_strange(tx, ME)
+        row = await keys.load_account(tx, ME)
+        assert row is not None
+        assert (row.strange, row.strange_at) == ((), None)
 
 
 async def test_the_session_last_used_comes_first_and_few_are_kept(database: Database) -> None:
@@ -143,20 +147,26 @@ async def test_thousands_in_one_question(database: Database) -> None:
         assert {user.outdated for user in (await keys.tracked_users(tx, users)).values()} == {1}
 
 
-async def test_a_session_moves_on_and_a_new_one_forgets_the_shares(database: Database) -> None:
+async def test_a_session_moves_on_and_its_shares_are_known_until_the_one_after_the_next(database: Database) -> None:
     share = ShareRow(ANN, "A", "c", "e", "$1", 0, "pending", "txn")
     async with database.transaction() as tx:
         await keys.begin_outbound(tx, OutboundRow("!room", "one", b"p0", 1, 0, "digest"))
         await shares.save_shares(tx, "one", [share, replace(share, device_id="B", state="no_olm", txn_id="")], now_ms=1)
-        await shares.settle_shares(tx, "one", "txn", "held", now_ms=2)
+        await shares.settle_shares(tx, "one", "txn", "held", users=(ANN, ANN), now_ms=2)
         await keys.advance_outbound(tx, "!room", "one", b"p1")
         await keys.advance_outbound(tx, "!room", "another", b"p2")
         assert await keys.outbound(tx, "!room") == OutboundRow("!room", "one", b"p1", 1, 1, "digest")
         assert await shares.count_held(tx, "one") == 1
         assert (await shares.reach(tx, "!room", ours=[ME])).without == {"no_olm": 1}
+        await keys.save_inbound(tx, replace(room_key(ME), session_id="one", original=b"p0"), now_ms=1)
         await keys.begin_outbound(tx, OutboundRow("!room", "two", b"q", 5, 0, "digest"))
-        assert await shares.count_held(tx, "one") == 0
+        await shares.forget_earlier_holders(tx, "!room", but=("two", "one"))
+        assert await shares.count_held(tx, "one") == 1
         assert (await shares.reach(tx, "!room", ours=[ME])).without == {}
+        assert await shares.count_states(tx) == {}
+        await keys.begin_outbound(tx, OutboundRow("!room", "three", b"q", 6, 0, "digest"))
+        await shares.forget_earlier_holders(tx, "!room", but=("three", "two"))
+        assert await shares.count_held(tx, "one") == 0
 
 
 async def test_of_two_copies_of_a_room_key_the_earlier_begin_wins(database: Database) -> None:

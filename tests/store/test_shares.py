@@ -94,7 +94,7 @@ async def test_requests_that_were_never_answered_stay_together(database: Databas
         again = await shares.unanswered(tx, question(), "txn")
         assert [one.share for one in again] == pending
         assert [one.device_id for one in await shares.unsettled(tx, question(), after=START, limit=9)] == ["A"]
-        await shares.settle_shares(tx, "session", "txn", "held", now_ms=2)
+        await shares.settle_shares(tx, "session", "txn", "held", users=(ANN, BOB), now_ms=2)
         assert await shares.open_requests(tx, "session") == []
         assert await shares.count_unsettled(tx, question()) == 1
 

@@ -14,7 +14,7 @@ from bridge.cli.demo.person import Client, Person
 from tests.harness.announcer import AS_TOKEN, Stage, write_registration
 from tests.harness.community import Community, Estate
 from tests.harness.js_person import JsPerson
-from tests.harness.people import People
+from tests.harness.people import People, SynapseFactory
 
 
 @dataclass(frozen=True)
@@ -139,5 +139,27 @@ async def stage(homeserver: PrivateSynapse, tmp_path: Path) -> AsyncIterator[Sta
 async def crowd(homeserver: PrivateSynapse) -> AsyncIterator[People]:
     """Make people on that homeserver."""
     crowd = People(homeserver)
+    yield crowd
+    await crowd.close()
+
+
+@pytest.fixture
+async def own_stage(new_synapse: SynapseFactory, tmp_path: Path) -> AsyncIterator[Stage]:
+    """As `stage`, upon a homeserver of the test's own, which it may break."""
+    synapse = new_synapse()
+    synapse.add_registration(write_registration(tmp_path, AS_TOKEN))
+    await synapse.start()
+    stage = Stage(synapse, AS_TOKEN, f"sqlite:///{tmp_path}/keys.db")
+    try:
+        await stage.start()
+        yield stage
+    finally:
+        await stage.close()
+
+
+@pytest.fixture
+async def own_crowd(own_stage: Stage) -> AsyncIterator[People]:
+    """Make people on that homeserver."""
+    crowd = People(own_stage.homeserver)
     yield crowd
     await crowd.close()

@@ -16,7 +16,7 @@ import pytest
 from bridge.cli.demo.homeserver import PrivateSynapse
 from bridge.core.errors import ConfigError, MatrixError, OldDatabase, StoreError
 from bridge.core.ids import DeviceId, RoomId, UserId
-from bridge.e2ee.keys import ONE_TIME_KEYS
+from bridge.e2ee.one_time_keys import ONE_TIME_KEYS
 from bridge.matrix.client import Client, path
 from bridge.matrix.key_server import HomeserverKeys
 from tests.harness.announcer import ANNOUNCER, AS_TOKEN, Stage, write_registration

@@ -14,7 +14,7 @@ from bridge.cli.demo.operator import Operator
 from bridge.core.ids import DeviceId
 from bridge.e2ee.identity import Identity
 from bridge.matrix.client import Client, path
-from tests.harness.announcer import ANNOUNCER, AS_TOKEN, STEWARD, Stage, write_registration
+from tests.harness.announcer import ANNOUNCER, STEWARD, Stage
 from tests.harness.people import SynapseFactory
 from tests.harness.wait import eventually
 
@@ -111,29 +111,21 @@ async def test_a_device_that_was_deleted_is_made_again(stage: Stage, guard: Guar
     assert await stage.server.devices() == [device]
 
 
-async def test_an_identity_that_somebody_else_has_made_is_reported_and_never_taken_over(
-    new_synapse: SynapseFactory, tmp_path: Path
-) -> None:
-    synapse = new_synapse()
-    synapse.add_registration(write_registration(tmp_path, AS_TOKEN))
-    await synapse.start()
-    stage = Stage(synapse, AS_TOKEN, f"sqlite:///{tmp_path}/keys.db")
-    await stage.start()
+async def test_an_identity_that_somebody_else_has_made_is_reported_and_never_taken_over(own_stage: Stage) -> None:
     thief = Identity(ANNOUNCER, b"what somebody else has thought of")
-    await stage.server.upload_cross_signing(thief.to_publish({}))
+    await own_stage.server.upload_cross_signing(thief.to_publish({}))
 
     async def none() -> list[str]:
         return []
 
-    guard = Guard(stage.keys, none)
+    guard = Guard(own_stage.keys, none)
     await guard.watch()
     assert guard.last is not None
     assert guard.last.announcer.identity == "another"
     assert not guard.last.announcer.cross_signed
     assert guard.last.faults == ["the announcer is published with an identity that is not ours"]
-    published = await stage.server.query_keys([ANNOUNCER])
+    published = await own_stage.server.query_keys([ANNOUNCER])
     assert f"ed25519:{thief.master_key}" in published["master_keys"][ANNOUNCER]["keys"]
-    await stage.close()
 
 
 async def test_the_running_service_shows_it_everywhere(new_synapse: SynapseFactory, tmp_path: Path) -> None:
@@ -196,6 +188,9 @@ async def test_the_running_service_shows_it_everywhere(new_synapse: SynapseFacto
         shown = (await operator.command("status")).out
         assert announcer["fingerprint"] in shown
         assert "had devices that its database does not know: MOLE" in shown
+        assert "MOLE" in (await operator.command("status", "--forget-strange-devices")).out
+        assert (await operator.command("status", "--json")).json["announcer"]["strange_devices"] is None
+        assert "strange_seen" not in (await metrics(settings["control"]["secret"]))[1]
         published = await client.request(
             "POST", path("v3", "keys", "query"), as_user=ANNOUNCER, body={"device_keys": {ANNOUNCER: []}}
         )

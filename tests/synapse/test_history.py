@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pytest
@@ -12,6 +11,7 @@ from bridge.cli.demo.person import Client
 from tests.harness.community import Community, Estate
 from tests.harness.js_person import JsPerson
 from tests.harness.people import People
+from tests.harness.reading import does_not_read, reads
 from tests.harness.wait import eventually
 
 TEXTS = [f"number {number}" for number in range(20)]
@@ -39,27 +39,6 @@ class Past:
         if theirs:
             texts |= dict(zip(self.theirs, TEXTS, strict=True))
         await reads(person, self.room, texts)
-
-
-async def reads(person: Client, room_id: str, texts: dict[str, str]) -> None:
-    """Wait until a person reads these events, none with a red shield."""
-
-    async def every_one() -> bool:
-        await person.read_history(room_id)
-        return texts.keys() <= {message.event_id for message in person.messages(room_id)}
-
-    await eventually(every_one, 40, interval=0.5, what=f"{person.user_id} to read {len(texts)} past messages")
-    for message in person.messages(room_id):
-        if message.event_id in texts:
-            assert message.decrypted
-            assert message.text == texts[message.event_id]
-            assert message.shield != "red"
-
-
-async def does_not_read(person: Client, room_id: str, estate: Estate, events: Iterable[str]) -> None:
-    for event_id in events:
-        raw = await estate.as_service("GET", "rooms", room_id, "event", event_id)
-        assert await person.try_decrypt(room_id, raw) is None
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +101,30 @@ async def test_a_second_device_reads_what_the_announcer_said(past: Past, folk: P
     await past.is_read(bart, theirs=False)
     other = await folk.nio(account=bart.account, new_device=True)
     await past.is_read(other, theirs=False)
+
+
+@pytest.mark.parametrize("set_up", ["before the join", "later"])
+async def test_a_second_device_reads_what_people_said_from_the_backup_of_the_first(
+    pasts: dict[str, Past], folk: People, estate: Estate, set_up: str
+) -> None:
+    past = pasts["12"]
+    lisa = await folk.js("lisa", cross_sign=True)
+    recovery_key = await lisa.set_up_recovery() if set_up == "before the join" else ""
+    await past.community.admit(lisa)
+    await past.is_read(lisa)
+    other = await folk.js(account=lisa.account, new_device=True)
+    await reads(other, past.room, dict(zip(past.ours, TEXTS, strict=True)))
+    await does_not_read(other, past.room, estate, past.theirs)
+    recovery_key = recovery_key or await lisa.set_up_recovery()
+    sessions = {message.session_id for message in lisa.messages(past.room)}
+
+    async def everything_is_kept() -> bool:
+        return sessions <= await lisa.backed_up(past.room)
+
+    await eventually(everything_is_kept, 40, what="the keys of the past to be in the backup", interval=0.5)
+    await lisa.close()
+    await other.recover(recovery_key)
+    await past.is_read(other)
 
 
 async def test_an_announcement_right_after_the_join_does_not_come_in_the_way(

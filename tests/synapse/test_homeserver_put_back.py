@@ -14,9 +14,9 @@ from bridge.cli.demo.person import Client
 from bridge.core.errors import MatrixError
 from bridge.core.ids import RoomId
 from bridge.core.messages import SendMessage
-from bridge.e2ee.keys import ONE_TIME_KEYS
+from bridge.e2ee.one_time_keys import ONE_TIME_KEYS
 from bridge.store.jobs import encode
-from tests.harness.announcer import ANNOUNCER, Stage, write_registration
+from tests.harness.announcer import ANNOUNCER, Stage
 from tests.harness.people import People, SynapseFactory
 from tests.harness.wait import eventually
 
@@ -87,92 +87,68 @@ async def catches_up(stage: Stage, person: Client, room: RoomId) -> None:
     await eventually(reads, 60, f"{person.user_id} to read again")
 
 
-async def test_a_restarted_service_begins_anew_and_members_read_on(new_synapse: SynapseFactory, tmp_path: Path) -> None:
-    synapse = new_synapse()
-    synapse.add_registration(write_registration(tmp_path, AS_TOKEN))
-    await synapse.start()
-    stage = Stage(synapse, AS_TOKEN, f"sqlite:///{tmp_path}/keys.db")
-    await stage.start()
-    people, yesterday = People(synapse), Yesterday(synapse, tmp_path / "yesterday")
-    try:
-        ann, bob, late = await people.nio("ann"), await people.js("bob", cross_sign=True), await people.nio("late")
-        room = await stage.create_room()
-        for person in (ann, bob):
-            await stage.change(room, "invite", person.user_id)
-            await person.join(room)
-        await stage.say(room, "one")
-        for person in (ann, bob):
-            await person.wait_text(room, "one")
-        old = (await stage.keys.health()).device_id
-        await yesterday.keep()
-        await counted_on(stage)
-        await stage.change(room, "invite", late.user_id)
-        await late.join(room)
-        await stage.say(room, "two")
-        await bob.wait_text(room, "two")
-        await stage.close()
-        await yesterday.put_back()
-        await stage.start()
-        await eventually(lambda: is_well(stage), 30, "the announcer to be well")
-        assert (await stage.keys.health()).device_id != old
-        for person in (ann, bob):
-            await catches_up(stage, person, room)
-        assert (await bob.devices(ANNOUNCER)).popitem()[1]
-        event = await stage.raw(room, await bob.send(room, "answer"))
-        assert await stage.keys.wait_for_key(room, event["content"]["session_id"], 20)
-        assert (await stage.keys.decrypt(event))["content"]["body"] == "answer"
-    finally:
-        await people.close()
-        await stage.close()
+async def test_a_restarted_service_begins_anew_and_members_read_on(
+    own_stage: Stage, own_crowd: People, tmp_path: Path
+) -> None:
+    yesterday = Yesterday(own_stage.homeserver, tmp_path / "yesterday")
+    ann, bob, late = await own_crowd.nio("ann"), await own_crowd.js("bob", cross_sign=True), await own_crowd.nio("late")
+    room = await own_stage.create_room()
+    for person in (ann, bob):
+        await own_stage.change(room, "invite", person.user_id)
+        await person.join(room)
+    await own_stage.say(room, "one")
+    for person in (ann, bob):
+        await person.wait_text(room, "one")
+    old = (await own_stage.keys.health()).device_id
+    await yesterday.keep()
+    await counted_on(own_stage)
+    await own_stage.change(room, "invite", late.user_id)
+    await late.join(room)
+    await own_stage.say(room, "two")
+    await bob.wait_text(room, "two")
+    await own_stage.close()
+    await yesterday.put_back()
+    await own_stage.start()
+    await eventually(lambda: is_well(own_stage), 30, "the announcer to be well")
+    assert (await own_stage.keys.health()).device_id != old
+    for person in (ann, bob):
+        await catches_up(own_stage, person, room)
+    assert (await bob.devices(ANNOUNCER)).popitem()[1]
+    event = await own_stage.raw(room, await bob.send(room, "answer"))
+    assert await own_stage.keys.wait_for_key(room, event["content"]["session_id"], 20)
+    assert (await own_stage.keys.decrypt(event))["content"]["body"] == "answer"
 
 
 async def test_a_service_that_runs_on_notices_it_with_its_device_gone(
-    new_synapse: SynapseFactory, tmp_path: Path
+    own_stage: Stage, own_crowd: People, tmp_path: Path
 ) -> None:
-    synapse = new_synapse()
-    synapse.add_registration(write_registration(tmp_path, AS_TOKEN))
-    await synapse.start()
-    stage = Stage(synapse, AS_TOKEN, f"sqlite:///{tmp_path}/keys.db")
-    await stage.start()
-    people, yesterday = People(synapse), Yesterday(synapse, tmp_path / "yesterday")
-    try:
-        bob = await people.js("bob", cross_sign=True)
-        room = await stage.create_room()
-        await stage.change(room, "invite", bob.user_id)
-        await bob.join(room)
-        await stage.say(room, "one")
-        await yesterday.keep()
-        await stage.keys.rotate()
-        await counted_on(stage)
-        await yesterday.put_back()
-        await eventually(lambda: is_well(stage), 60, "the announcer to be well")
-        await catches_up(stage, bob, room)
-    finally:
-        await people.close()
-        await stage.close()
+    yesterday = Yesterday(own_stage.homeserver, tmp_path / "yesterday")
+    bob = await own_crowd.js("bob", cross_sign=True)
+    room = await own_stage.create_room()
+    await own_stage.change(room, "invite", bob.user_id)
+    await bob.join(room)
+    await own_stage.say(room, "one")
+    await yesterday.keep()
+    await own_stage.keys.rotate()
+    await counted_on(own_stage)
+    await yesterday.put_back()
+    await eventually(lambda: is_well(own_stage), 60, "the announcer to be well")
+    await catches_up(own_stage, bob, room)
 
 
-async def test_a_service_that_runs_on_notices_it_within_the_hour(new_synapse: SynapseFactory, tmp_path: Path) -> None:
-    synapse = new_synapse()
-    synapse.add_registration(write_registration(tmp_path, AS_TOKEN))
-    await synapse.start()
-    stage = Stage(synapse, AS_TOKEN, f"sqlite:///{tmp_path}/keys.db")
-    await stage.start()
-    yesterday = Yesterday(synapse, tmp_path / "yesterday")
-    try:
-        old = (await stage.keys.health()).device_id
-        await yesterday.keep()
-        await counted_on(stage)
-        await yesterday.put_back()
-        await eventually(lambda: is_well(stage), 60, "the service to be back")
-        stage.clock.ahead_ms += 2 * 3600 * 1000
+async def test_a_service_that_runs_on_notices_it_within_the_hour(own_stage: Stage, tmp_path: Path) -> None:
+    yesterday = Yesterday(own_stage.homeserver, tmp_path / "yesterday")
+    old = (await own_stage.keys.health()).device_id
+    await yesterday.keep()
+    await counted_on(own_stage)
+    await yesterday.put_back()
+    await eventually(lambda: is_well(own_stage), 60, "the service to be back")
+    own_stage.clock.ahead_ms += 2 * 3600 * 1000
 
-        async def replaced() -> bool:
-            return (await stage.keys.health(5)).device_id != old and await is_well(stage)
+    async def replaced() -> bool:
+        return (await own_stage.keys.health(5)).device_id != old and await is_well(own_stage)
 
-        await eventually(replaced, 60, "a new device")
-    finally:
-        await stage.close()
+    await eventually(replaced, 60, "a new device")
 
 
 def leave_a_job(file: Path, room: RoomId) -> None:

@@ -90,7 +90,7 @@ async def finish(stage: Stage, number: int, person: JsPerson) -> None:
 
 
 async def test_somebody_verifies_the_announcers_device(stage: Stage, ann: JsPerson) -> None:
-    await ann.request_verification(ANNOUNCER, device_id=(await stage.keys.standing())[0])
+    await ann.request_verification(ANNOUNCER, device_id=(await stage.keys.describe()).device_id)
     number = await asked(stage, ann)
     await stage.keys.verifications.accept(number)
     await finish(stage, number, ann)
@@ -143,7 +143,7 @@ async def test_with_trust_verified_only_the_verified_read(
         await stage.change(room, "invite", person.user_id)
         await person.join(room)
     assert (await stage.say(room, "before"))[1] == 0
-    await ann.request_verification(ANNOUNCER, device_id=(await stage.keys.standing())[0])
+    await ann.request_verification(ANNOUNCER, device_id=(await stage.keys.describe()).device_id)
     number = await asked(stage, ann)
     await stage.keys.verifications.accept(number)
     await finish(stage, number, ann)
@@ -170,7 +170,7 @@ async def says_to_nobody(stage: Stage, room: RoomId) -> bool:
 
 
 async def test_somebody_who_says_that_the_emoji_differ_verifies_nobody(stage: Stage, ann: JsPerson) -> None:
-    await ann.request_verification(ANNOUNCER, device_id=(await stage.keys.standing())[0])
+    await ann.request_verification(ANNOUNCER, device_id=(await stage.keys.describe()).device_id)
     number = await asked(stage, ann)
     await stage.keys.verifications.accept(number)
     await both_see_the_same(stage, number, ann)
@@ -184,7 +184,7 @@ async def test_somebody_who_says_that_the_emoji_differ_verifies_nobody(stage: St
 
 
 async def test_an_operator_who_says_that_the_emoji_differ_verifies_nobody(stage: Stage, ann: JsPerson) -> None:
-    await ann.request_verification(ANNOUNCER, device_id=(await stage.keys.standing())[0])
+    await ann.request_verification(ANNOUNCER, device_id=(await stage.keys.describe()).device_id)
     number = await asked(stage, ann)
     await stage.keys.verifications.accept(number)
     await both_see_the_same(stage, number, ann)

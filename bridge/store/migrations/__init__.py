@@ -10,8 +10,18 @@ from bridge.store.migrations import (
     v03_history,
     v04_renewal,
     v05_bidden,
+    v06_shares,
     v07_requests,
     v08_conversations,
 )
 
-STEPS = (v01_foundation, v02_trust, v03_history, v04_renewal, v05_bidden, v07_requests, v08_conversations)
+STEPS = (
+    v01_foundation,
+    v02_trust,
+    v03_history,
+    v04_renewal,
+    v05_bidden,
+    v06_shares,
+    v07_requests,
+    v08_conversations,
+)

@@ -17,9 +17,8 @@ for (const level of ["log", "info", "debug", "trace", "warn", "error"]) {
 
 const sdk = await import("matrix-js-sdk");
 const { logger } = await import("matrix-js-sdk/lib/logger.js");
-const { DecryptionFailureCode, AllDevicesIsolationMode, OnlySignedDevicesIsolationMode } = await import(
-  "matrix-js-sdk/lib/crypto-api/index.js"
-);
+const { DecryptionFailureCode, AllDevicesIsolationMode, OnlySignedDevicesIsolationMode, decodeRecoveryKey } =
+  await import("matrix-js-sdk/lib/crypto-api/index.js");
 const wasm = await import("@matrix-org/matrix-sdk-crypto-wasm");
 if (!process.env.JS_CLIENT_LOG) logger.setLevel("silent");
 
@@ -27,6 +26,7 @@ let client;
 let account;
 let verification = {};
 let acceptsVerification = false;
+let recoveryKey;
 const syncs = [];
 let keysUploaded;
 const onKeysUploaded = new Promise((resolve) => (keysUploaded = resolve));
@@ -127,7 +127,9 @@ const commands = {
       deviceId: device_id,
       accessToken: access_token,
       fetchFn: watchedFetch,
-      cryptoCallbacks: {},
+      cryptoCallbacks: {
+        getSecretStorageKey: async ({ keys }) => recoveryKey && [Object.keys(keys)[0], recoveryKey],
+      },
       localTimeoutMs: 60_000,
     });
     await client.initRustCrypto({ useIndexedDB: false });
@@ -163,6 +165,27 @@ const commands = {
           password: account.password,
         }),
     });
+  },
+
+  // Secrets into secret storage, and from now on room keys into the backup: what Element calls setting up recovery.
+  async set_up_recovery() {
+    const key = await client.getCrypto().createRecoveryKeyFromPassphrase();
+    recoveryKey = key.privateKey;
+    await client.getCrypto().bootstrapSecretStorage({
+      createSecretStorageKey: async () => key,
+      setupNewSecretStorage: true,
+      setupNewKeyBackup: true,
+    });
+    return key.encodedPrivateKey;
+  },
+
+  // What Element does when somebody enters their recovery key on a new device.
+  async recover({ recovery_key }) {
+    recoveryKey = decodeRecoveryKey(recovery_key);
+    const crypto = client.getCrypto();
+    await crypto.bootstrapCrossSigning({});
+    await crypto.loadSessionBackupPrivateKeyFromSecretStorage();
+    await crypto.checkKeyBackupAndEnable();
   },
 
   async join({ room_id, via }) {
