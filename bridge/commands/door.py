@@ -117,7 +117,7 @@ class ChatDoor:
             return unknown(found, talk.language)
         row = row_of(found)
         if row is YES or row is NO:
-            return await self._word(row, talk)
+            return await self._word(row, found.words.rest, talk)
         request = talk.request(row, found, self._setting(row, talk))
         if isinstance(request, Fault):
             return explain(request, row, talk)
@@ -130,9 +130,11 @@ class ChatDoor:
                 return texts.please_confirm(caution.what, CONFIRM_MINUTES, mark, talk.language)
         return await row.run(self.deeds, request)
 
-    async def _word(self, row: Row, talk: Talk) -> str | None:
+    async def _word(self, row: Row, more: str, talk: Talk) -> str | None:
         """Somebody's yes or no to what they were asked. Whether they may still do it is asked anew."""
         event = talk.event
+        if more.strip(".! "):  # `yes, but …` is no yes
+            return texts.too_much(more, row.form(talk.language), talk.language)
         if row is NO:
             waited = await self.deeds.let_be(event.room_id, event.sender, event.event_id)
             return texts.dropped(talk.language) if waited else texts.nothing_to_confirm(talk.language)

@@ -164,7 +164,7 @@ def recognise(said: str, commands: Sequence[Command], pills: tuple[Pill, ...] = 
 
 
 def _name(word: str) -> str:
-    return word.casefold().rstrip(":") or word
+    return word.casefold().rstrip(":.,!?") or word
 
 
 def _meant(first: str, second: str, commands: Sequence[Command]) -> tuple[Command, ...]:

@@ -119,6 +119,7 @@ class Arrivals:
     async def _chat_with(self, community: CommunityId, user: UserId) -> RoomId | None:
         for room_id, partner in self._index.chats.items():
             if partner == user:
+                await self._drop_alias(community, user)  # a kill may have come before that
                 return room_id
         fresh = f"#_communities_{secrets.token_hex(12)}:{domain_of(self._accounts.steward)}"
         async with self._database.transaction() as tx:
@@ -135,8 +136,17 @@ class Arrivals:
         async with self._database.transaction() as tx:
             await communities.open_chat(tx, made.room_id, user, self._clock.now_ms())
         self._index.chats[made.room_id] = user
-        await self._rooms.drop_alias(alias, by_announcer=True)
+        await self._drop_alias(community, user)
         return made.room_id
+
+    async def _drop_alias(self, community: CommunityId, user: UserId) -> None:
+        """Take the alias away under which a chat was made, once the chat is recorded."""
+        async with self._database.transaction() as tx:
+            alias = await arrivals.alias_of(tx, community, user)
+        if alias:
+            await self._rooms.drop_alias(alias, by_announcer=True)
+            async with self._database.transaction() as tx:
+                await arrivals.alias_dropped(tx, community, user)
 
     async def _say(self, room_id: RoomId, user: UserId) -> None:
         """Say every welcome that waits for somebody, and that it was said, in one database transaction."""

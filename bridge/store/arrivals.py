@@ -22,8 +22,18 @@ async def alias_for(tx: Transaction, community: CommunityId, user: UserId, fresh
     await tx.execute(
         "UPDATE arrival SET alias = $3 WHERE community = $1 AND user_id = $2 AND alias = ''", community, user, fresh
     )
+    return await alias_of(tx, community, user)
+
+
+async def alias_of(tx: Transaction, community: CommunityId, user: UserId) -> str | None:
+    """The alias that is recorded, empty where it was dropped; None where somebody never arrived."""
     alias = await tx.fetch_value("SELECT alias FROM arrival WHERE community = $1 AND user_id = $2", community, user)
     return None if alias is None else str(alias)
+
+
+async def alias_dropped(tx: Transaction, community: CommunityId, user: UserId) -> None:
+    """Record that the alias under which a chat was made is gone."""
+    await tx.execute("UPDATE arrival SET alias = '' WHERE community = $1 AND user_id = $2", community, user)
 
 
 async def untold(tx: Transaction, user: UserId) -> list[CommunityId]:

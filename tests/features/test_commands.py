@@ -415,6 +415,17 @@ async def test_no_is_no(lasting: Lasting, answer: str) -> None:
     assert deeds.done == []
 
 
+async def test_yes_but_is_no_yes(lasting: Lasting) -> None:
+    deeds = owner(await lasting.start())
+    chat = Chat(deeds)
+    await chat.says("apply")
+    answer = await chat.says("ok, but what does it do?")
+    assert answer is not None
+    assert "I did nothing" in answer or "I do not know" in answer
+    assert deeds.done == []
+    assert await chat.says("Yes!") == plain(texts.applied([]))
+
+
 async def test_a_question_outlives_a_restart_and_lapses(lasting: Lasting) -> None:
     chat = Chat(owner(await lasting.start()))
     await chat.says("apply")

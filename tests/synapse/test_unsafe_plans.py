@@ -68,7 +68,11 @@ async def test_an_unsafe_config_waits_for_an_owner_while_drift_is_healed(
     await owner.send(community.control, f"!apply {community.id} 0000000000000000")
     await community.told(owner, "write exactly", digest)
     assert await ghosts(estate, community) == {"invite"}
-    await owner.send(community.control, f"!apply {community.id} {digest}")
+    # without its name the owner is told once more what it does, and asked
+    await owner.send(community.control, "!apply")
+    await community.told(owner, "would now carry out", "removes 6 people", "`!yes` within 10 minutes")
+    assert await ghosts(estate, community) == {"invite"}
+    await owner.send(community.control, "!yes")
     await community.told(owner, "the change was carried out")
     assert await ghosts(estate, community) == {"leave"}
     status = await community.status()

@@ -20,7 +20,7 @@ from bridge.core.messages import (
     Verifying,
 )
 from bridge.intake.interest import Interest
-from bridge.intake.parse import MAX_TEXT_BYTES, essence, parse
+from bridge.intake.parse import MAX_TEXT_BYTES, MOST_PILLS, essence, parse
 
 STEWARD = UserId("@communities:example.org")
 ANNOUNCER = UserId("@announcements:example.org")
@@ -181,6 +181,22 @@ def test_a_message_to_us(interest: Interest) -> None:
     content = {"msgtype": "m.text", "body": "announce springfield hello"}
     wanted = Said(*HEAD, text="announce springfield hello", encrypted=False)
     assert meaning(raw("m.room.message", content), interest) == wanted
+
+
+@pytest.mark.parametrize(("formatted", "pills"), [
+    ('who <a href="https://matrix.to/#/@bob:c.org">Bob &amp; Co</a>?', [("Bob & Co", "@bob:c.org")]),
+    ('<a href="https://matrix.to/#/%40bob%3Ac.org?via=c.org" class="x">Bob</a>', [("Bob", "@bob:c.org")]),
+    ('<a href="https://matrix.to/#/!room:c.org">A room</a>', []),
+    ('<a href="https://evil.example/#/@bob:c.org">Bob</a>', []),
+    ('<a href="https://matrix.to/#/@bob:c.org"><b>Bob</b></a>', []),
+    ('<a href="https://matrix.to/#/@bob:c.org">Bob</a>' * 100, [("Bob", "@bob:c.org")] * MOST_PILLS),
+    ("<a href=" * 5_000, []),
+    (17, []),
+])  # fmt: skip
+def test_whom_a_message_mentions(formatted: Any, pills: list[tuple[str, str]]) -> None:
+    found = said({"msgtype": "m.text", "body": "who", "formatted_body": formatted})
+    assert isinstance(found, Said)
+    assert [(pill.text, pill.user) for pill in found.pills] == pills
 
 
 @pytest.mark.parametrize("interest", [Interest.CHAT, Interest.CONTROL])

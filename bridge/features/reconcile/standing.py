@@ -82,7 +82,7 @@ def person_in(look: Look, user: UserId) -> dict[str, Any]:
     moderates = sorted(key for key, users in look.comparison.known.moderators.items() if user in users)
     return {
         "user": user,
-        "state": "leave" if space is None else space.members.get(user, ABSENT).state,
+        "state": (ABSENT if space is None else space.members.get(user, ABSENT)).state,
         "role": look.comparison.roles.get(user, Role.MODERATOR if moderates else Role.MEMBER),
         "groups": [
             key
