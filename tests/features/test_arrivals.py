@@ -109,4 +109,4 @@ async def test_a_welcome_survives_a_kill_at_any_point(new_scene: Callable[..., A
         if survived:
             assert point > 20
             return
-        point += 4
+        point += 5
