@@ -28,6 +28,7 @@ from bridge.core.messages import (
     Posted,
     RedactEvent,
     RemindOfRequest,
+    SayWelcome,
     SendMessage,
     ShareKeys,
     TakeBackState,
@@ -225,6 +226,8 @@ class House:
             rooms=self.executor,
             facts=facts,
             look=AnnouncerEyes(self.client, config.announcer),
+            messenger=self.sender,
+            look_again=self._again,
             jobs=self.jobs,
             wake=self.worker.wake,
             accounts=self.accounts,
@@ -352,8 +355,8 @@ class House:
                 self.look_again(job.community)
             case AskToJoin() | PostCard() | AnswerRequest() | RemindOfRequest() | ExpireRequest():
                 await self.requests.do(job_id, job)
-            case Welcome():
-                await self.arrivals.do(job)
+            case Welcome() | SayWelcome():
+                await self.arrivals.do(job_id, job)
             case GiveHistory():
                 again_at = await self.keys.catch_up(job.room_id)
                 if again_at is not None:

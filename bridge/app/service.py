@@ -22,7 +22,7 @@ from bridge.config import Config, load
 from bridge.core.community import RoomKind
 from bridge.core.errors import ConfigError, MatrixError, StoreError
 from bridge.core.ids import CommunityId, EventId, RoomId
-from bridge.core.messages import Invited, MembershipChanged, Posted, Redacted, Said, StateChanged, Unreadable
+from bridge.core.messages import Invited, MembershipChanged, Posted, Reacted, Redacted, Said, StateChanged, Unreadable
 from bridge.intake.pump import Pump
 from bridge.intake.router import Router
 from bridge.intake.transactions import MAX_BODY_BYTES
@@ -278,7 +278,7 @@ class Service:
             said=self._said,
             unreadable=self._unreadable,
             verifying=self.house.verifying,
-            reacted=self.house.requests.reacted,
+            reacted=self._reacted,
         )
 
     async def _membership_changed(self, event: MembershipChanged) -> None:
@@ -289,11 +289,11 @@ class Service:
         else:
             if place.kind is RoomKind.ANNOUNCEMENTS:
                 await self.house.note_member(event)
+            await self.house.arrivals.moved(event)  # before anybody looks: rooms may have to wait for an agreement
             here = Membership(event.membership, event.sender, event.event_id)
             self.house.watch.moved(place.community, event.room_id, event.user, here)
             await self.house.readiness.membership_changed(event)
             await self.house.requests.moved(event)
-            await self.house.arrivals.moved(event)
 
     async def _invited(self, event: Invited) -> None:
         place = self.house.index.place_of(event.room_id)
@@ -323,6 +323,12 @@ class Service:
     def _control_of(self, room_id: RoomId) -> CommunityId | None:
         place = self.house.index.place_of(room_id)
         return place.community if place is not None and place.kind is RoomKind.CONTROL else None
+
+    async def _reacted(self, event: Reacted) -> None:
+        if self._control_of(event.room_id) is None:
+            await self.house.arrivals.reacted(event)
+        else:
+            await self.house.requests.reacted(event)
 
     async def _said(self, event: Said) -> None:
         await self._door.said(event, control_of=self._control_of(event.room_id))

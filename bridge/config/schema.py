@@ -113,6 +113,7 @@ COMMUNITY = Section(
         "fallback_owner": Key(readers.user_id),
         "welcome": Key(readers.description),
         "rules": Key(readers.description),
+        "rules_required": Key(readers.boolean),
         "join": Key(readers.choice({join.value: join for join in Join})),
         "members_may_invite": Key(readers.boolean),
         "listed": Key(readers.boolean),

@@ -135,6 +135,8 @@ class Community:
     welcome: str | None = None
     """What whoever joins is told in a direct chat; nobody is told anything without it, or rules."""
     rules: str | None = None
+    rules_required: bool = False
+    """Whether general and the groups open for newcomers only after they have agreed to the rules."""
     groups: tuple[Group, ...] = field(default=())
 
     def __post_init__(self) -> None:

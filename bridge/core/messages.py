@@ -288,6 +288,15 @@ class Welcome:
     user: UserId
 
 
+@dataclass(frozen=True, slots=True)
+class SayWelcome:
+    """Say the welcome in a chat in which the person is."""
+
+    community: CommunityId
+    user: UserId
+    room_id: RoomId
+
+
 Job = (
     SendMessage
     | DeliverAnnouncement
@@ -302,4 +311,5 @@ Job = (
     | RemindOfRequest
     | ExpireRequest
     | Welcome
+    | SayWelcome
 )

@@ -666,6 +666,16 @@ def welcome(community: str, text: str, rules: str, groups: Sequence[str], langua
     return joined("\n\n", parts)
 
 
+def please_agree(welcome: str, language: Language = EN) -> Marked:
+    """The welcome, where more rooms open only after an agreement to the rules."""
+    ask = say(language, "Please react with ✅ to this message if you agree to the rules. Then the other rooms open.")
+    return joined("\n\n", [welcome, ask])
+
+
+def thanks_for_agreeing(language: Language = EN) -> Marked:
+    return say(language, "Thank you! The rooms are open for you: see your invitations.")
+
+
 # --- join requests ---------------------------------------------------------------------------------------------------
 
 

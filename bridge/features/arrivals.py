@@ -13,14 +13,16 @@ from bridge.core import texts
 from bridge.core.community import SPACE, Community
 from bridge.core.errors import BadRequest, Forbidden
 from bridge.core.ids import CommunityId, EventId, RoomId, UserId, domain_of
-from bridge.core.messages import MembershipChanged, SendMessage, Welcome, notice
+from bridge.core.messages import MembershipChanged, Reacted, SayWelcome, SendMessage, Welcome, notice
+from bridge.plan import changes
 from bridge.plan.state import Accounts, Known, digest_of
-from bridge.ports import Clock, Made, RoomReaderAsAnnouncer
+from bridge.ports import Clock, Made, Messenger, RoomReaderAsAnnouncer
 from bridge.store import arrivals, communities
-from bridge.store.database import Database, Transaction
+from bridge.store.database import Database
 from bridge.store.jobs import Jobs
 from bridge.store.rooms import RoomIndex
 
+YES = "✅"
 LANE = "welcome"
 """One lane for all: a crowd is welcomed one after the other."""
 
@@ -48,6 +50,8 @@ class Memory(Protocol):
 
     async def known(self, community: CommunityId) -> Known: ...
 
+    async def update(self, community: CommunityId, change: Callable[[Known], Known]) -> Known: ...
+
 
 class Arrivals:
     """Welcomes whoever joins a community that has a text for it."""
@@ -62,6 +66,8 @@ class Arrivals:
         rooms: Rooms,
         facts: Facts,
         look: RoomReaderAsAnnouncer,
+        messenger: Messenger,
+        look_again: Callable[[CommunityId], None],
         jobs: Jobs,
         wake: Callable[[], None],
         accounts: Accounts,
@@ -74,6 +80,8 @@ class Arrivals:
         self._rooms = rooms
         self._facts = facts
         self._look = look
+        self._messenger = messenger
+        self._look_again = look_again
         self._jobs = jobs
         self._wake = wake
         self._accounts = accounts
@@ -96,6 +104,11 @@ class Arrivals:
             return
         if user in community.named or user in (await self._memory.known(community_id)).roles:
             return  # the operator knows whom they named, and tells them
+        async with self._database.transaction() as tx:
+            if await arrivals.has_arrived(tx, community_id, user):
+                return
+        if community.rules_required:
+            await self._memory.update(community_id, lambda known: changes.asked_to_agree(known, user))
         now = self._clock.now_ms()
         async with self._database.transaction() as tx:
             if await arrivals.add(tx, community_id, user, now):
@@ -103,7 +116,14 @@ class Arrivals:
                 await self._jobs.add(tx, job_id, LANE, Welcome(community_id, user), now)
         self._wake()
 
-    async def do(self, job: Welcome) -> None:
+    async def do(self, job_id: str, job: Welcome | SayWelcome) -> None:
+        """Make the chat, or say the welcome there: safe to repeat."""
+        if isinstance(job, Welcome):
+            await self._welcome(job)
+        else:
+            await self._say_one(job_id, job)
+
+    async def _welcome(self, job: Welcome) -> None:
         """See that there is a chat with somebody, and say the welcome if they are in it.
 
         Raises:
@@ -152,20 +172,44 @@ class Arrivals:
         """Say every welcome that waits for somebody, and that it was said, in one database transaction."""
         async with self._database.transaction() as tx:
             for name in await arrivals.untold(tx, user):
-                await self._say_one(tx, room_id, name, user)
+                await arrivals.told(tx, name, user)
+                job = SayWelcome(name, user, room_id)
+                await self._jobs.add(tx, f"welcomed-{digest_of([name, user])}", room_id, job, self._clock.now_ms())
         self._wake()
 
-    async def _say_one(self, tx: Transaction, room_id: RoomId, name: CommunityId, user: UserId) -> None:
-        await arrivals.told(tx, name, user)
-        community = self._declared(name)
+    async def _say_one(self, job_id: str, job: SayWelcome) -> None:
+        community = self._declared(job.community)
         if community is None:
             return
+        name = str(job.community)
         groups = [group.name or str(group.key) for group in community.groups if group.kind.is_listed]
         text = texts.welcome(
-            community.name or str(name), community.welcome or "", community.rules or "", groups, community.language
+            community.name or name, community.welcome or "", community.rules or "", groups, community.language
         )
-        job_id = f"welcomed-{digest_of([name, user])}"
-        await self._jobs.add(tx, job_id, room_id, SendMessage(room_id, notice(text)), self._clock.now_ms())
+        if community.rules_required:
+            text = texts.please_agree(text, community.language)
+        sent = await self._messenger.send(job.room_id, notice(text), txn_id=job_id)
+        if community.rules_required:
+            await self._messenger.react(job.room_id, sent.event_id, YES, txn_id=f"{job_id}-yes")
+        async with self._database.transaction() as tx:
+            await arrivals.said(tx, job.community, job.user, sent.event_id)
+
+    async def reacted(self, event: Reacted) -> None:
+        """A newcomer's ✅ on their welcome: they agree to the rules, and the rooms open."""
+        if self._index.chats.get(event.room_id) != event.sender or event.key.rstrip("\ufe0f") != YES:
+            return
+        async with self._database.transaction() as tx:
+            name = await arrivals.welcomed_by(tx, event.sender, event.to)
+        community = None if name is None else self._declared(name)
+        if community is None or event.sender not in (await self._memory.known(community.id)).waiting:
+            return
+        await self._memory.update(community.id, lambda known: changes.agreed(known, event.sender))
+        self._look_again(community.id)
+        now = self._clock.now_ms()
+        async with self._database.transaction() as tx:
+            job = SendMessage(event.room_id, notice(texts.thanks_for_agreeing(community.language)))
+            await self._jobs.add(tx, f"agreed-{digest_of([community.id, event.sender])}", event.room_id, job, now)
+        self._wake()
 
 
 def _chat(user: UserId) -> dict[str, Any]:

@@ -28,6 +28,16 @@ def removed(known: Known, user: UserId) -> Known:
     )
 
 
+def asked_to_agree(known: Known, user: UserId) -> Known:
+    """Somebody arrived, and is asked to agree to the rules."""
+    return replace(known, waiting=known.waiting | {user})
+
+
+def agreed(known: Known, user: UserId) -> Known:
+    """Somebody has agreed to the rules."""
+    return replace(known, waiting=known.waiting - {user})
+
+
 def with_roles(known: Known, roles: Mapping[UserId, Role]) -> Known:
     """People are given roles; a mere member has none."""
     now = {**known.roles, **roles}

@@ -260,6 +260,10 @@ def membership_actions(
         for user, standing in census.standing.items():
             here = members.get(user, ABSENT)
             out = _removal(community, key, user, standing, here, roles, dropped)
+            if out is None and _must_agree(community, key, user, known, roles):
+                if here.state not in ("join", "invite", "knock"):
+                    continue
+                out = Kick(key, user, "first agree to the rules, in the chat with the announcer", Cause.CASCADE)
             if out is not None:
                 if key in desired or standing in OUT:
                     actions.append(out)
@@ -273,6 +277,19 @@ def membership_actions(
                 actions += [invite] if invite else []
                 notes += [note] if note else []
     return actions, notes
+
+
+def _must_agree(
+    community: Community, key: RoomKeyName, user: UserId, known: Known, roles: Mapping[UserId, Role]
+) -> bool:
+    """Whether a room opens for somebody only after they have agreed to the rules."""
+    return (
+        community.rules_required
+        and user in known.waiting
+        and key not in (SPACE, ANNOUNCEMENTS, CONTROL)
+        and user not in community.named
+        and user not in roles
+    )
 
 
 def _ban_is_over(key: RoomKeyName, user: UserId, here: Membership, rooms: Rooms, accounts: Accounts) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridge.core.ids import CommunityId, UserId
+from bridge.core.ids import CommunityId, EventId, UserId
 from bridge.store.database import Transaction
 
 
@@ -40,6 +40,22 @@ async def untold(tx: Transaction, user: UserId) -> list[CommunityId]:
     """The communities to which somebody is still to be welcomed."""
     rows = await tx.fetch("SELECT community FROM arrival WHERE user_id = $1 AND told = 0 ORDER BY at, community", user)
     return [CommunityId(row["community"]) for row in rows]
+
+
+async def has_arrived(tx: Transaction, community: CommunityId, user: UserId) -> bool:
+    """Whether somebody arrived before."""
+    return await alias_of(tx, community, user) is not None
+
+
+async def said(tx: Transaction, community: CommunityId, user: UserId, message: EventId) -> None:
+    """Record the message that welcomed somebody."""
+    await tx.execute("UPDATE arrival SET message = $3 WHERE community = $1 AND user_id = $2", community, user, message)
+
+
+async def welcomed_by(tx: Transaction, user: UserId, message: EventId) -> CommunityId | None:
+    """The community to which somebody was welcomed by that message."""
+    found = await tx.fetch_value("SELECT community FROM arrival WHERE user_id = $1 AND message = $2", user, message)
+    return None if found is None else CommunityId(found)
 
 
 async def told(tx: Transaction, community: CommunityId, user: UserId) -> None:

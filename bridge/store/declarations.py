@@ -34,6 +34,7 @@ def to_json(community: Community) -> str:
             "fallback_owner": community.fallback_owner,
             "welcome": community.welcome,
             "rules": community.rules,
+            "rules_required": community.rules_required,
             "groups": [_group(group) for group in community.groups],
         },
         sort_keys=True,
@@ -63,6 +64,7 @@ def from_json(text: str) -> Community:
         fallback_owner=value.get("fallback_owner"),
         welcome=value.get("welcome"),
         rules=value.get("rules"),
+        rules_required=value.get("rules_required", False),
         groups=tuple(
             Group(
                 key=RoomKeyName(group["key"]),

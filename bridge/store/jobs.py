@@ -22,6 +22,7 @@ from bridge.core.messages import (
     PostCard,
     RedactEvent,
     RemindOfRequest,
+    SayWelcome,
     SendMessage,
     ShareKeys,
     TakeBackState,
@@ -43,6 +44,7 @@ KINDS: dict[str, type[Job]] = {
     "remind_of_request.1": RemindOfRequest,
     "expire_request.1": ExpireRequest,
     "welcome.1": Welcome,
+    "say_welcome.1": SayWelcome,
 }
 """Kind names on disk. When the fields of a job change, its name is raised and the old one gets a decoder of its own."""
 

@@ -26,6 +26,7 @@ from bridge.core.messages import (
     Redacted,
     RedactEvent,
     RemindOfRequest,
+    SayWelcome,
     SendMessage,
     StateChanged,
     TakeBackState,
@@ -181,6 +182,8 @@ class Scene:
             rooms=self.executor,
             facts=HomeserverRooms(client, ANNOUNCER),
             look=AnnouncerEyes(client, ANNOUNCER),
+            messenger=self.messenger,
+            look_again=self.watch.look_again,
             jobs=self.jobs,
             wake=self._wake,
             accounts=ACCOUNTS,
@@ -328,10 +331,11 @@ class Scene:
         if kind == "m.room.member":
             user, membership = UserId(event["state_key"]), str(event["content"]["membership"])
             if place is not None:
+                if user not in ACCOUNTS.both:
+                    await self.arrivals.moved(parsed(event, MembershipChanged))
                 self.watch.moved(place.community, room_id, user, Membership(membership, sender, event_id))
                 if user not in ACCOUNTS.both:
                     await self.requests.moved(parsed(event, MembershipChanged))
-                    await self.arrivals.moved(parsed(event, MembershipChanged))
             elif user == ANNOUNCER and membership == "invite":
                 encrypted = self.homeserver.room(room_id).content("m.room.encryption") is not None
                 await self.chats.invited(Invited(event_id, room_id, sender, sent_at, user, encrypted))
@@ -368,8 +372,8 @@ class Scene:
                     case ChangeMembership():
                         await self.members.do(stored.id, job, EN)
                         self.watch.look_again(job.community)
-                    case Welcome():
-                        await self.arrivals.do(job)
+                    case Welcome() | SayWelcome():
+                        await self.arrivals.do(stored.id, job)
                     case AskToJoin() | PostCard() | AnswerRequest() | RemindOfRequest() | ExpireRequest():
                         await self.requests.do(stored.id, job)
                 await self.jobs.finish(stored.id)

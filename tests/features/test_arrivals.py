@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from bridge.core.community import SPACE, Community, Group, RoomKind
-from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
+from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
+from bridge.core.messages import Reacted
 from tests.fakes.faults import Crash
 from tests.fakes.homeserver import ANNOUNCER, FakeRoom
 from tests.fakes.scene import Scene
@@ -110,3 +112,53 @@ async def test_a_welcome_survives_a_kill_at_any_point(new_scene: Callable[..., A
             assert point > 20
             return
         point += 5
+
+
+STRICT = replace(SCHOOL, rules_required=True)
+
+
+async def test_general_and_groups_open_after_the_agreement(scene: Scene) -> None:
+    await scene.settle(STRICT)
+    await scene.reconciler.memory.bid(SCHOOL.id, EVE, [RoomKeyName("board")])
+    await bring(scene, EVE)
+    assert scene.announcement_room.membership(EVE) == "join"
+    assert [scene.room(key).membership(EVE) for key in ("general", "chess", "board")] == ["", "", ""]
+    [chat] = chats(scene)
+    [(message, key)] = scene.messenger.reactions
+    assert key == "✅"
+    assert "react with ✅" in welcomes(scene, chat.room_id)[0]
+
+    await scene.join(EVE, scene.room("chess"))  # open to the space, and not yet to them
+    await scene.catch_up()
+    assert scene.room("chess").membership(EVE) == "leave"
+
+    async def react(by: UserId, to: EventId, key: str) -> None:
+        await scene.arrivals.reacted(Reacted(EventId(f"${by}{key}"), chat.room_id, by, 1, to, key))
+        await scene.catch_up()
+        await scene.accept_all()
+        await scene.catch_up()
+
+    for by, to, other in ((FAY, message, "✅"), (EVE, EventId("$other"), "✅"), (EVE, message, "❌")):
+        await react(by, to, other)
+    assert scene.room("general").membership(EVE) == ""
+    for _ in range(2):
+        await react(EVE, message, "✅\ufe0f")
+    assert [scene.room(key).membership(EVE) for key in ("general", "board")] == ["join", "join"]
+    assert len([text for text in scene.messenger.said(chat.room_id) if "Thank you" in text]) == 1
+    await scene.join(EVE, scene.room("chess"))
+    await scene.catch_up()
+    assert scene.room("chess").membership(EVE) == "join"
+    await scene.restart()
+    scene.reconciler.declare([STRICT])
+    assert (await scene.known()).waiting == frozenset()
+
+
+async def test_who_was_there_before_need_not_agree(scene: Scene) -> None:
+    quiet = replace(SCHOOL, welcome=None, rules=None)
+    await scene.settle(quiet)
+    scene.reconciler.declare([quiet])
+    await bring(scene, EVE)
+    scene.reconciler.declare([STRICT])
+    await bring(scene, FAY)
+    assert scene.room("general").membership(EVE) == "join"
+    assert scene.room("general").membership(FAY) == ""

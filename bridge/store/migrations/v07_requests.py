@@ -26,6 +26,12 @@ STATEMENTS = (
         at BIGINT NOT NULL,
         alias TEXT NOT NULL DEFAULT '',
         told INTEGER NOT NULL DEFAULT 0,
+        message TEXT,
+        PRIMARY KEY (community, user_id)
+    )""",
+    """CREATE TABLE must_agree (
+        community TEXT NOT NULL,
+        user_id TEXT NOT NULL,
         PRIMARY KEY (community, user_id)
     )""",
     "CREATE INDEX arrival_by_person ON arrival (user_id)",
