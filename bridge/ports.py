@@ -138,6 +138,10 @@ class Messenger(Protocol):
         """
         ...
 
+    async def react(self, room_id: RoomId, event_id: EventId, key: str, *, txn_id: str) -> None:
+        """React to a message as the announcer (client-server API, `m.annotation`); reactions are never encrypted."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Member:

@@ -290,7 +290,19 @@ async def running(house: House) -> list[Finding]:
     findings.append(await _steward(house))
     findings += await _announcer(house)
     findings.append(await join_page(house))
+    findings += await owners(house)
     return findings
+
+
+async def owners(house: House) -> list[Finding]:
+    """Communities whose owners are all gone; silent where every one has an owner."""
+    found = []
+    for community in house.reconciler.declared.values():
+        ownerless = (await house.reconciler.look(community)).comparison.ownerless
+        found += [
+            warning(f"owner of {community.id}", line.partition(": ")[0], line.partition(": ")[2]) for line in ownerless
+        ]
+    return found
 
 
 async def alone(house: House, wait_ping: WaitPing) -> list[Finding]:

@@ -12,35 +12,46 @@ from typing import Any
 from bridge.app.arriving import let_in
 from bridge.config import Config
 from bridge.config.sections import Account
-from bridge.core.community import RoomKind
-from bridge.core.errors import BadRequest, CommunitiesError, Forbidden, NotFound, Refused
+from bridge.core.community import Community, RoomKind
+from bridge.core.errors import BadRequest, CommunitiesError, Forbidden, NotFound
 from bridge.core.ids import CommunityId, RoomId, UserId
+from bridge.core.languages import EN
 from bridge.core.links import Stage
 from bridge.core.messages import (
+    AnswerRequest,
     AskToJoin,
+    ChangeMembership,
     DeliverAnnouncement,
+    ExpireRequest,
     GiveHistory,
     Job,
     LetIn,
     MembershipChanged,
+    PostCard,
     Posted,
     RedactEvent,
+    RemindOfRequest,
+    SayWelcome,
     SendMessage,
     ShareKeys,
     TakeBackState,
     Verifying,
+    Welcome,
 )
 from bridge.e2ee.keys import Keys
 from bridge.e2ee.recipients import Trust
 from bridge.e2ee.window import Window
 from bridge.features.announcements import Announcements
+from bridge.features.arrivals import Arrivals
 from bridge.features.chats import Chats
 from bridge.features.conversations import Conversations
 from bridge.features.enforcement import Enforcement
 from bridge.features.entering import Entering
+from bridge.features.members import Members
 from bridge.features.readiness import Readiness
 from bridge.features.reconcile import Reconciler, Recovery, Rules
 from bridge.features.reconcile.watch import Watch
+from bridge.features.requests import Patience, Requests
 from bridge.intake.interest import Interest
 from bridge.matrix.client import Client, path
 from bridge.matrix.executor import Executor
@@ -95,6 +106,8 @@ class House:
         """Waits for a ping of the homeserver; there while something listens."""
         self.look_again: Callable[[CommunityId], None] = lambda _: None
         """Has a community looked at again; nobody does where a command works alone."""
+        self.settled: Callable[[CommunityId], Awaitable[None]] = self._look_once
+        """Waits until what a community needs is done, as far as it can be; there is no deadline."""
         self.rescan: Callable[[], None] = lambda: None
         """Has the inbox worked off from the start; the next run does where a command works alone."""
         self.accounts = Accounts(config.steward, config.announcer)
@@ -184,10 +197,61 @@ class House:
             clock=self.clock,
             language_for=self.reconciler.language_for,
         )
+        self.members = Members(
+            database=self.database,
+            memory=self.reconciler.memory,
+            reader=self.reader,
+            rooms=self.executor,
+            jobs=self.jobs,
+            wake=self.worker.wake,
+            accounts=self.accounts,
+            clock=self.clock,
+        )
+        self.requests = Requests(
+            database=self.database,
+            index=self.index,
+            memory=self.reconciler.memory,
+            declared=self._declared,
+            role_of=self.reconciler.role_of,
+            reader=self.reader,
+            rooms=self.executor,
+            messenger=self.sender,
+            jobs=self.jobs,
+            wake=self.worker.wake,
+            look_again=self._again,
+            accounts=self.accounts,
+            clock=self.clock,
+            patience=patience_of(config),
+        )
+        self.arrivals = Arrivals(
+            database=self.database,
+            index=self.index,
+            memory=self.reconciler.memory,
+            declared=self._declared,
+            rooms=self.executor,
+            facts=facts,
+            look=AnnouncerEyes(self.client, config.announcer),
+            messenger=self.sender,
+            look_again=self._again,
+            jobs=self.jobs,
+            wake=self.worker.wake,
+            accounts=self.accounts,
+            clock=self.clock,
+        )
         self.conversations = Conversations(self.database, self.clock)
         self.history = config.history
         """How much of the past newcomers are given; may change while the service runs."""
         self.reconciler.declare(config.communities)
+
+    def _declared(self, community: CommunityId) -> Community | None:
+        return self.reconciler.declared.get(community)
+
+    def _again(self, community: CommunityId) -> None:
+        self.look_again(community)
+
+    async def _look_once(self, community: CommunityId) -> None:
+        """Where a command works alone: nothing looks by itself."""
+        await self.reconciler.reconcile(community)
 
     def _may_hold_keys(self, room_id: RoomId) -> bool:
         """Groups are none of our business: the announcer reads announcement rooms, control rooms and its own chats."""
@@ -296,6 +360,24 @@ class House:
                     async with self.database.transaction() as tx:
                         await complete(tx)
                         await self.want_history(tx, job.room_id, again_at)
+            case _:
+                await self._do_about_people(job_id, job, complete)
+
+    async def _do_about_people(
+        self,
+        job_id: str,
+        job: LetIn
+        | ChangeMembership
+        | AskToJoin
+        | PostCard
+        | AnswerRequest
+        | RemindOfRequest
+        | ExpireRequest
+        | Welcome
+        | SayWelcome,
+        complete: Complete,
+    ) -> None:
+        match job:
             case LetIn():
                 await let_in(
                     job,
@@ -304,12 +386,14 @@ class House:
                     arrivals=self.reconciler.arrivals,
                     look_again=self.look_again,
                 )
-            case AskToJoin():
-                raise Refused(
-                    "this version has nobody who decides on join requests",
-                    where=str(job.community),
-                    remedy="invite them by hand, or release this once a newer version runs",
-                )
+            case ChangeMembership():
+                community = self._declared(job.community)
+                await self.members.do(job_id, job, EN if community is None else community.language)
+                self.look_again(job.community)
+            case Welcome() | SayWelcome():
+                await self.arrivals.do(job_id, job)
+            case _:
+                await self.requests.do(job_id, job)
 
     async def _share_keys(self, room_id: RoomId) -> None:
         try:
@@ -388,6 +472,13 @@ class House:
             await self.announcements.failed(job, job_id, reason)
         if isinstance(job, LetIn):
             await self.entering.came(job.ticket, Stage.FAILED)
+
+
+def patience_of(config: Config) -> Patience:
+    """The operator's settings of join requests."""
+    own = config.requests
+    hour = 3_600_000
+    return Patience(own.remind_hours * hour, own.expire_days * 24 * hour, own.again_hours * hour)
 
 
 def rules_of(config: Config) -> Rules:

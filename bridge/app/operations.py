@@ -8,14 +8,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bridge.app import checks
+from bridge.app.about_people import AboutPeople
 from bridge.app.guard import Guard, Sight
-from bridge.app.house import House, rules_of
+from bridge.app.house import House, patience_of, rules_of
 from bridge.app.links import LinkDesk
 from bridge.config import Config, load
 from bridge.core.community import ANNOUNCEMENTS, Community, Role
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import Language
+from bridge.core.markup import plain
 from bridge.core.messages import DeliverAnnouncement, Job
 from bridge.features.announcements import Target
 from bridge.features.reconcile import Outcome, Progress
@@ -55,6 +57,7 @@ class Operations:
         self._house = house
         self._guard = guard
         self.links = LinkDesk(house)
+        self.about_people = AboutPeople(house)
         self.ready = False
         """Whether the local door may be used: set when everything runs."""
 
@@ -123,6 +126,7 @@ class Operations:
                 log.warning("%s: `%s` changed; restart the service for it", config.path, section)
         self._house.reconciler.use(rules_of(config))
         self._house.history = config.history
+        self._house.requests.patience = patience_of(config)
         self._house.reconciler.declare(config.communities)
 
     async def announce(
@@ -141,7 +145,7 @@ class Operations:
         declared = self._house.reconciler.declared
         if name not in declared:
             known = ", ".join(declared) or "none"
-            raise Refused(f"there is no community {name!r}", where="announce", remedy=f"declared are: {known}")
+            raise Refused(f"there is no community {name!r}", remedy=f"declared are: {known}")
         return CommunityId(name)
 
     async def _announce_and_wait(
@@ -182,7 +186,12 @@ class Operations:
         if forget_strange_devices:
             await house.keys.forget_strange()
         communities = [
-            {**await house.reconciler.status(one), "keys": await self._keys(one.id)}
+            {
+                **await house.reconciler.status(one),
+                "keys": await self._keys(one.id),
+                "outstanding": [f"{job.what} {job.user}" for job in await house.members.outstanding(one.id)],
+                "requests": len(await house.requests.waiting(one.id)),
+            }
             for one in house.reconciler.declared.values()
         ]
         return {**identity, "communities": communities, "queue": await self._queue()}
@@ -348,6 +357,18 @@ class Operations:
                 return await verifications.cancel(number)
             case _:
                 return await verifications.look(number)
+
+    # --- people ---------------------------------------------------------------------------------------------------
+
+    async def people(self, deed: str, community: str, by: UserId | None = None, **what: Any) -> dict[str, Any]:
+        """What is asked about people in a community: see `app/people`; `by` is None for the operator.
+
+        Raises:
+            Refused: a rule says no, or there is no such community, person, group or request.
+        """
+        name = self._declared(community)
+        answer = await self.about_people.do(deed, self._house.reconciler.declared[name], by, what)
+        return {**answer, "said": [plain(text) for text in answer["said"]]} if by is None else answer
 
     # --- deeds of people, by chat -------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from bridge.config import Config, load
 from bridge.core.community import RoomKind
 from bridge.core.errors import ConfigError, MatrixError, StoreError
 from bridge.core.ids import CommunityId, EventId, RoomId
-from bridge.core.messages import Invited, MembershipChanged, Posted, Redacted, Said, StateChanged, Unreadable
+from bridge.core.messages import Invited, MembershipChanged, Posted, Reacted, Redacted, Said, StateChanged, Unreadable
 from bridge.intake.pump import Pump
 from bridge.intake.router import Router
 from bridge.intake.transactions import MAX_BODY_BYTES
@@ -55,6 +55,7 @@ class Service:
         self.transactions = transactions_of(self.house, self.inbox, self._wake_pump, self._rescan)
         self.house.wait_ping = self.transactions.wait_ping
         self.house.look_again = self.house.watch.look_again
+        self.house.settled = self.house.watch.settled
         self.pump = Pump(
             inbox=self.inbox,
             rooms=interests,
@@ -284,18 +285,22 @@ class Service:
             said=self._said,
             unreadable=self._unreadable,
             verifying=self.house.verifying,
+            reacted=self._reacted,
         )
 
     async def _membership_changed(self, event: MembershipChanged) -> None:
         place = self.house.index.place_of(event.room_id)
         if place is None:
             await self.house.chats.member_changed(event)
+            await self.house.arrivals.moved(event)
         else:
             if place.kind is RoomKind.ANNOUNCEMENTS:
                 await self.house.note_member(event)
+            await self.house.arrivals.moved(event)  # before anybody looks: rooms may have to wait for an agreement
             here = Membership(event.membership, event.sender, event.event_id)
             self.house.watch.moved(place.community, event.room_id, event.user, here)
             await self.house.readiness.membership_changed(event)
+            await self.house.requests.moved(event)
 
     async def _invited(self, event: Invited) -> None:
         place = self.house.index.place_of(event.room_id)
@@ -325,6 +330,12 @@ class Service:
     def _control_of(self, room_id: RoomId) -> CommunityId | None:
         place = self.house.index.place_of(room_id)
         return place.community if place is not None and place.kind is RoomKind.CONTROL else None
+
+    async def _reacted(self, event: Reacted) -> None:
+        if self._control_of(event.room_id) is None:
+            await self.house.arrivals.reacted(event)
+        else:
+            await self.house.requests.reacted(event)
 
     async def _said(self, event: Said) -> None:
         await self._door.said(event, control_of=self._control_of(event.room_id))

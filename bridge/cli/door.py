@@ -29,6 +29,7 @@ ANSWER_SECONDS = {
     "verify": 60.0,
     "rotate_device": 600.0,
     "link": 60.0,
+    "people": 120.0,
 }
 CONNECT_SECONDS = 5.0
 LONGEST_LINE_BYTES = 64 * 1024 * 1024
@@ -57,6 +58,8 @@ class Asked(Protocol):
     async def status(self, *, forget_strange_devices: bool = False) -> dict[str, Any]: ...
 
     async def rotate_device(self, *, accept_old_database: bool = False) -> dict[str, Any]: ...
+
+    async def people(self, deed: str, community: str, **what: Any) -> dict[str, Any]: ...
 
 
 class Door:
@@ -96,6 +99,9 @@ class Door:
 
     async def rotate_device(self, *, accept_old_database: bool = False) -> dict[str, Any]:
         return dict(await self.ask("rotate_device", {"accept_old_database": accept_old_database}))
+
+    async def people(self, deed: str, community: str, **what: Any) -> dict[str, Any]:
+        return dict(await self.ask("people", {"deed": deed, "community": community, **what}))
 
     async def verify(self, step: str, **what: Any) -> Any:
         return await self.ask("verify", {"step": step, **what})

@@ -15,6 +15,19 @@ from bridge.cli.demo.command import demo
 from bridge.cli.init import init
 from bridge.cli.link import app as link
 from bridge.cli.parked import parked
+from bridge.cli.people import (
+    approve,
+    ban,
+    demote,
+    invite,
+    moderator,
+    promote,
+    reject,
+    remove,
+    requests,
+    transfer,
+    unban,
+)
 from bridge.cli.plan import apply, plan
 from bridge.cli.registration import registration
 from bridge.cli.rekey import rekey
@@ -43,6 +56,17 @@ for command in (
     run,
     status,
     announce,
+    invite,
+    remove,
+    ban,
+    unban,
+    promote,
+    demote,
+    moderator,
+    transfer,
+    requests,
+    approve,
+    reject,
     parked,
     verify,
     rotate_device,

@@ -100,6 +100,10 @@ def _show_community(community: dict[str, Any]) -> None:
         _show_keys(keys)
     if community.get("held"):
         say(f"  ! plan {community['held']} is held until an owner agrees, or `apply --force`", "bold red")
+    for line in community["outstanding"]:
+        say(f"  ! still to be done: {one_line(line)}", "yellow")
+    if community["requests"]:
+        say(f"  {community['requests']} ask to join: `matrix-communities requests {community['id']}`")
     for line in community["drift"]:
         say(f"  ~ {one_line(line)}", "yellow")
 

@@ -61,6 +61,12 @@ class Deeds(Protocol):
 
     async def thaw(self, community: CommunityId) -> None: ...
 
+    # --- people: what is asked about them -----------------------------------------------------------------------
+
+    async def people(self, deed: str, community: str, by: UserId | None = None, **what: Any) -> dict[str, Any]:
+        """Have something done about people, as `app/about_people` says; gives `said`, what is answered."""
+        ...
+
     # --- people -------------------------------------------------------------------------------------------------
 
     async def members(self, community: CommunityId) -> Sequence[Mapping[str, Any]]:

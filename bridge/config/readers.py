@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 from ruamel.yaml.nodes import Node
 
 from bridge.config.nodes import is_empty, items, kind_of, shown, text_of, words_for
+from bridge.core.ids import UserId, parse_user_id
 
 T = TypeVar("T")
 
@@ -131,6 +132,11 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def mxc(node: Node) -> str:
     """The address of a picture in the homeserver's media repository."""
     return _matching(node, _MXC, "is not the address of an uploaded picture (it looks like mxc://example.org/abc123)")
+
+
+def user_id(node: Node) -> UserId:
+    """A Matrix user id."""
+    return parse_user_id(text(node))
 
 
 def localpart(node: Node) -> str:

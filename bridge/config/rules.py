@@ -93,6 +93,13 @@ def _people(community: Values, path: str, ours: Mapping[UserId, str], report: Re
             report.fault(place, f"{user} cannot be removed and named in {named[user]} at once")
         if user in ours:
             report.fault(place, f"{user} is the service's own {ours[user]}, which cannot be removed")
+    if community.get("rules_required") and not community.get("rules"):
+        report.fault(f"{path}.rules_required", "asks people to agree to rules, and there are none: give `rules`")
+    fallback = community.get("fallback_owner")
+    if fallback is not None and fallback in ours:
+        report.fault(f"{path}.fallback_owner", f"{fallback} is the service's own {ours[fallback]}")
+    if fallback is not None and fallback in (community.get("removed") or {}):
+        report.fault(f"{path}.fallback_owner", f"{fallback} stands in `removed`, too")
 
 
 def _lists(community: Values, path: str) -> Iterator[tuple[str, People]]:

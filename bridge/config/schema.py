@@ -110,6 +110,10 @@ COMMUNITY = Section(
         "admins": Users(),
         "members": Users(),
         "removed": Users(),
+        "fallback_owner": Key(readers.user_id),
+        "welcome": Key(readers.description),
+        "rules": Key(readers.description),
+        "rules_required": Key(readers.boolean),
         "join": Key(readers.choice({join.value: join for join in Join})),
         "members_may_invite": Key(readers.boolean),
         "listed": Key(readers.boolean),
@@ -178,6 +182,14 @@ SCHEMA = Section(
             {"announcements": Key(readers.whole(0, 10_000)), "days": Key(readers.whole(1, 3650))},
         ),
         "limits": Section(sections.Limits, {"groups_per_community": Key(readers.whole(0, 10_000))}),
+        "requests": Section(
+            sections.Requests,
+            {
+                "remind_hours": Key(readers.whole(1, 720)),
+                "expire_days": Key(readers.whole(1, 365)),
+                "again_hours": Key(readers.whole(0, 8760)),
+            },
+        ),
         "logging": Section(
             sections.Logging,
             {

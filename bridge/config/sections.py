@@ -169,6 +169,15 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Requests:
+    """How long join requests wait."""
+
+    remind_hours: int = 24
+    expire_days: int = 14
+    again_hours: int = 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Logging:
     """What is logged to standard error, and how."""
 
@@ -191,6 +200,7 @@ class Config:
     reconcile: Reconcile = field(default_factory=Reconcile)
     history: History = field(default_factory=History)
     limits: Limits = field(default_factory=Limits)
+    requests: Requests = field(default_factory=Requests)
     logging: Logging = field(default_factory=Logging)
     room_version: str | None = None
     """The version of new rooms; None means the homeserver's default. Each community carries its own already."""

@@ -16,6 +16,13 @@ class Deed(StrEnum):
     APPLY_HELD_PLAN = "apply"
     THAW = "thaw"
     MAKE_LINKS = "link"
+    INVITE = "invite"
+    REMOVE = "remove"
+    BAN = "ban"
+    DECIDE = "approve"
+    MODERATORS = "moderator"
+    APPOINT = "promote"
+    TRANSFER = "transfer"
     SEE_MEMBERS = "members"
 
 
@@ -26,6 +33,13 @@ NEEDED: dict[Deed, Role] = {
     Deed.APPLY_HELD_PLAN: Role.OWNER,
     Deed.THAW: Role.OWNER,
     Deed.MAKE_LINKS: Role.ADMIN,
+    Deed.INVITE: Role.ADMIN,
+    Deed.REMOVE: Role.ADMIN,
+    Deed.BAN: Role.ADMIN,
+    Deed.DECIDE: Role.ADMIN,
+    Deed.MODERATORS: Role.ADMIN,
+    Deed.APPOINT: Role.OWNER,
+    Deed.TRANSFER: Role.OWNER,
     Deed.SEE_MEMBERS: Role.ADMIN,
 }
 

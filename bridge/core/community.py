@@ -58,6 +58,11 @@ class RoomKind(StrEnum):
         return self in (RoomKind.GENERAL, RoomKind.OPEN, RoomKind.REQUEST, RoomKind.HIDDEN)
 
     @property
+    def is_listed(self) -> bool:
+        """Whether the space lists such a room, so that members find it."""
+        return self not in (RoomKind.SPACE, RoomKind.CONTROL, RoomKind.HIDDEN)
+
+    @property
     def has_announcer(self) -> bool:
         return self in (RoomKind.ANNOUNCEMENTS, RoomKind.CONTROL)
 
@@ -129,6 +134,13 @@ class Community:
     language: Language = EN
     """In which the service talks to its people."""
     room_version: str | None = None
+    fallback_owner: UserId | None = None
+    """Who becomes an owner when all owners are out of the community, as they are when their accounts are gone."""
+    welcome: str | None = None
+    """What whoever joins is told in a direct chat; nobody is told anything without it, or rules."""
+    rules: str | None = None
+    rules_required: bool = False
+    """Whether general and the groups open for newcomers only after they have agreed to the rules."""
     groups: tuple[Group, ...] = field(default=())
 
     def __post_init__(self) -> None:
@@ -138,6 +150,8 @@ class Community:
         named = self.named
         if both := sorted(self.removed & named):
             raise ValueError(f"{both[0]} is both named and removed")
+        if self.fallback_owner in self.removed:
+            raise ValueError(f"{self.fallback_owner} is both the fallback owner and removed")
 
     @property
     def named(self) -> frozenset[UserId]:

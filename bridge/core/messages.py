@@ -33,6 +33,10 @@ class MembershipChanged:
     sent_at: int
     user: UserId
     membership: str
+    name: str = ""
+    """Of a knock: what they call themselves there."""
+    reason: str = ""
+    """Of a knock: what they wrote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +128,19 @@ class Verifying:
     encrypted: bool = False
 
 
-Event = Invited | MembershipChanged | StateChanged | Redacted | Posted | Said | Unreadable | Verifying
+@dataclass(frozen=True, slots=True)
+class Reacted:
+    """Somebody reacted to a message in a chat with the announcer or in a control room."""
+
+    event_id: EventId
+    room_id: RoomId
+    sender: UserId
+    sent_at: int
+    to: EventId
+    key: str
+
+
+Event = Invited | MembershipChanged | StateChanged | Redacted | Posted | Said | Unreadable | Verifying | Reacted
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +236,19 @@ class LetIn:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeMembership:
+    """Remove or ban somebody from a community's space, or lift a ban; what follows in other rooms follows by itself."""
+
+    community: CommunityId
+    user: UserId
+    what: str
+    """`remove`, `ban` or `unban`."""
+    reason: str
+    by: str
+    """Who asked for it, as it is told."""
+
+
+@dataclass(frozen=True, slots=True)
 class AskToJoin:
     """Somebody asks to come into a community by a way that needs an admin's word."""
 
@@ -233,4 +262,65 @@ class AskToJoin:
     """Groups that they are invited to as well, if they are let in."""
 
 
-Job = SendMessage | DeliverAnnouncement | RedactEvent | ShareKeys | TakeBackState | GiveHistory | LetIn | AskToJoin
+@dataclass(frozen=True, slots=True)
+class PostCard:
+    """Show a join request in the control room."""
+
+    request: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRequest:
+    """Carry out what was decided about a join request: let in or turn away, tell them, and show it on the card."""
+
+    request: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemindOfRequest:
+    """Remind the admins of a join request that nobody has decided."""
+
+    request: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExpireRequest:
+    """Close a join request that nobody has decided in time."""
+
+    request: str
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """Welcome somebody who joined a community, in a direct chat that is made for it if there is none."""
+
+    community: CommunityId
+    user: UserId
+
+
+@dataclass(frozen=True, slots=True)
+class SayWelcome:
+    """Say the welcome in a chat in which the person is."""
+
+    community: CommunityId
+    user: UserId
+    room_id: RoomId
+
+
+Job = (
+    SendMessage
+    | DeliverAnnouncement
+    | RedactEvent
+    | ShareKeys
+    | TakeBackState
+    | GiveHistory
+    | LetIn
+    | ChangeMembership
+    | AskToJoin
+    | PostCard
+    | AnswerRequest
+    | RemindOfRequest
+    | ExpireRequest
+    | Welcome
+    | SayWelcome
+)

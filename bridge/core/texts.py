@@ -518,6 +518,279 @@ def _not_in(person: Mapping[str, Any], community: str, language: Language) -> Ma
             return say(language, "{user} is not in {community}.", user=user, community=community)
 
 
+# --- people: who comes, goes and rises -------------------------------------------------------------------------------
+
+
+def the_operator(language: Language = EN) -> Marked:
+    """Who is named where a command was given on the command line."""
+    return say(language, "the operator")
+
+
+def the_service(language: Language = EN) -> Marked:
+    return say(language, "the service")
+
+
+def explain_invite(language: Language = EN) -> Explained:
+    return Explained(say(language, "invites people to the community, and to groups"), "@lisa:example.org")
+
+
+def explain_remove(language: Language = EN) -> Explained:
+    return Explained(say(language, "removes somebody from every room of the community"), "@nelson:example.org")
+
+
+def explain_ban(language: Language = EN) -> Explained:
+    return Explained(say(language, "removes somebody, and keeps them out"), "@nelson:example.org")
+
+
+def explain_unban(language: Language = EN) -> Explained:
+    return Explained(say(language, "lifts a ban"), "@nelson:example.org")
+
+
+def explain_promote(language: Language = EN) -> Explained:
+    return Explained(say(language, "makes somebody an owner or an admin"), "@edna:example.org admin")
+
+
+def explain_demote(language: Language = EN) -> Explained:
+    return Explained(say(language, "makes an owner or admin a member again"), "@edna:example.org")
+
+
+def explain_moderator_add(language: Language = EN) -> Explained:
+    return Explained(say(language, "makes somebody a moderator of a group"), "chess @edna:example.org")
+
+
+def explain_moderator_remove(language: Language = EN) -> Explained:
+    return Explained(say(language, "ends that somebody is a moderator of a group"), "chess @edna:example.org")
+
+
+def explain_transfer(language: Language = EN) -> Explained:
+    return Explained(say(language, "hands your ownership over to somebody"), "@edna:example.org")
+
+
+def explain_requests(language: Language = EN) -> Explained:
+    return Explained(say(language, "shows who asks to join and waits for an answer"))
+
+
+def explain_approve(language: Language = EN) -> Explained:
+    return Explained(say(language, "lets somebody in who asks to join"), "@lisa:example.org")
+
+
+def explain_reject(language: Language = EN) -> Explained:
+    return Explained(say(language, "turns somebody away who asks to join"), "@nelson:example.org")
+
+
+def invited(user: str, community: str, groups: Sequence[str], language: Language = EN) -> Marked:
+    if groups:
+        return say(
+            language, "{user} is invited to {community}, and to {groups}.",
+            user=mention(user), community=community, groups=_several(groups),
+        )  # fmt: skip
+    return say(language, "{user} is invited to {community}.", user=mention(user), community=community)
+
+
+def invited_already(user: str, community: str, groups: Sequence[str], language: Language = EN) -> Marked:
+    if groups:
+        return say(
+            language, "{user} is in {community} already, and is invited to {groups}.",
+            user=mention(user), community=community, groups=_several(groups),
+        )  # fmt: skip
+    return say(language, "{user} is in {community} already.", user=mention(user), community=community)
+
+
+def bidden_by(users: Sequence[str], by: str, language: Language = EN) -> Marked:
+    return say(language, "{users}: invited, as {by} asked.", users=_several(users), by=by)
+
+
+def removal_begins(user: str, what: str, language: Language = EN) -> Marked:
+    """What is answered at once; what was done is told in the control room."""
+    who_ = mention(user)
+    match what:
+        case "ban":
+            return say(language, "{user} is being removed from every room, and kept out.", user=who_)
+        case "unban":
+            return say(language, "The ban of {user} is being lifted in every room.", user=who_)
+        case _:
+            return say(language, "{user} is being removed from every room.", user=who_)
+
+
+def membership_changed(user: str, what: str, by: str, reason: str, language: Language = EN) -> Marked:
+    who_ = mention(user)
+    match what:
+        case "ban":
+            text = say(language, "{user} is banned, as {by} decided.", user=who_, by=by)
+        case "unban":
+            text = say(language, "{user} is banned no longer, as {by} decided.", user=who_, by=by)
+        case _:
+            text = say(language, "{user} is removed, as {by} decided.", user=who_, by=by)
+    return _with_reason(text, reason, language)
+
+
+def ownership_handed_over(giver: str, user: str, by: str, language: Language = EN) -> Marked:
+    return say(
+        language, "{user} is now owner in the place of {giver}, as {by} decided.",
+        user=mention(user), giver=mention(giver), by=by,
+    )  # fmt: skip
+
+
+def transfer_caution(user: str, community: str, language: Language = EN) -> Marked:
+    return say(
+        language, "{user} becomes an owner of {community}, and you an admin. Only they can give it back.",
+        user=mention(user), community=community,
+    )  # fmt: skip
+
+
+def moderator_added(user: str, group: str, by: str, language: Language = EN) -> Marked:
+    return say(
+        language, "{user} is now a moderator of {group}, as {by} decided.", user=mention(user), group=group, by=by
+    )
+
+
+def moderator_removed(user: str, group: str, by: str, language: Language = EN) -> Marked:
+    return say(
+        language, "{user} is no longer a moderator of {group}, as {by} decided.",
+        user=mention(user), group=group, by=by,
+    )  # fmt: skip
+
+
+def welcome(community: str, text: str, rules: str, groups: Sequence[str], language: Language = EN) -> Marked:
+    """What whoever joins is told, in the community's own words and in ours.
+
+    Args:
+        groups: the names of the groups that they can find in the space.
+    """
+    parts = [say(language, "Welcome to {community}!", community=one_line(community, LONGEST_NAME))]
+    if text:
+        parts.append(literal(text))
+    parts.append(say(language, "News for everybody come in the announcement room, where only admins post."))
+    if groups:
+        parts.append(say(language, "You find these groups in the space: {groups}.", groups=_several(groups)))
+    if rules:
+        parts.append(joined("\n", [say(language, "The rules here:"), literal(rules)]))
+    return joined("\n\n", parts)
+
+
+def please_agree(welcome: str, language: Language = EN) -> Marked:
+    """The welcome, where more rooms open only after an agreement to the rules."""
+    ask = say(language, "Please react with ✅ to this message if you agree to the rules. Then the other rooms open.")
+    return joined("\n\n", [welcome, ask])
+
+
+def thanks_for_agreeing(language: Language = EN) -> Marked:
+    return say(language, "Thank you! The rooms are open for you: see your invitations.")
+
+
+# --- join requests ---------------------------------------------------------------------------------------------------
+
+
+def join_request(
+    community: str, user: str, name: str, how: str, detail: str, groups: Sequence[str], language: Language = EN
+) -> Marked:
+    """The facts of a join request: who asks, by which way, and what they wrote."""
+    lines = [say(language, "{user} asks to join {community}.", user=mention(user), community=community)]
+    if name:
+        lines.append(say(language, "They call themselves {name}.", name=one_line(name, LONGEST_NAME)))
+    lines.append(_way(how, language))
+    if detail:
+        lines.append(say(language, "They wrote, or it says: “{detail}”", detail=one_line(detail)))
+    if groups:
+        lines.append(say(language, "They would also be invited to: {groups}.", groups=_several(groups)))
+    return joined("\n", lines)
+
+
+def _way(how: str, language: Language) -> Marked:
+    match how:
+        case "knock":
+            return say(language, "They knocked.")
+        case "link":
+            return say(language, "They used a link.")
+        case "suggestion":
+            return say(language, "Somebody suggested them.")
+        case _:
+            return literal(one_line(how, LONGEST_NAME))
+
+
+def join_request_open(facts: str, user: str, language: Language = EN) -> Marked:
+    """The card of a join request while nobody has decided it."""
+    ask = say(
+        language,
+        "✅ lets them in, ❌ turns them away; whoever decides first decides. "
+        "You can also write `!approve {user}` or `!reject {user}` here.",
+        user=user,
+    )
+    return joined("\n", [facts, ask])
+
+
+def join_request_decided(facts: str, state: str, by: str, reason: str, language: Language = EN) -> Marked:
+    """The card of a join request once it is decided."""
+    return joined("\n", [facts, _with_reason(_outcome(state, by, language), reason, language)])
+
+
+def _outcome(state: str, by: str, language: Language) -> Marked:
+    match state:
+        case "approved":
+            return say(language, "✅ Approved by {by}.", by=by)
+        case "rejected":
+            return say(language, "❌ Rejected by {by}.", by=by)
+        case "withdrawn":
+            return say(language, "Withdrawn by {by}.", by=by)
+        case _:
+            return say(language, "Expired: nobody decided in time.")
+
+
+def request_decided(user: str, state: str, by: str, reason: str, language: Language = EN) -> Marked:
+    text = joined(" ", [mention(user), _outcome(state, by, language)])
+    return _with_reason(text, reason, language)
+
+
+def request_waits(user: str, community: str, language: Language = EN) -> Marked:
+    return say(
+        language, "{user} still waits for an answer to join {community}: react ✅ or ❌ to the card above.",
+        user=mention(user), community=community,
+    )  # fmt: skip
+
+
+def requests_waiting(requests: Sequence[str], community: str, language: Language = EN) -> Marked:
+    """
+    Args:
+        requests: the facts of each, as texts of ours.
+    """
+    if not requests:
+        return say(language, "Nobody waits for an answer to join {community}.", community=community)
+    return joined("\n\n", list(requests))
+
+
+def answer_to_request(community: str, state: str, reason: str, hours: int, language: Language = EN) -> Marked:
+    """What somebody is told who asked to join. Whoever is let in sees the invitation, too."""
+    match state:
+        case "approved":
+            return say(language, "You may join {community}: see your invitations.", community=community)
+        case "rejected":
+            text = say(language, "Your request to join {community} was declined.", community=community)
+            return _with_reason(text, reason, language)
+        case "expired":
+            return say(
+                language, "Nobody answered your request to join {community} in time. You may ask again.",
+                community=community,
+            )  # fmt: skip
+        case "too soon":
+            return say_many(
+                language,
+                "Thank you for asking again. {community} declined a short while ago; you may ask again {count} hour "
+                "after that.",
+                "Thank you for asking again. {community} declined a short while ago; you may ask again {count} hours "
+                "after that.",
+                hours,
+                community=community,
+            )
+        case _:
+            return say(language, "Your request to join {community} is closed.", community=community)
+
+
+def _with_reason(text: Marked, reason: str, language: Language) -> Marked:
+    if not reason:
+        return text
+    return joined(" ", [text, say(language, "The reason: {reason}", reason=one_line(reason))])
+
+
 # --- pieces of sentences ----------------------------------------------------------------------------------------------
 
 

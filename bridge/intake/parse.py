@@ -19,6 +19,7 @@ from bridge.core.messages import (
     MembershipChanged,
     Pill,
     Posted,
+    Reacted,
     Redacted,
     Said,
     StateChanged,
@@ -47,6 +48,9 @@ _REDACTION_FIELDS = frozenset(
     {"redacts", "reason", "m.mentions", "with_rel_types", "org.matrix.msc3912.with_relations"}
 )  # fmt: skip
 _RELATIONS = frozenset({"*", "m.annotation", "m.reference", "m.replace", "m.thread"})
+KNOCK = "knock"
+LONGEST_WORDS = 1000
+"""How much of what somebody writes when they knock is kept, in characters."""
 MOST_PILLS = 50
 # Bounded on all sides: whoever writes chooses how it ends, and what does not end would be searched from every start.
 _PILL = re.compile(r'<a href="https://matrix\.to/#/([^"<>/]{1,600})"[^<>]{0,100}>([^<>]{1,300})</a>')
@@ -99,12 +103,19 @@ def parse(
         return _posted(head, kind, content)
     if not interest.is_read:
         return Ignored("a message of a group")
+    return _to_us(head, kind, content, clear)
+
+
+def _to_us(head: _Head, kind: str, content: Mapping[str, Any], clear: Mapping[str, Any] | None) -> Event | Ignored:
+    """What is sent into a chat with the announcer or a control room."""
     if is_verification(kind) or content.get("msgtype") == _VERIFICATION_REQUEST:
         return Verifying(*head, type=kind, content=content, encrypted=False)
     if kind == "m.room.message":
         return _said(head, content, content, encrypted=False)
     if kind == "m.room.encrypted":
         return _decrypted(head, content, clear)
+    if kind == "m.reaction":
+        return _reacted(head, content)
     return Ignored("not a message")
 
 
@@ -126,6 +137,8 @@ def essence(raw: Mapping[str, Any]) -> dict[str, Any]:
             kept["content"]["reason"] = "…" * (LONGEST_REACTION + 1)  # it is judged, and not read
         if kind == "m.room.encrypted":
             kept["content"] |= _place(content)
+        if kind == "m.room.member" and content.get("membership") == KNOCK:
+            kept["content"] |= {field: _short(content.get(field)) for field in ("displayname", "reason")}
     unsigned = raw.get("unsigned")
     if isinstance(unsigned, dict) and isinstance(stripped := unsigned.get("invite_room_state"), list):
         kept["unsigned"] = {"invite_room_state": [piece for piece in stripped if _is_encryption(piece)]}
@@ -164,7 +177,23 @@ def _membership(
         return Invited(*head, user=UserId(user), encrypted=_says_encrypted(raw))
     if interest is None:
         return Ignored("not our room")
-    return MembershipChanged(*head, user=UserId(user), membership=membership)
+    if membership != KNOCK:
+        return MembershipChanged(*head, user=UserId(user), membership=membership)
+    name, reason = _short(content.get("displayname")), _short(content.get("reason"))
+    return MembershipChanged(*head, user=UserId(user), membership=membership, name=name, reason=reason)
+
+
+def _short(value: object) -> str:
+    """What somebody wrote about themselves, as much of it as is shown; empty for nonsense."""
+    return _storable(value[:LONGEST_WORDS]) if isinstance(value, str) else ""
+
+
+def _reacted(head: _Head, content: Mapping[str, Any]) -> Event | Ignored:
+    relation = _object(content.get("m.relates_to"))
+    target, key = relation.get("event_id"), relation.get("key")
+    if relation.get("rel_type") != "m.annotation" or not is_id(target) or not isinstance(key, str):
+        return _MALFORMED
+    return Reacted(*head, to=EventId(str(target)), key=_storable(key[:LONGEST_REACTION]))
 
 
 def _posted(head: _Head, kind: str, content: Mapping[str, Any]) -> Posted:

@@ -11,6 +11,7 @@ from bridge.core.messages import (
     Invited,
     MembershipChanged,
     Posted,
+    Reacted,
     Redacted,
     Said,
     StateChanged,
@@ -35,6 +36,7 @@ class Router:
     said: Handler[Said]
     unreadable: Handler[Unreadable]
     verifying: Handler[Verifying]
+    reacted: Handler[Reacted]
 
     async def route(self, event: Event) -> None:
         """Hand an event to its owner."""
@@ -55,5 +57,7 @@ class Router:
                 await self.unreadable(event)
             case Verifying():
                 await self.verifying(event)
+            case Reacted():
+                await self.reacted(event)
             case _:
                 assert_never(event)

@@ -13,6 +13,8 @@ from bridge.core.ids import UserId
 from bridge.intake.interest import Interest, Rooms, is_id
 from bridge.intake.parse import essence, is_verification
 
+_READ = ("m.room.encrypted", "m.room.message", "m.room.redaction", "m.reaction")  # a type may be no text at all
+
 
 class Sieve:
     """Keeps the events that somebody needs.
@@ -22,7 +24,7 @@ class Sieve:
     =================  ============================================================================
     group, space       state and redactions
     announcements      everything
-    control, chat      state, redactions, `m.room.message`, `m.room.encrypted` and `m.key.verification.*`
+    control, chat      state, redactions, `m.room.message`, `m.room.encrypted`, `m.reaction`, `m.key.verification.*`
     not ours           `m.room.member` of one of our two accounts
     =================  ============================================================================
 
@@ -72,7 +74,7 @@ class Sieve:
             return kind == "m.room.redaction" or (interest is Interest.ANNOUNCEMENTS and kind == "m.room.encrypted")
         if interest.is_read:
             kind = event.get("type")
-            return kind in ("m.room.encrypted", "m.room.message", "m.room.redaction") or is_verification(kind)
+            return kind in _READ or is_verification(kind)
         return True
 
     def _kept(self, event: dict[str, Any], interest: Interest | None) -> dict[str, Any]:

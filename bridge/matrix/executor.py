@@ -38,7 +38,7 @@ class Executor:
         self._accounts = accounts
         self._unfinished_seconds = unfinished_seconds
 
-    async def create(self, alias: str, body: Mapping[str, Any]) -> Made:
+    async def create(self, alias: str, body: Mapping[str, Any], *, by_announcer: bool = False) -> Made:
         """Make a room under an alias that was recorded before (client-server API, `POST /createRoom`).
 
         `createRoom` is not atomic and the alias comes first. If the alias is taken, an earlier try was cut off: a room
@@ -52,43 +52,49 @@ class Executor:
                     "POST",
                     path("v3", "createRoom"),
                     body={**body, "room_alias_name": localpart},
+                    as_user=self._maker(by_announcer),
                     deadline=CREATE_DEADLINE_SECONDS,
                 )
                 return Made(RoomId(str(answer["room_id"])), whole=True)
             except BadRequest as error:
                 if error.errcode != "M_ROOM_IN_USE":
                     raise
-            found = await self._finished_room_under(alias)
+            found = await self._finished_room_under(alias, by_announcer)
             if found is not None:
                 return Made(found, whole=False)
-            await self.drop_alias(alias)
+            await self.drop_alias(alias, by_announcer=by_announcer)
         raise BadRequest("the alias stays taken after three tries", where=alias)
 
-    async def _finished_room_under(self, alias: str) -> RoomId | None:
+    def _maker(self, by_announcer: bool) -> UserId | None:
+        return self._accounts.announcer if by_announcer else None
+
+    async def _finished_room_under(self, alias: str, by_announcer: bool) -> RoomId | None:
         """The room of that alias, waited for: if it were given up too early, it would be there twice in the end."""
         give_up = asyncio.get_running_loop().time() + self._unfinished_seconds
         while True:
-            found = await self._room_under(alias)
+            found = await self._room_under(alias, by_announcer)
             if found is not None or asyncio.get_running_loop().time() >= give_up:
                 return found
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
-    async def _room_under(self, alias: str) -> RoomId | None:
+    async def _room_under(self, alias: str, by_announcer: bool) -> RoomId | None:
         try:
             answer = await self._client.request("GET", path("v3", "directory", "room", alias))
         except NotFound:
             return None
         room_id = RoomId(str(answer.get("room_id", "")))
         try:
-            await self._client.request("GET", path("v3", "rooms", room_id, "state", "m.room.create", ""))
+            parts = path("v3", "rooms", room_id, "state", "m.room.create", "")
+            await self._client.request("GET", parts, as_user=self._maker(by_announcer))
         except (Forbidden, NotFound):
             return None
         return room_id
 
-    async def drop_alias(self, alias: str) -> None:
+    async def drop_alias(self, alias: str, *, by_announcer: bool = False) -> None:
         """Take the alias away that a room was made under; rooms of ours have none."""
         try:
-            await self._client.request("DELETE", path("v3", "directory", "room", alias))
+            parts = path("v3", "directory", "room", alias)
+            await self._client.request("DELETE", parts, as_user=self._maker(by_announcer))
         except NotFound:
             return
 

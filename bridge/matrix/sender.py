@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from bridge.core.errors import CannotEncrypt, MatrixError, Refused
+from bridge.core.errors import BadRequest, CannotEncrypt, MatrixError, Refused
 from bridge.core.ids import DeviceId, EventId, RoomId, UserId
 from bridge.matrix.client import Client, path
 from bridge.ports import RoomCrypto, RoomFacts, Sent
@@ -17,6 +17,7 @@ MAX_PLAINTEXT_BYTES = 47_000
 
 MESSAGE = "m.room.message"
 ENCRYPTED = "m.room.encrypted"
+REACTION = "m.reaction"
 
 
 class Sender:
@@ -63,6 +64,19 @@ class Sender:
             return Sent(await self._put(room_id, MESSAGE, content, txn_id), 0)
         wire, devices = await self._crypto.encrypt(room_id, MESSAGE, content)
         return Sent(await self._put(room_id, ENCRYPTED, wire, txn_id), devices)
+
+    async def react(self, room_id: RoomId, event_id: EventId, key: str, *, txn_id: str) -> None:
+        """React to a message with an emoji (client-server API, `m.annotation`). It goes in the clear, as all do.
+
+        Raises:
+            MatrixError: the homeserver refuses, or cannot be asked.
+        """
+        relation = {"rel_type": "m.annotation", "event_id": event_id, "key": key}
+        try:
+            await self._put(room_id, REACTION, {"m.relates_to": relation}, txn_id)
+        except BadRequest as error:
+            if error.errcode != "M_DUPLICATE_ANNOTATION":
+                raise
 
     async def send_verification(
         self, room_id: RoomId, event_type: str, content: Mapping[str, Any], *, encrypted: bool, txn_id: str

@@ -13,6 +13,8 @@ from bridge.plan.desired import DesiredRoom
 from bridge.plan.people import Census
 from bridge.plan.state import Accounts, Known, RoomState, StateEvent, digest_of
 
+JUDGED = (SPACE, "roles", "")
+"""Where it is remembered which change of the space's levels was judged last."""
 _FIELDS = {"m.room.name": "name", "m.room.topic": "topic", "m.room.avatar": "url"}
 _EMPTY: dict[str, dict[str, Any]] = {"m.room.name": {}, "m.room.topic": {"topic": ""}, "m.room.avatar": {}}
 
@@ -22,6 +24,7 @@ def adopted_roles(
     space: RoomState,
     roles: Mapping[UserId, Role],
     census: Census,
+    known: Known,
     accounts: Accounts,
 ) -> list[AdoptRole]:
     """Roles that an owner gave or took in the space, by comparing its levels with the roles in force.
@@ -29,9 +32,12 @@ def adopted_roles(
     Nothing is adopted from anybody but an owner, nothing for a role whose key is declared, nothing for people who are
     out, and nothing that would leave the community without an owner. Each key is judged for itself: where `admins` is
     declared and `owners` is not, an owner may make a declared admin an owner, and what remains of them is an admin.
+    One change of levels is judged once: while it stands there, roles may change by command.
     """
     event = space.state.get(("m.room.power_levels", ""))
     if event is None or event.redacted or roles.get(UserId(event.sender)) is not Role.OWNER:
+        return []
+    if event.event_id and known.settled.get(JUDGED) == digest_of(event.event_id):
         return []
     levels = users_of(event.content)
     found = []
@@ -44,6 +50,12 @@ def adopted_roles(
     for adoption in found:
         (owners.add if adoption.role is Role.OWNER else owners.discard)(adoption.user)
     return found if owners else [adoption for adoption in found if roles.get(adoption.user) is not Role.OWNER]
+
+
+def judged(space: RoomState) -> dict[tuple[RoomKeyName, str, str], str]:
+    """The change of the space's levels that roles were taken over from, to be remembered."""
+    event = space.state.get(("m.room.power_levels", ""))
+    return {} if event is None or not event.event_id else {JUDGED: digest_of(event.event_id)}
 
 
 def _is_user(name: str) -> bool:

@@ -143,7 +143,7 @@ def _room(
         version=version,
         state=state,
         declared_profile=declared,
-        listed_in_space=kind not in (RoomKind.SPACE, RoomKind.CONTROL, RoomKind.HIDDEN),
+        listed_in_space=kind.is_listed,
         public=kind is RoomKind.SPACE and community.listed,
     )
 

@@ -59,6 +59,8 @@ class Comparison:
     """Who was an owner by memory, before this plan."""
     removals: tuple[Kick | Ban, ...] = ()
     """Who has to go from which room, whether the steward has the power for it or not."""
+    ownerless: tuple[str, ...] = ()
+    """What is said where no owner is in the community any more."""
 
 
 def compare(
@@ -77,13 +79,17 @@ def compare(
     accounts = setting.accounts
     before = frozenset(user for user, role in known.roles.items() if role is Role.OWNER)
     census = people.take_census(community, known, rooms, accounts)
+    if (fallback := people.fallback_owner(community, known, census)) is not None:
+        known = replace(known, bidden=known.bidden | {(SPACE, fallback)})
+        census = people.take_census(community, known, rooms, accounts)
     roles = people.roles_in_force(community, known, census, accounts)
     space = rooms.get(SPACE)
     adopted: list[Action] = []
     if space is not None:
-        new_roles = adoption.adopted_roles(community, space, roles, census, accounts)
+        new_roles = adoption.adopted_roles(community, space, roles, census, known, accounts)
         adopted += new_roles
         known = _with_roles(known, roles, new_roles)
+        known = replace(known, settled={**known.settled, **adoption.judged(space)})
         roles = people.roles_in_force(community, known, census, accounts)
     known = replace(known, roles=roles)
     desired = desired_rooms(community, known, roles, setting, rooms, census.out)
@@ -105,6 +111,8 @@ def compare(
     actions += [move for move in moves if _reachable(move.room, known, rooms)]
     notes += told
     notes += _strays(known, rooms, desired, levels, accounts)
+    ownerless = people.without_owner(census, roles)
+    notes += ownerless
     ordered, obstacles = authority.sift(sorted(actions, key=lambda action: action.phase), rooms, accounts)
     blocked += [*obstacles, *authority.beyond_limits(rooms, accounts)]
     plan = Plan(str(community.id), tuple(ordered), tuple(blocked), tuple(notes))
@@ -116,7 +124,7 @@ def compare(
         remembered = replace(remembered, settled={**remembered.settled, **placed})
     named = people.names_to_remember(community, known, rooms, census, plan.actions)
     removals = tuple(move for move in moves if isinstance(move, Kick | Ban))
-    return Comparison(plan, desired, roles, replace(remembered, named=named), before, removals)
+    return Comparison(plan, desired, roles, replace(remembered, named=named), before, removals, tuple(ownerless))
 
 
 def _remembered(

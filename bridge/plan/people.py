@@ -198,19 +198,43 @@ def _contradiction(user: UserId, in_space: Membership) -> str:
 def roles_in_force(community: Community, known: Known, census: Census, accounts: Accounts) -> dict[UserId, Role]:
     """Owners and admins: the declared ones, or where a key is absent those whom the people made so.
 
-    Whoever is out of the community has no role; but a community never loses its last owner that way.
+    Whoever is out of the community has no role; but a community never loses its last owner that way. Where all owners
+    are out, the fallback owner is owner, if there is one.
     """
-    owners = community.owners
-    if owners is None:
-        owners = frozenset(user for user, role in known.roles.items() if role is Role.OWNER)
+    owners = _owners(community, known)
     admins = community.admins
     if admins is None:
         admins = frozenset(user for user, role in known.roles.items() if role is Role.ADMIN)
     present_owners = frozenset(user for user in owners if not census.is_out(user))
+    fallback = fallback_owner(community, known, census)
+    if fallback is not None and census.standing.get(fallback) in WELCOME:
+        present_owners = frozenset({fallback})
     kept = present_owners or frozenset(user for user in owners if user not in census.unnamed)
     roles = {user: Role.ADMIN for user in admins if not census.is_out(user)}
     roles.update(dict.fromkeys(kept, Role.OWNER))
     return {user: role for user, role in sorted(roles.items()) if user not in accounts.both}
+
+
+def _owners(community: Community, known: Known) -> frozenset[UserId]:
+    if community.owners is not None:
+        return community.owners
+    return frozenset(user for user, role in known.roles.items() if role is Role.OWNER)
+
+
+def fallback_owner(community: Community, known: Known, census: Census) -> UserId | None:
+    """Who is to be owner since every owner is out of the community, as people are whose accounts are gone."""
+    needed = all(census.is_out(user) for user in _owners(community, known))
+    return community.fallback_owner if needed else None
+
+
+def without_owner(census: Census, roles: Mapping[UserId, Role]) -> list[str]:
+    """What is told where no owner is in the community any more. An owner who is invited may still come."""
+    owners = [user for user, role in roles.items() if role is Role.OWNER]
+    if any(not census.is_out(user) for user in owners):
+        return []
+    if not owners:
+        return ["there is no owner: name one in `owners`, or a `fallback_owner`"]
+    return [f"{', '.join(owners)} left, and no other owner is there: name one in `owners`, or a `fallback_owner`"]
 
 
 def membership_actions(
@@ -236,6 +260,10 @@ def membership_actions(
         for user, standing in census.standing.items():
             here = members.get(user, ABSENT)
             out = _removal(community, key, user, standing, here, roles, dropped)
+            if out is None and _must_agree(community, key, user, known, roles):
+                if here.state not in ("join", "invite", "knock"):
+                    continue
+                out = Kick(key, user, "first agree to the rules, in the chat with the announcer", Cause.CASCADE)
             if out is not None:
                 if key in desired or standing in OUT:
                     actions.append(out)
@@ -249,6 +277,19 @@ def membership_actions(
                 actions += [invite] if invite else []
                 notes += [note] if note else []
     return actions, notes
+
+
+def _must_agree(
+    community: Community, key: RoomKeyName, user: UserId, known: Known, roles: Mapping[UserId, Role]
+) -> bool:
+    """Whether a room opens for somebody only after they have agreed to the rules."""
+    return (
+        community.rules_required
+        and user in known.waiting
+        and key not in (SPACE, ANNOUNCEMENTS, CONTROL)
+        and user not in community.named
+        and user not in roles
+    )
 
 
 def _ban_is_over(key: RoomKeyName, user: UserId, here: Membership, rooms: Rooms, accounts: Accounts) -> bool:

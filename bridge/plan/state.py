@@ -131,6 +131,9 @@ class Known:
     """Names and pictures that are healed no more after a fight, by room and event type."""
     bidden: frozenset[tuple[RoomKeyName, UserId]] = frozenset()
     """Whom a link, a command or an accepted request brings into a room, until they were invited or are out."""
+    waiting: frozenset[UserId] = frozenset()
+    """Who was asked to agree to the rules, and has not: general and groups open for them after that, where a community
+    wants it so."""
 
 
 def digest_of(value: Any) -> str:

@@ -109,6 +109,7 @@ async def load_known(tx: Transaction, community: CommunityId) -> Known:
     roles = await tx.fetch("SELECT user_id, role FROM role WHERE community = $1 AND role > 0", community)
     profile = await tx.fetch("SELECT key, type, content FROM profile WHERE community = $1", community)
     invited = await tx.fetch("SELECT key, user_id FROM invited WHERE community = $1", community)
+    waiting = await tx.fetch("SELECT user_id FROM must_agree WHERE community = $1", community)
     bidden = await tx.fetch("SELECT key, user_id FROM bidden WHERE community = $1", community)
     settled = await tx.fetch("SELECT key, type, state_key, digest FROM settled WHERE community = $1", community)
     freezes = await tx.fetch("SELECT key, aspect FROM frozen WHERE community = $1", community)
@@ -125,6 +126,7 @@ async def load_known(tx: Transaction, community: CommunityId) -> Known:
         profile={(RoomKeyName(row["key"]), row["type"]): json.loads(row["content"]) for row in profile},
         named={user: frozenset(where) for user, where in named.items()},
         invited=frozenset((RoomKeyName(row["key"]), UserId(row["user_id"])) for row in invited),
+        waiting=frozenset(UserId(row["user_id"]) for row in waiting),
         bidden=frozenset((RoomKeyName(row["key"]), UserId(row["user_id"])) for row in bidden),
         settled={(RoomKeyName(row["key"]), row["type"], row["state_key"]): row["digest"] for row in settled},
         frozen=frozenset(RoomKeyName(row["key"]) for row in freezes if row["aspect"] == LEVELS),
@@ -140,6 +142,14 @@ async def save_known(tx: Transaction, community: CommunityId, before: Known, aft
     after_named = {(user, place) for user, where in after.named.items() for place in where}
     await _save_set(tx, "named", ("user_id", "place"), community, before_named, after_named)
     await _save_set(tx, "bidden", ("key", "user_id"), community, before.bidden, after.bidden)
+    await tx.execute_many(
+        "DELETE FROM must_agree WHERE community = $1 AND user_id = $2",
+        [(community, user) for user in sorted(before.waiting - after.waiting)],
+    )
+    await tx.execute_many(
+        "INSERT INTO must_agree (community, user_id) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+        [(community, user) for user in sorted(after.waiting - before.waiting)],
+    )
     gone = before.invited - after.invited
     new = after.invited - before.invited
     await tx.execute_many(

@@ -33,6 +33,10 @@ def to_json(community: Community) -> str:
             "max_members": community.max_members,
             "language": community.language,
             "room_version": community.room_version,
+            "fallback_owner": community.fallback_owner,
+            "welcome": community.welcome,
+            "rules": community.rules,
+            "rules_required": community.rules_required,
             "groups": [_group(group) for group in community.groups],
         },
         sort_keys=True,
@@ -61,6 +65,10 @@ def from_json(text: str) -> Community:
         max_members=value.get("max_members", 0),
         language=Language(value.get("language", EN)),
         room_version=value["room_version"],
+        fallback_owner=value.get("fallback_owner"),
+        welcome=value.get("welcome"),
+        rules=value.get("rules"),
+        rules_required=value.get("rules_required", False),
         groups=tuple(
             Group(
                 key=RoomKeyName(group["key"]),

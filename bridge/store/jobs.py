@@ -12,15 +12,22 @@ from typing import Any
 import orjson
 
 from bridge.core.messages import (
+    AnswerRequest,
     AskToJoin,
+    ChangeMembership,
     DeliverAnnouncement,
+    ExpireRequest,
     GiveHistory,
     Job,
     LetIn,
+    PostCard,
     RedactEvent,
+    RemindOfRequest,
+    SayWelcome,
     SendMessage,
     ShareKeys,
     TakeBackState,
+    Welcome,
 )
 from bridge.store.database import Database, Row, Transaction
 
@@ -31,8 +38,15 @@ KINDS: dict[str, type[Job]] = {
     "share_keys.1": ShareKeys,
     "take_back_state.1": TakeBackState,
     "give_history.1": GiveHistory,
+    "change_membership.1": ChangeMembership,
     "let_in.1": LetIn,
     "ask_to_join.1": AskToJoin,
+    "post_card.1": PostCard,
+    "answer_request.1": AnswerRequest,
+    "remind_of_request.1": RemindOfRequest,
+    "expire_request.1": ExpireRequest,
+    "welcome.1": Welcome,
+    "say_welcome.1": SayWelcome,
 }
 """Kind names on disk. When the fields of a job change, its name is raised and the old one gets a decoder of its own."""
 
@@ -232,6 +246,12 @@ class Jobs:
         async with self._database.transaction() as tx:
             row = await tx.fetch_row(f"SELECT {_COLUMNS} FROM job WHERE id = $1", job_id)  # noqa: S608 - a constant
         return None if row is None else _stored(row)
+
+    async def of_kind(self, kind: type[Job]) -> list[StoredJob]:
+        """All jobs of a kind that are not done, those that were given up among them; oldest first."""
+        async with self._database.transaction() as tx:
+            rows = await tx.fetch(f"SELECT {_COLUMNS} FROM job WHERE kind = $1 ORDER BY seq", _NAMES[kind])  # noqa: S608
+        return [_stored(row) for row in rows]
 
     async def parked(self, limit: int = 100) -> list[StoredJob]:
         """The jobs that were given up, newest first."""

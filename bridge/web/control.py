@@ -26,6 +26,7 @@ _WRONG_SECRET = {
     "where": "control.secret",
     "remedy": "use the configuration that the service was started with, or restart it with this one",
 }
+_ABOUT_PEOPLE = ("users", "groups", "group", "role", "reason", "add", "wait")
 Progress = Callable[[int, int, str], None]
 
 
@@ -92,6 +93,8 @@ class Operations(Protocol):
 
     async def verify(self, step: str, *, number: int = 0, user: str = "", matches: bool = False) -> Any: ...
 
+    async def people(self, deed: str, community: str, **what: Any) -> dict[str, Any]: ...
+
     async def check(self) -> list[dict[str, Any]]: ...
 
     @property
@@ -106,8 +109,8 @@ class ControlDoor:
         self._operations = operations
 
     def add_routes(self, app: web.Application) -> None:
-        names = ("plan", "apply", "announce", "status", "parked", "check", "ready", "verify", "rotate_device", "link")
-        for name in names:
+        names = "plan apply announce status parked check ready verify rotate_device link people"
+        for name in names.split():
             app.router.add_post(f"{PREFIX}/{name}", self._handler(getattr(self, f"_{name}")))
 
     def _handler(
@@ -205,6 +208,13 @@ class ControlDoor:
 
     async def _rotate_device(self, body: Mapping[str, Any], _: Progress) -> Any:
         return await self._operations.rotate_device(accept_old_database=body.get("accept_old_database") is True)
+
+    async def _people(self, body: Mapping[str, Any], _: Progress) -> Any:
+        deed, community = body.get("deed"), body.get("community")
+        if not isinstance(deed, str) or not isinstance(community, str):
+            raise Refused("what is asked about people needs a deed and a community")
+        what = {name: body[name] for name in _ABOUT_PEOPLE if name in body}
+        return await self._operations.people(deed, community, **what)
 
     async def _ready(self, _: Mapping[str, Any], __: Progress) -> Any:
         return {"ready": self._operations.ready}

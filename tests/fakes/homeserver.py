@@ -11,8 +11,10 @@ import copy
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote
+
+import orjson
 
 from bridge.core.errors import BadRequest, Forbidden, NotFound
 from bridge.core.ids import DeviceId, RoomId, UserId
@@ -25,6 +27,7 @@ STEWARD = UserId(f"@communities:{DOMAIN}")
 ANNOUNCER = UserId(f"@announcements:{DOMAIN}")
 
 Event = dict[str, Any]
+T = TypeVar("T")
 _INFINITE = 1 << 60
 _LEVELS = "m.room.power_levels"
 _TOP = {
@@ -525,6 +528,23 @@ class FakeClient(Client):
 
     async def stop(self) -> None:
         return
+
+    async def read(
+        self,
+        method: str,
+        url_path: str,
+        decode: Callable[[bytes], T],
+        *,
+        as_user: UserId | None = None,
+        device_id: DeviceId | None = None,
+        body: Mapping[str, Any] | None = None,
+        data: bytes | None = None,
+        query: Mapping[str, str] | None = None,
+        deadline: float = 60.0,
+        long_poll: bool = False,
+        retries: int | None = None,
+    ) -> T:
+        return decode(orjson.dumps(await self.request(method, url_path, as_user=as_user, body=body, query=query)))
 
     async def request(
         self,

@@ -21,6 +21,8 @@ class FakeMessenger:
         self._numbers = itertools.count(1)
         self._events: dict[str, EventId] = {}
         self.sent: list[tuple[RoomId, Mapping[str, Any]]] = []
+        self.reactions: list[tuple[EventId, str]] = []
+        self._reacted: set[str] = set()
 
     async def send(self, room_id: RoomId, content: Mapping[str, Any], *, txn_id: str) -> Sent:
         name = f"SEND {room_id} {txn_id}"
@@ -33,6 +35,16 @@ class FakeMessenger:
             self.sent.append((room_id, content))
         self._faults.point(of_homeserver=True)
         return Sent(self._events[txn_id], self._devices)
+
+    async def react(self, room_id: RoomId, event_id: EventId, key: str, *, txn_id: str) -> None:
+        name = f"REACT {room_id} {txn_id}"
+        if inside_transaction():
+            raise RuntimeError(f"a network call inside a database transaction: {name}")
+        self._faults.point(of_homeserver=True)
+        self._faults.check(name)
+        if txn_id not in self._reacted:
+            self._reacted.add(txn_id)
+            self.reactions.append((event_id, key))
 
     def calls(self, room_id: RoomId) -> list[tuple[str, list[str]]]:
         """What was said so that somebody is notified: `m.text`, since notices are muted; with who is mentioned."""

@@ -13,28 +13,42 @@ from typing import Any, TypeVar
 from bridge.app.arriving import let_in
 from bridge.core.community import ANNOUNCEMENTS, CONTROL, SPACE, Community
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
+from bridge.core.languages import EN
 from bridge.core.messages import (
+    AnswerRequest,
+    AskToJoin,
+    ChangeMembership,
     DeliverAnnouncement,
+    ExpireRequest,
     Invited,
     LetIn,
     MembershipChanged,
+    PostCard,
     Posted,
+    Reacted,
     Redacted,
     RedactEvent,
+    RemindOfRequest,
+    SayWelcome,
     SendMessage,
     StateChanged,
     TakeBackState,
+    Welcome,
 )
 from bridge.features.announcements import Announcements
+from bridge.features.arrivals import Arrivals
 from bridge.features.chats import Chats
 from bridge.features.enforcement import Enforcement
 from bridge.features.entering import Entering
+from bridge.features.members import Members
 from bridge.features.reconcile import Outcome, Reconciler, Recovery, Rules
 from bridge.features.reconcile.watch import Watch
+from bridge.features.requests import Patience, Requests
 from bridge.intake.interest import Interest
 from bridge.intake.parse import parse
 from bridge.matrix.client import path
 from bridge.matrix.executor import Executor
+from bridge.matrix.key_server import HomeserverRooms
 from bridge.matrix.reader import AnnouncerEyes, Reader
 from bridge.plan.desired import Setting
 from bridge.plan.state import Accounts, Known, Membership, StateEvent
@@ -139,6 +153,47 @@ class Scene:
             clock=self.clock,
         )
         self.entering = Entering(database=self.database, jobs=self.jobs, wake=self._wake, clock=self.clock)
+        self.members = Members(
+            database=self.database,
+            memory=self.reconciler.memory,
+            reader=self.reader,
+            rooms=self.executor,
+            jobs=self.jobs,
+            wake=self._wake,
+            accounts=ACCOUNTS,
+            clock=self.clock,
+        )
+        self.requests = Requests(
+            database=self.database,
+            index=self.index,
+            memory=self.reconciler.memory,
+            declared=self._declared,
+            role_of=self.reconciler.role_of,
+            reader=self.reader,
+            rooms=self.executor,
+            messenger=self.messenger,
+            jobs=self.jobs,
+            wake=self._wake,
+            look_again=self.watch.look_again,
+            accounts=ACCOUNTS,
+            clock=self.clock,
+            patience=Patience(),
+        )
+        self.arrivals = Arrivals(
+            database=self.database,
+            index=self.index,
+            memory=self.reconciler.memory,
+            declared=self._declared,
+            rooms=self.executor,
+            facts=HomeserverRooms(client, ANNOUNCER),
+            look=AnnouncerEyes(client, ANNOUNCER),
+            messenger=self.messenger,
+            look_again=self.watch.look_again,
+            jobs=self.jobs,
+            wake=self._wake,
+            accounts=ACCOUNTS,
+            clock=self.clock,
+        )
         self.chats = Chats(
             database=self.database,
             index=self.index,
@@ -149,6 +204,9 @@ class Scene:
             accounts=ACCOUNTS,
             clock=self.clock,
         )
+
+    def _declared(self, community: CommunityId) -> Community | None:
+        return self.reconciler.declared.get(community)
 
     def _wake(self) -> None:
         self.woken += 1
@@ -278,12 +336,18 @@ class Scene:
         if kind == "m.room.member":
             user, membership = UserId(event["state_key"]), str(event["content"]["membership"])
             if place is not None:
+                if user not in ACCOUNTS.both:
+                    await self.arrivals.moved(parsed(event, MembershipChanged))
                 self.watch.moved(place.community, room_id, user, Membership(membership, sender, event_id))
+                if user not in ACCOUNTS.both:
+                    await self.requests.moved(parsed(event, MembershipChanged))
             elif user == ANNOUNCER and membership == "invite":
                 encrypted = self.homeserver.room(room_id).content("m.room.encryption") is not None
                 await self.chats.invited(Invited(event_id, room_id, sender, sent_at, user, encrypted))
             else:
-                await self.chats.member_changed(MembershipChanged(event_id, room_id, sender, sent_at, user, membership))
+                moved = MembershipChanged(event_id, room_id, sender, sent_at, user, membership)
+                await self.chats.member_changed(moved)
+                await self.arrivals.moved(moved)
         elif place is None:
             return
         elif key is not None:
@@ -318,7 +382,29 @@ class Scene:
                             arrivals=self.reconciler.arrivals,
                             look_again=self.watch.look_again,
                         )
+                    case ChangeMembership():
+                        await self.members.do(stored.id, job, EN)
+                        self.watch.look_again(job.community)
+                    case Welcome() | SayWelcome():
+                        await self.arrivals.do(stored.id, job)
+                    case AskToJoin() | PostCard() | AnswerRequest() | RemindOfRequest() | ExpireRequest():
+                        await self.requests.do(stored.id, job)
                 await self.jobs.finish(stored.id)
+
+    async def react(self, by: UserId, card: EventId, key: str) -> None:
+        """Somebody reacts to a message in the control room."""
+        event_id = EventId(f"$reaction-{by}-{key}-{card}")
+        await self.requests.reacted(Reacted(event_id, self.control_room.room_id, by, self.clock.now, card, key))
+
+    async def catch_up(self) -> None:
+        """Hear what the homeserver pushes, do the jobs, and look, until nothing is left of either."""
+        for _ in range(10):
+            await self.hear()
+            await self.do_jobs()
+            await self.watch.idle()
+            if self._read == len(self.homeserver.feed):
+                return
+        raise AssertionError("it never comes to rest")
 
     async def told(self) -> list[str]:
         """What the owners and admins were told in the control room."""

@@ -408,6 +408,7 @@ async def test_every_event_has_an_owner() -> None:
         seen.append(type(event))
 
     names = ["invited", "membership_changed", "state_changed", "redacted", "posted", "said", "unreadable", "verifying"]
+    names.append("reacted")
     router = Router(**dict.fromkeys(names, owner))
     for kind in get_args(Event):
         await router.route(object.__new__(kind))

@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TypeVar
 
 from bridge.core.community import ANNOUNCEMENTS, GENERAL, SPACE, Community, RoomKind
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
 from bridge.features.reconcile.look import Look
-from bridge.plan import people
+from bridge.plan import changes, people
 from bridge.plan.actions import Action, Ban, Cause, Kick
 from bridge.plan.state import Known, RoomState, digest_of
 from bridge.ports import Clock
@@ -76,12 +77,7 @@ class Memory:
         An earlier invite that they declined or let lie, or a time when they were in and left, is no obstacle: somebody
         who may bid people in has just asked for them.
         """
-        wanted = {(SPACE, user), *((key, user) for key in keys)}
-
-        def change(known: Known) -> Known:
-            return replace(known, bidden=known.bidden | wanted, invited=known.invited - wanted)
-
-        await self.update(community, change)
+        await self.update(community, lambda known: changes.bidden(known, user, keys))
 
     async def reload(self, community: CommunityId) -> None:
         """Read it from the database anew, after something else was stored there."""
@@ -147,7 +143,10 @@ class Memory:
 
 
 def settled(look: Look, failed: Sequence[Action]) -> Callable[[Known], Known]:
-    """What to remember after a plan was carried out, but for the actions that failed."""
+    """What to remember after a plan was carried out, but for the actions that failed.
+
+    Roles, names and pictures were taken over before anything was written; they may have changed since.
+    """
     community, after = look.community, look.comparison.known
     failed_rooms = {action.room for action in failed}
     failed_removals = {action.user for action in failed if isinstance(action, Kick | Ban)}
@@ -162,15 +161,14 @@ def settled(look: Look, failed: Sequence[Action]) -> Callable[[Known], Known]:
         entry for entry in look.known.invited if entry[1] in _removed_by_declaration(look) - failed_removals
     }
     present = _present(look)
-    answered = look.known.bidden - after.bidden
+    before = look.known
+    answered = before.bidden - after.bidden
     placed = dict(after.settled.items() - look.known.settled.items())
 
     def change(known: Known) -> Known:
         return replace(
             known,
-            roles=after.roles,
-            profile=after.profile,
-            moderators=after.moderators,
+            moderators=followed(known.moderators, before.moderators, after.moderators),
             settled={**known.settled, **placed, **digests},
             invited=(known.invited | present) - forgotten,
             bidden=known.bidden - answered,
@@ -178,6 +176,16 @@ def settled(look: Look, failed: Sequence[Action]) -> Callable[[Known], Known]:
         )
 
     return change
+
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def followed(now: Mapping[K, V], before: Mapping[K, V], after: Mapping[K, V]) -> dict[K, V]:
+    """What is remembered now, with what a plan changed of what it was made from: others may have changed something."""
+    changed = {key: value for key, value in after.items() if before.get(key) != value}
+    return {key: value for key, value in now.items() if key in after or key not in before} | changed
 
 
 def _still_there(look: Look) -> frozenset[UserId]:

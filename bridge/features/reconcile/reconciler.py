@@ -16,7 +16,7 @@ from bridge.core.languages import EN, Language
 from bridge.features.reconcile.arrivals import Arrivals
 from bridge.features.reconcile.fights import Fights
 from bridge.features.reconcile.look import Look
-from bridge.features.reconcile.memory import Memory, settled
+from bridge.features.reconcile.memory import Memory, followed, settled
 from bridge.features.reconcile.notices import Notices
 from bridge.features.reconcile.outcome import Failure, Outcome, Progress
 from bridge.features.reconcile.rules import Rules
@@ -24,6 +24,7 @@ from bridge.features.reconcile.standing import standing
 from bridge.features.reconcile.work import Work
 from bridge.plan import safety
 from bridge.plan.actions import Action, AdoptRole, Ban, Kick, Phase, SetState
+from bridge.plan.adoption import JUDGED
 from bridge.plan.desired import Setting
 from bridge.plan.diff import compare
 from bridge.plan.people import ABSENT
@@ -221,7 +222,7 @@ class Reconciler:
 
     async def _work(self, look: Look, progress: Progress | None = None) -> list[tuple[Action, Failure]]:
         """Do the actions: phase after phase, rooms in parallel, one after the other within a room."""
-        work = Work(look.community.id, self.memory, self._executor, self.setting.accounts)
+        work = Work(look.community.id, self.memory, self._executor, self.setting.accounts, look.known.bidden)
         failures: list[tuple[Action, Failure]] = []
         total, done = len(look.plan.actions), 0
 
@@ -256,10 +257,18 @@ class Reconciler:
 
     async def _adopt(self, look: Look) -> None:
         """Remember what the plan takes over from people, and the roles, before any room is written."""
-        after = look.comparison.known
-        await self.memory.update(
-            look.community.id, lambda known: replace(known, roles=after.roles, profile=after.profile)
-        )
+        before, after = look.known, look.comparison.known
+        judged = {place: digest for place, digest in after.settled.items() if place == JUDGED}
+
+        def take_over(known: Known) -> Known:
+            return replace(
+                known,
+                roles=followed(known.roles, before.roles, after.roles),
+                profile=followed(known.profile, before.profile, after.profile),
+                settled={**known.settled, **judged},
+            )
+
+        await self.memory.update(look.community.id, take_over)
         await self.memory.kinds_follow(look.community)
         for action in look.plan.in_phase(Phase.ADOPT):
             if isinstance(action, AdoptRole):

@@ -17,6 +17,7 @@ def standing(look: Look, record: CommunityRecord, accounts: Accounts) -> dict[st
     known = look.comparison.known
     drift = [f"{action.room}: {action.summary}" for action in look.plan.actions]
     drift += [f"{item.room}: blocked: {item.reason}" for item in look.plan.blocked]
+    drift += look.comparison.ownerless
     drift += [_fought_over(key) for key in sorted(known.frozen)]
     return {
         "id": look.community.id,

@@ -215,6 +215,12 @@ class Watch:
         while tasks := [task for task in self._tasks.values() if not task.done()]:
             await asyncio.wait(tasks)
 
+    async def settled(self, community: CommunityId) -> None:
+        """Look at a community again, and wait until nobody works on it."""
+        self.look_again(community)
+        if (task := self._tasks.get(community)) is not None:
+            await asyncio.wait({task})
+
     async def stop(self) -> None:
         """Let passes under way be cut off: whatever they did not do is found again at the next start."""
         self._stopping = True

@@ -32,11 +32,23 @@ from bridge.ports import RoomExecutor
 class Work:
     """The hands of a reconciliation of one community."""
 
-    def __init__(self, community: CommunityId, memory: Memory, executor: RoomExecutor, accounts: Accounts) -> None:
+    def __init__(
+        self,
+        community: CommunityId,
+        memory: Memory,
+        executor: RoomExecutor,
+        accounts: Accounts,
+        bidden: frozenset[tuple[RoomKeyName, UserId]] = frozenset(),
+    ) -> None:
+        """
+        Args:
+            bidden: whose invitations the plan has because somebody bade them in, as remembered when it was made.
+        """
         self._community = community
         self._memory = memory
         self._executor = executor
         self._accounts = accounts
+        self._bidden = bidden
         self._half_made: set[RoomKeyName] = set()
         """Rooms that an earlier try left unfinished: nobody is let in before a second look has put them right."""
 
@@ -62,9 +74,7 @@ class Work:
             case SetListed():
                 await self._executor.set_listed(await self._room(action.room), listed=action.listed)
             case Invite():
-                room_id = await self._room(action.room)
-                await self._executor.invite(room_id, action.user, by_announcer=action.by_announcer)
-                await self._remember_invite(action.room, action.user)
+                await self._invite(action)
             case BringAnnouncer():
                 await self._bring_announcer(action)
             case Kick():
@@ -77,6 +87,21 @@ class Work:
                 await self._executor.unban(await self._room(action.room), action.user)
             case AdoptRole() | AdoptProfile():
                 return  # taken over with the comparison's memory
+
+    async def _invite(self, action: Invite) -> None:
+        if await self._was_taken_back(action):
+            return
+        room_id = await self._room(action.room)
+        await self._executor.invite(room_id, action.user, by_announcer=action.by_announcer)
+        if await self._was_taken_back(action):
+            await self._executor.kick(room_id, action.user, "")
+        else:
+            await self._remember_invite(action.room, action.user)
+
+    async def _was_taken_back(self, action: Invite) -> bool:
+        """Whether somebody was bidden in when the plan was made, and was removed since."""
+        place = (action.room, action.user)
+        return place in self._bidden and place not in (await self._memory.known(self._community)).bidden
 
     async def _room(self, key: RoomKeyName) -> RoomId:
         known = await self._memory.known(self._community)

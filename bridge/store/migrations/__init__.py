@@ -13,6 +13,17 @@ from bridge.store.migrations import (
     v06_shares,
     v07_links,
     v08_conversations,
+    v09_requests,
 )
 
-STEPS = (v01_foundation, v02_trust, v03_history, v04_renewal, v05_bidden, v06_shares, v07_links, v08_conversations)
+STEPS = (
+    v01_foundation,
+    v02_trust,
+    v03_history,
+    v04_renewal,
+    v05_bidden,
+    v06_shares,
+    v07_links,
+    v08_conversations,
+    v09_requests,
+)

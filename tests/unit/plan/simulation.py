@@ -6,6 +6,7 @@ it shares no code with the planner.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -52,6 +53,7 @@ class World:
         self.rooms: dict[RoomKeyName, RoomState] = {}
         self.known = Known()
         self.unreadable: set[RoomKeyName] = set()
+        self.events = itertools.count(1)
         self.made: dict[RoomKeyName, int] = {}
 
     def __repr__(self) -> str:
@@ -190,7 +192,7 @@ class World:
         self._put(key, event_type, "", content, by or ACCOUNTS.steward)
 
     def _put(self, key: RoomKeyName, event_type: str, state_key: str, content: Mapping[str, Any], by: str) -> None:
-        event = StateEvent(content, by, EventId(f"$new-{event_type}"))
+        event = StateEvent(content, by, EventId(f"$new-{next(self.events)}-{event_type}"))
         self.rooms[key] = self.rooms[key].with_state(event_type, state_key, event)
 
     # --- the rules ------------------------------------------------------------------------------------------------

@@ -141,6 +141,7 @@ def test_the_order_of_inputs_does_not_matter(case: tuple[Community, World], chan
     other = Known(
         shuffled(known.rooms), shuffled(known.roles), shuffled(known.moderators), shuffled(known.profile),
         shuffled(known.named), known.invited, shuffled(known.settled), known.frozen, known.yielded, known.bidden,
+        known.waiting,
     )  # fmt: skip
     groups = list(community.groups)
     chance.shuffle(groups)

@@ -1,0 +1,227 @@
+"""Whoever joins a community gets one short welcome, in a direct chat with the announcer: once, whatever is restarted.
+
+The message waits until they are in the chat: who is only invited could not read it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Protocol
+
+from bridge.core import texts
+from bridge.core.community import SPACE, Community
+from bridge.core.errors import BadRequest, Forbidden
+from bridge.core.ids import CommunityId, EventId, RoomId, UserId, domain_of
+from bridge.core.messages import MembershipChanged, Reacted, SayWelcome, SendMessage, Welcome, notice
+from bridge.plan import changes
+from bridge.plan.state import Accounts, Known, digest_of
+from bridge.ports import Clock, Made, Messenger, RoomReaderAsAnnouncer
+from bridge.store import arrivals, communities
+from bridge.store.database import Database
+from bridge.store.jobs import Jobs
+from bridge.store.rooms import RoomIndex
+
+YES = "✅"
+LANE = "welcome"
+"""One lane for all: a crowd is welcomed one after the other."""
+
+
+class Rooms(Protocol):
+    """What arrivals need of the homeserver."""
+
+    async def create(self, alias: str, body: Mapping[str, Any], *, by_announcer: bool = False) -> Made: ...
+
+    async def drop_alias(self, alias: str, *, by_announcer: bool = False) -> None: ...
+
+    async def invite(self, room_id: RoomId, user: UserId, *, by_announcer: bool) -> None: ...
+
+    async def leave_as_announcer(self, room_id: RoomId, reason: str) -> None: ...
+
+
+class Facts(Protocol):
+    """Who is in a chat."""
+
+    async def still_joined(self, room_id: RoomId, users: Collection[UserId]) -> dict[UserId, EventId]: ...
+
+
+class Memory(Protocol):
+    """What is remembered of communities."""
+
+    async def known(self, community: CommunityId) -> Known: ...
+
+    async def update(self, community: CommunityId, change: Callable[[Known], Known]) -> Known: ...
+
+
+class Arrivals:
+    """Welcomes whoever joins a community that has a text for it."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        index: RoomIndex,
+        memory: Memory,
+        declared: Callable[[CommunityId], Community | None],
+        rooms: Rooms,
+        facts: Facts,
+        look: RoomReaderAsAnnouncer,
+        messenger: Messenger,
+        look_again: Callable[[CommunityId], None],
+        jobs: Jobs,
+        wake: Callable[[], None],
+        accounts: Accounts,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._index = index
+        self._memory = memory
+        self._declared = declared
+        self._rooms = rooms
+        self._facts = facts
+        self._look = look
+        self._messenger = messenger
+        self._look_again = look_again
+        self._jobs = jobs
+        self._wake = wake
+        self._accounts = accounts
+        self._clock = clock
+
+    async def moved(self, event: MembershipChanged) -> None:
+        """Somebody joined: a community, or a chat in which a welcome waits for them."""
+        if event.membership != "join" or event.user in self._accounts.both:
+            return
+        place = self._index.place_of(event.room_id)
+        if place is None:
+            if self._index.chats.get(event.room_id) == event.user:
+                await self._say(event.room_id, event.user)
+        elif place.key == SPACE:
+            await self._arrived(place.community, event.user)
+
+    async def _arrived(self, community_id: CommunityId, user: UserId) -> None:
+        community = self._declared(community_id)
+        if community is None or not (community.welcome or community.rules):
+            return
+        if user in community.named or user in (await self._memory.known(community_id)).roles:
+            return  # the operator knows whom they named, and tells them
+        async with self._database.transaction() as tx:
+            if await arrivals.has_arrived(tx, community_id, user):
+                return
+        if community.rules_required:
+            await self._memory.update(community_id, lambda known: changes.asked_to_agree(known, user))
+        now = self._clock.now_ms()
+        async with self._database.transaction() as tx:
+            if await arrivals.add(tx, community_id, user, now):
+                job_id = f"welcome-{digest_of([community_id, user])}"
+                await self._jobs.add(tx, job_id, LANE, Welcome(community_id, user), now)
+        self._wake()
+
+    async def do(self, job_id: str, job: Welcome | SayWelcome) -> None:
+        """Make the chat, or say the welcome there: safe to repeat."""
+        if isinstance(job, Welcome):
+            await self._welcome(job)
+        else:
+            await self._say_one(job_id, job)
+
+    async def _welcome(self, job: Welcome) -> None:
+        """See that there is a chat with somebody, and say the welcome if they are in it.
+
+        Raises:
+            MatrixError: the homeserver cannot be asked.
+        """
+        try:
+            room_id = await self._chat_with(job.community, job.user)
+            if room_id is not None and job.user in await self._facts.still_joined(room_id, [job.user]):
+                await self._say(room_id, job.user)
+        except (Forbidden, BadRequest):
+            return  # they cannot be reached, or do not want to be
+
+    async def _chat_with(self, community: CommunityId, user: UserId) -> RoomId | None:
+        for room_id, partner in self._index.chats.items():
+            if partner == user:
+                await self._drop_alias(community, user)  # a kill may have come before that
+                return room_id
+        fresh = f"#_communities_{secrets.token_hex(12)}:{domain_of(self._accounts.steward)}"
+        async with self._database.transaction() as tx:
+            alias = await arrivals.alias_for(tx, community, user, fresh)
+        if alias is None:
+            return None
+        made = await self._rooms.create(alias, _chat(user), by_announcer=True)
+        if not made.whole and not (await self._look.chat_facts(made.room_id))[0]:  # cut off before it was encrypted
+            await self._rooms.leave_as_announcer(made.room_id, "")
+            await self._rooms.drop_alias(alias, by_announcer=True)
+            made = await self._rooms.create(alias, _chat(user), by_announcer=True)
+        if not made.whole:
+            await self._rooms.invite(made.room_id, user, by_announcer=True)
+        async with self._database.transaction() as tx:
+            await communities.open_chat(tx, made.room_id, user, self._clock.now_ms())
+        self._index.chats[made.room_id] = user
+        await self._drop_alias(community, user)
+        return made.room_id
+
+    async def _drop_alias(self, community: CommunityId, user: UserId) -> None:
+        """Take the alias away under which a chat was made, once the chat is recorded."""
+        async with self._database.transaction() as tx:
+            alias = await arrivals.alias_of(tx, community, user)
+        if alias:
+            await self._rooms.drop_alias(alias, by_announcer=True)
+            async with self._database.transaction() as tx:
+                await arrivals.alias_dropped(tx, community, user)
+
+    async def _say(self, room_id: RoomId, user: UserId) -> None:
+        """Say every welcome that waits for somebody, and that it was said, in one database transaction."""
+        async with self._database.transaction() as tx:
+            for name in await arrivals.untold(tx, user):
+                await arrivals.told(tx, name, user)
+                job = SayWelcome(name, user, room_id)
+                await self._jobs.add(tx, f"welcomed-{digest_of([name, user])}", room_id, job, self._clock.now_ms())
+        self._wake()
+
+    async def _say_one(self, job_id: str, job: SayWelcome) -> None:
+        community = self._declared(job.community)
+        if community is None:
+            return
+        name = str(job.community)
+        groups = [group.name or str(group.key) for group in community.groups if group.kind.is_listed]
+        text = texts.welcome(
+            community.name or name, community.welcome or "", community.rules or "", groups, community.language
+        )
+        if community.rules_required:
+            text = texts.please_agree(text, community.language)
+        sent = await self._messenger.send(job.room_id, notice(text), txn_id=job_id)
+        if community.rules_required:
+            await self._messenger.react(job.room_id, sent.event_id, YES, txn_id=f"{job_id}-yes")
+        async with self._database.transaction() as tx:
+            await arrivals.said(tx, job.community, job.user, sent.event_id)
+
+    async def reacted(self, event: Reacted) -> None:
+        """A newcomer's ✅ on their welcome: they agree to the rules, and the rooms open."""
+        if self._index.chats.get(event.room_id) != event.sender or event.key.rstrip("\ufe0f") != YES:
+            return
+        async with self._database.transaction() as tx:
+            name = await arrivals.welcomed_by(tx, event.sender, event.to)
+        community = None if name is None else self._declared(name)
+        if community is None or event.sender not in (await self._memory.known(community.id)).waiting:
+            return
+        await self._memory.update(community.id, lambda known: changes.agreed(known, event.sender))
+        self._look_again(community.id)
+        now = self._clock.now_ms()
+        async with self._database.transaction() as tx:
+            job = SendMessage(event.room_id, notice(texts.thanks_for_agreeing(community.language)))
+            await self._jobs.add(tx, f"agreed-{digest_of([community.id, event.sender])}", event.room_id, job, now)
+        self._wake()
+
+
+def _chat(user: UserId) -> dict[str, Any]:
+    """The body of `POST /createRoom` for an encrypted chat of two."""
+    return {
+        "preset": "private_chat",
+        "visibility": "private",
+        "is_direct": True,
+        "invite": [user],
+        "initial_state": [
+            {"type": "m.room.encryption", "state_key": "", "content": {"algorithm": "m.megolm.v1.aes-sha2"}},
+            {"type": "m.room.canonical_alias", "state_key": "", "content": {}},
+            {"type": "m.room.guest_access", "state_key": "", "content": {"guest_access": "forbidden"}},
+        ],
+    }

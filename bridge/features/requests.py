@@ -1,0 +1,371 @@
+"""Join requests: whoever asks to come in, by whatever way, is one card in the control room, and is decided once.
+
+Every step is a job or a row, so that a kill between any two of them leaves nothing half done: the card, the answer, the
+reminder and the expiry are worked off in the request's own lane.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from bridge.core import texts
+from bridge.core.community import CONTROL, SPACE, Community, Role
+from bridge.core.errors import Refused
+from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
+from bridge.core.languages import EN, Language
+from bridge.core.markup import plain
+from bridge.core.messages import (
+    AnswerRequest,
+    AskToJoin,
+    ExpireRequest,
+    Job,
+    MembershipChanged,
+    PostCard,
+    Reacted,
+    RemindOfRequest,
+    SendMessage,
+    call,
+    notice,
+)
+from bridge.plan.state import Accounts, Known, digest_of
+from bridge.ports import Clock, Messenger, RoomExecutor, RoomReader
+from bridge.store import communities, requests
+from bridge.store.database import Database, Transaction
+from bridge.store.jobs import Jobs
+from bridge.store.requests import JoinRequest, State
+from bridge.store.rooms import RoomIndex
+
+KNOCK = "knock"
+YES, NO = "✅", "❌"
+KEPT_MS = 90 * 24 * 3_600_000
+"""For how long it is remembered what was decided."""
+_PLAIN = str.maketrans("", "", "\ufe0e\ufe0f")
+"""Clients put a variation selector behind an emoji, or do not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """The operator's settings of join requests; milliseconds."""
+
+    remind_ms: int = 24 * 3_600_000
+    expire_ms: int = 14 * 24 * 3_600_000
+    again_ms: int = 24 * 3_600_000
+    """After a rejection, before they may ask again."""
+
+
+class Memory(Protocol):
+    """What is remembered of communities."""
+
+    async def known(self, community: CommunityId) -> Known: ...
+
+    async def bid(self, community: CommunityId, user: UserId, keys: Collection[RoomKeyName] = ()) -> None: ...
+
+
+RoleOf = Callable[[CommunityId, UserId], Awaitable[Role | None]]
+
+
+class Requests:
+    """Takes join requests in, shows them, and carries out what is decided."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        index: RoomIndex,
+        memory: Memory,
+        declared: Callable[[CommunityId], Community | None],
+        role_of: RoleOf,
+        reader: RoomReader,
+        rooms: RoomExecutor,
+        messenger: Messenger,
+        jobs: Jobs,
+        wake: Callable[[], None],
+        look_again: Callable[[CommunityId], None],
+        accounts: Accounts,
+        clock: Clock,
+        patience: Patience,
+    ) -> None:
+        self._database = database
+        self._index = index
+        self._memory = memory
+        self._declared = declared
+        self._role_of = role_of
+        self._reader = reader
+        self._rooms = rooms
+        self._messenger = messenger
+        self._jobs = jobs
+        self._wake = wake
+        self._look_again = look_again
+        self._accounts = accounts
+        self._clock = clock
+        self.patience = patience
+
+    # --- how they come in -------------------------------------------------------------------------------------------
+
+    async def ask(self, job_id: str, job: AskToJoin) -> None:
+        """Take in a request by another way than a knock; the same job is the same request."""
+        await self._open(digest_of(job_id), job.community, job.user, "", job.how, job.detail, job.groups)
+
+    async def moved(self, event: MembershipChanged) -> None:
+        """A membership in a space changed: somebody knocks, or what they asked was answered in a client.
+
+        The event may be long out of date: only what is still so is heeded.
+        """
+        place = self._index.place_of(event.room_id)
+        if place is None or place.key != SPACE or event.user in self._accounts.both:
+            return
+        if event.membership != KNOCK and await self._open_of(place.community, event.user) is None:
+            return
+        if await self._membership(event.room_id, event.user) != event.membership:
+            return
+        if event.membership == KNOCK:
+            await self._open(
+                digest_of(event.event_id), place.community, event.user, event.name, KNOCK, event.reason, ()
+            )
+            return
+        found = await self._open_of(place.community, event.user)
+        if found is None or (event.membership == "leave" and event.sender == event.user and found.how != KNOCK):
+            return
+        state = State.APPROVED if event.membership in ("invite", "join") else State.REJECTED
+        if event.sender == event.user and state is State.REJECTED:
+            state = State.WITHDRAWN
+        by = texts.the_service() if event.sender in self._accounts.both else event.sender
+        await self._decide(found, state, by, "")
+
+    async def _open(
+        self,
+        request_id: str,
+        community_id: CommunityId,
+        user: UserId,
+        name: str,
+        how: str,
+        detail: str,
+        keys: tuple[RoomKeyName, ...],
+    ) -> None:
+        community = self._declared(community_id)
+        known = await self._memory.known(community_id)
+        space = known.rooms.get(SPACE)
+        if community is None or space is None or user in community.removed:
+            return
+        if (await self._membership(space, user)) == "ban":
+            return
+        now = self._clock.now_ms()
+        async with self._database.transaction() as tx:
+            await requests.forget_before(tx, now - KEPT_MS)
+            rejected = await requests.last_of(tx, community_id, user, State.REJECTED)
+            too_soon = rejected is not None and now - (rejected.decided_at or 0) < self.patience.again_ms
+            state, decided_at = (State.TOO_SOON, now) if too_soon else (State.OPEN, None)
+            request = JoinRequest(request_id, community_id, user, name, how, detail, keys, now, state, "", decided_at)
+            if await requests.add(tx, request):
+                await self._begin(tx, request, now)
+            elif (already := await requests.open_of(tx, community_id, user)) is not None:
+                await requests.add_keys(tx, already, keys)
+        self._wake()
+
+    async def _begin(self, tx: Transaction, request: JoinRequest, now: int) -> None:
+        if request.state is not State.OPEN:
+            await self._later(tx, "answer", AnswerRequest(request.id), now)
+            return
+        await self._later(tx, "card", PostCard(request.id), now)
+        await self._later(tx, "remind", RemindOfRequest(request.id), now + self.patience.remind_ms)
+        await self._later(tx, "expire", ExpireRequest(request.id), now + self.patience.expire_ms)
+        await communities.record(
+            tx, now, request.community, "", request.user, "asks to join", f"{request.how}: {request.detail}"
+        )
+
+    async def _later(
+        self, tx: Transaction, what: str, job: PostCard | AnswerRequest | RemindOfRequest | ExpireRequest, at: int
+    ) -> None:
+        await self._jobs.add(tx, f"{what}-{job.request}", f"request {job.request}", job, at)
+
+    # --- how they are decided ---------------------------------------------------------------------------------------
+
+    async def reacted(self, event: Reacted) -> None:
+        """An admin's ✅ or ❌ on a card decides; anybody else's does nothing."""
+        place = self._index.place_of(event.room_id)
+        key = event.key.translate(_PLAIN)
+        if place is None or place.key != CONTROL or key not in (YES, NO):
+            return
+        async with self._database.transaction() as tx:
+            request = await requests.of_card(tx, event.to)
+        if request is None or request.state is not State.OPEN or request.community != place.community:
+            return
+        role = await self._role_of(place.community, event.sender)
+        if role is None or role < Role.ADMIN:
+            return
+        await self._decide(request, State.APPROVED if key == YES else State.REJECTED, event.sender, "")
+
+    async def decide(
+        self,
+        community: CommunityId,
+        by: str,
+        user: UserId,
+        *,
+        approve: bool,
+        reason: str = "",
+        language: Language = EN,
+    ) -> str:
+        """Decide somebody's request by command; gives what was done. Whether `by` may is judged before.
+
+        Raises:
+            Refused: nobody of that name is waiting, or somebody else was faster.
+        """
+        found = await self._open_of(community, user)
+        state = State.APPROVED if approve else State.REJECTED
+        if found is None or not await self._decide(found, state, by, reason):
+            raise Refused(
+                f"{user} is not waiting for an answer: they did not ask, or it is decided already",
+                where=str(community),
+                remedy="see who is waiting with `requests`",
+            )
+        return texts.request_decided(user, state.value, by, reason, language)
+
+    async def _decide(self, request: JoinRequest, state: State, by: str, reason: str) -> bool:
+        now = self._clock.now_ms()
+        async with self._database.transaction() as tx:
+            first = await requests.decide(tx, request.id, state, by, reason, now)
+            if first:
+                await self._later(tx, "answer", AnswerRequest(request.id), now)
+                await communities.record(tx, now, request.community, "", by, state.value, str(request.user))
+        self._wake()
+        return first
+
+    async def waiting(self, community: CommunityId) -> list[JoinRequest]:
+        """Who waits for an answer, the longest waiting first."""
+        async with self._database.transaction() as tx:
+            return await requests.all_open(tx, community)
+
+    # --- jobs -------------------------------------------------------------------------------------------------------
+
+    async def do(self, job_id: str, job: Job) -> None:
+        """Do one of the jobs of a request: safe to repeat.
+
+        Raises:
+            CannotEncrypt, MatrixError: it cannot be done now.
+        """
+        match job:
+            case AskToJoin():
+                await self.ask(job_id, job)
+            case PostCard():
+                await self._post_card(job_id, job.request)
+            case AnswerRequest():
+                await self._answer(job_id, job.request)
+            case RemindOfRequest():
+                await self._remind(job.request)
+            case ExpireRequest():
+                await self._expire(job.request)
+
+    async def _post_card(self, job_id: str, request_id: str) -> None:
+        request = await self._find(request_id)
+        if request is None or request.card is not None:
+            return
+        known = await self._memory.known(request.community)
+        room_id = known.rooms.get(CONTROL)
+        if room_id is None:
+            return
+        language = self._language_of(request)
+        content = call(texts.join_request_open(facts(request, language), request.user, language), known.roles)
+        sent = await self._messenger.send(room_id, content, txn_id=job_id)
+        for key, name in ((YES, "yes"), (NO, "no")):
+            await self._messenger.react(room_id, sent.event_id, key, txn_id=f"{job_id}-{name}")
+        async with self._database.transaction() as tx:
+            await requests.carded(tx, request.id, sent.event_id)
+
+    async def _answer(self, job_id: str, request_id: str) -> None:
+        request = await self._find(request_id)
+        if request is None or request.state is State.OPEN:
+            return
+        known = await self._memory.known(request.community)
+        if request.state is State.APPROVED:
+            await self._memory.bid(request.community, request.user, self._still_groups(request))
+            self._look_again(request.community)
+        elif (space := known.rooms.get(SPACE)) is not None and await self._membership(space, request.user) == KNOCK:
+            await self._rooms.kick(space, request.user, plain(self._words_for(request)))
+        await self._tell(request)
+        control = known.rooms.get(CONTROL)
+        if request.card is not None and control is not None:
+            language = self._language_of(request)
+            text = texts.join_request_decided(
+                facts(request, language), request.state.value, request.decided_by, request.reason, language
+            )
+            await self._messenger.send(control, _edit(request.card, text), txn_id=job_id)
+
+    def _still_groups(self, request: JoinRequest) -> list[RoomKeyName]:
+        community = self._declared(request.community)
+        return [key for key in request.keys if community is not None and community.group(key) is not None]
+
+    async def _tell(self, request: JoinRequest) -> None:
+        """Tell the person in their chat with the announcer, where there is one."""
+        words = self._words_for(request)
+        rooms = [room_id for room_id, partner in self._index.chats.items() if partner == request.user]
+        if request.state is State.WITHDRAWN or not rooms:
+            return
+        now = self._clock.now_ms()
+        async with self._database.transaction() as tx:
+            job = SendMessage(rooms[0], notice(words))
+            await self._jobs.add(tx, f"told-{request.id}", rooms[0], job, now)
+        self._wake()
+
+    def _words_for(self, request: JoinRequest) -> str:
+        community = self._declared(request.community)
+        name = str(request.community) if community is None else community.name or str(community.id)
+        hours = -(-self.patience.again_ms // 3_600_000)
+        return texts.answer_to_request(name, request.state.value, request.reason, hours, self._language_of(request))
+
+    def _language_of(self, request: JoinRequest) -> Language:
+        community = self._declared(request.community)
+        return EN if community is None else community.language
+
+    async def _remind(self, request_id: str) -> None:
+        request = await self._find(request_id)
+        if request is None or request.state is not State.OPEN:
+            return
+        known = await self._memory.known(request.community)
+        control = known.rooms.get(CONTROL)
+        if control is None:
+            return
+        now = self._clock.now_ms()
+        text = texts.request_waits(request.user, request.community, self._language_of(request))
+        async with self._database.transaction() as tx:
+            job = SendMessage(control, call(text, known.roles))
+            await self._jobs.add(tx, f"reminder-{request.id}", control, job, now)
+        self._wake()
+
+    async def _expire(self, request_id: str) -> None:
+        request = await self._find(request_id)
+        if request is not None:
+            await self._decide(request, State.EXPIRED, texts.the_service(), "")
+
+    async def _find(self, request_id: str) -> JoinRequest | None:
+        async with self._database.transaction() as tx:
+            return await requests.find(tx, request_id)
+
+    async def _open_of(self, community: CommunityId, user: UserId) -> JoinRequest | None:
+        async with self._database.transaction() as tx:
+            return await requests.open_of(tx, community, user)
+
+    async def _membership(self, space: RoomId, user: UserId) -> str:
+        """Somebody's membership in the space, asked of the homeserver."""
+        room = await self._reader.refresh(space, "m.room.member", user)
+        here = room.members.get(user)
+        return "" if here is None else here.state
+
+
+def facts(request: JoinRequest, language: Language) -> str:
+    """What there is to know of a request, as a text of ours."""
+    return texts.join_request(
+        request.community, request.user, request.name, request.how, request.detail, request.keys, language
+    )
+
+
+def _edit(event_id: str, text: str) -> Mapping[str, Any]:
+    """The content that puts another text in the place of a message of ours (client-server API, `m.replace`)."""
+    new = call(text, ())
+    return {
+        **new,
+        "body": f"* {new['body']}",
+        "m.new_content": new,
+        "m.relates_to": {"rel_type": "m.replace", "event_id": event_id},
+    }

@@ -1,0 +1,206 @@
+"""Who comes, goes and rises by command: what the rooms are afterwards, and that a kill at any point loses nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bridge.core.community import ANNOUNCEMENTS, CONTROL, GENERAL, SPACE, Community, Group, Role, RoomKind
+from bridge.core.errors import Refused
+from bridge.core.ids import CommunityId, RoomKeyName, UserId
+from tests.fakes.faults import Crash
+from tests.fakes.scene import Scene
+
+ANN, BEA, CID, DAN, EVE = (UserId(f"@{name}:example.org") for name in ("ann", "bea", "cid", "dan", "eve"))
+CHESS = RoomKeyName("chess")
+CLUB = Community(CommunityId("school"), name="Club", groups=(Group(CHESS, RoomKind.OPEN),))
+EVERYWHERE = (SPACE, ANNOUNCEMENTS, CONTROL, GENERAL, CHESS)
+
+
+async def at_home(scene: Scene) -> Scene:
+    """A community whose people nobody declares: ann owns it, bea is an admin, cid moderates chess, dan is a member."""
+    scene.reconciler.declare([CLUB])
+    await scene.apply(CLUB)
+    for user, keys in ((ANN, ()), (BEA, ()), (CID, (CHESS,)), (DAN, (CHESS,))):
+        await scene.reconciler.memory.bid(CLUB.id, user, keys)
+    await come_in(scene)
+    for user, role in ((ANN, Role.OWNER), (BEA, Role.ADMIN)):
+        await scene.members.give_role(CLUB, None, user, role)
+    await scene.members.moderator(CLUB, None, CHESS, CID, add=True)
+    await come_in(scene)
+    return scene
+
+
+async def come_in(scene: Scene) -> None:
+    """Everybody who is invited accepts, until nothing is left to do."""
+    for _ in range(3):
+        scene.watch.look_again(CLUB.id)
+        await scene.catch_up()
+        await scene.accept_all()
+    await scene.catch_up()
+
+
+def level(scene: Scene, key: RoomKeyName, user: UserId) -> int:
+    levels = scene.room(key).content("m.room.power_levels") or {}
+    return int(levels["users"].get(user, 0))
+
+
+def where(scene: Scene, user: UserId) -> dict[str, str]:
+    """Somebody's memberships, by key, in rooms that they ever were in."""
+    found = {key: scene.room(key).membership(user) for key in EVERYWHERE}
+    return {key: membership for key, membership in found.items() if membership}
+
+
+async def test_roles_by_command_reach_every_room(scene: Scene) -> None:
+    await at_home(scene)
+    assert [level(scene, key, BEA) for key in EVERYWHERE] == [100] * 5
+    assert level(scene, CHESS, CID) == 50
+    await scene.members.give_role(CLUB, ANN, DAN, Role.ADMIN)
+    await come_in(scene)
+    assert [level(scene, key, DAN) for key in EVERYWHERE] == [100] * 5
+    assert scene.control_room.membership(DAN) == "join"
+    await scene.members.give_role(CLUB, ANN, DAN, Role.MEMBER)
+    await come_in(scene)
+    assert [level(scene, key, DAN) for key in EVERYWHERE] == [0] * 5
+    assert scene.control_room.membership(DAN) == "leave"
+    assert any("@dan:example.org is now admin, as @ann:example.org decided" in text for text in await scene.told())
+
+
+async def test_a_command_outlasts_what_an_owner_wrote_before_it(scene: Scene) -> None:
+    await at_home(scene)
+    await scene.write(ANN, scene.space, "m.room.power_levels", scene.with_users(scene.space, cid=100))
+    await come_in(scene)
+    assert level(scene, ANNOUNCEMENTS, CID) == 100
+    await scene.members.give_role(CLUB, ANN, CID, Role.MEMBER)
+    await scene.members.give_role(CLUB, ANN, DAN, Role.ADMIN)
+    await come_in(scene)
+    assert [level(scene, ANNOUNCEMENTS, user) for user in (CID, DAN)] == [0, 100]
+    assert [level(scene, SPACE, user) for user in (CID, DAN)] == [0, 100]
+    await scene.restart()
+    await come_in(scene)
+    assert [level(scene, SPACE, user) for user in (CID, DAN)] == [0, 100]
+
+
+async def test_a_command_during_a_pass_is_not_undone_by_it(scene: Scene) -> None:
+    await at_home(scene)
+    look = await scene.reconciler.look(CLUB)
+    await scene.members.give_role(CLUB, ANN, DAN, Role.ADMIN)
+    await scene.members.moderator(CLUB, ANN, CHESS, DAN, add=True)
+    await scene.reconciler._settle(look, [])  # the pass that had looked before comes to its end
+    known = await scene.known()
+    assert known.roles[DAN] is Role.ADMIN
+    assert DAN in known.moderators[CHESS]
+
+
+async def test_a_command_between_an_adoption_and_the_end_of_its_pass_stands(scene: Scene) -> None:
+    await at_home(scene)
+    await scene.write(ANN, scene.space, "m.room.power_levels", scene.with_users(scene.space, dan=100))
+    await scene.reader.refresh(scene.space.room_id, "m.room.power_levels", "")
+    look = await scene.reconciler.look(CLUB)
+    await scene.reconciler._adopt(look)
+    await scene.members.give_role(CLUB, ANN, DAN, Role.MEMBER)
+    await scene.reconciler._settle(look, [])
+    await come_in(scene)
+    assert [level(scene, key, DAN) for key in EVERYWHERE] == [0] * 5
+
+
+async def test_transfer_makes_the_one_owner_and_the_other_admin(scene: Scene) -> None:
+    await at_home(scene)
+    await scene.members.transfer(CLUB, ANN, DAN)
+    await come_in(scene)
+    assert [level(scene, SPACE, user) for user in (ANN, DAN)] == [100, 150]
+    with pytest.raises(Refused, match="last owner"):
+        await scene.members.give_role(CLUB, DAN, DAN, Role.MEMBER)
+
+
+@pytest.mark.parametrize("ban", [False, True])
+async def test_whoever_is_removed_is_out_everywhere_and_no_bid_is_left(scene: Scene, ban: bool) -> None:
+    await at_home(scene)
+    await scene.members.invite(CLUB, BEA, [EVE], [CHESS])
+    if ban:  # else the bid alone is there to be taken back
+        scene.watch.look_again(CLUB.id)
+        await scene.catch_up()
+    for user in (CID, DAN, EVE):
+        await scene.members.remove(CLUB, BEA, user, "no manners", ban=ban)
+    assert [job.user for job in await scene.members.outstanding(CLUB.id)] == [CID, DAN, EVE]
+    await scene.catch_up()
+    assert await scene.members.outstanding(CLUB.id) == []
+    for user in (CID, DAN, EVE):
+        assert set(where(scene, user).values()) <= {"ban" if ban else "leave"}, user
+    known = await scene.known()
+    assert not any(user in (CID, DAN, EVE) for _, user in known.bidden)
+    assert known.moderators[CHESS] == frozenset()
+    await scene.accept_all()
+    await come_in(scene)
+    assert set(where(scene, EVE).values()) <= {"ban" if ban else "leave"}
+
+
+async def test_whose_ban_is_lifted_may_come_again(scene: Scene) -> None:
+    await at_home(scene)
+    await scene.members.remove(CLUB, BEA, DAN, "", ban=True)
+    await scene.catch_up()
+    with pytest.raises(Refused, match="is banned"):
+        await scene.members.invite(CLUB, BEA, [DAN])
+    await scene.members.unban(CLUB, BEA, DAN)
+    await scene.catch_up()
+    assert set(where(scene, DAN).values()) == {"leave"}
+    await scene.members.invite(CLUB, BEA, [DAN], [CHESS])
+    await come_in(scene)
+    assert where(scene, DAN) == dict.fromkeys((SPACE, ANNOUNCEMENTS, GENERAL, CHESS), "join")
+
+
+async def test_a_removal_survives_a_kill_at_any_point(new_scene: Callable[..., Any]) -> None:
+    point = 0
+    while True:
+        scene = await at_home(await new_scene())
+        scene.faults.arm(point)
+        asked = False
+        try:
+            await scene.members.remove(CLUB, BEA, CID, "no manners", ban=True)
+            asked = True
+            await scene.catch_up()
+        except Crash:
+            pass
+        survived = not scene.faults.dead
+        if not survived:
+            await scene.die()
+            await scene.start()
+            scene.reconciler.declare([CLUB])
+        scene.faults.arm(None)
+        asked = asked or await scene.members.outstanding(CLUB.id) != []
+        scene.watch.all_of(CLUB.id)
+        await scene.catch_up()
+        gone = set(where(scene, CID).values())
+        assert gone == ({"ban"} if asked else {"join"}), f"killed at {point}"
+        told = [text for text in await scene.told() if "@cid:example.org is banned" in text]
+        assert len(told) == (1 if asked else 0)
+        if survived:
+            assert point > 10
+            return
+        point += 3
+
+
+async def test_the_fallback_owner_takes_over_when_all_owners_are_gone(scene: Scene) -> None:
+    await at_home(scene)
+    with_fallback = Community(CLUB.id, name="Club", groups=CLUB.groups, fallback_owner=EVE)
+    scene.reconciler.declare([with_fallback])
+    await come_in(scene)
+    assert where(scene, EVE) == {}
+    await scene.leave(ANN, scene.space)
+    await scene.catch_up()
+    assert scene.space.membership(EVE) == "invite"
+    assert level(scene, SPACE, EVE) == 150
+    await come_in(scene)
+    assert scene.control_room.membership(EVE) == "join"
+    assert level(scene, SPACE, ANN) == 0
+
+
+async def test_a_community_without_owners_says_so(scene: Scene) -> None:
+    await at_home(scene)
+    await scene.leave(ANN, scene.space)
+    await scene.catch_up()
+    assert any("no other owner is there" in text for text in await scene.told())
+    status = await scene.reconciler.status(CLUB)
+    assert any("no other owner is there" in line for line in status["drift"])
