@@ -114,6 +114,10 @@ class RoomExecutor(Protocol):
 
     async def redact(self, room_id: RoomId, event_id: EventId, reason: str, *, txn_id: str) -> None: ...
 
+    async def leave(self, room_id: RoomId) -> None:
+        """Let the steward leave a room; nothing happens if it is not there."""
+        ...
+
     async def set_listed(self, room_id: RoomId, *, listed: bool) -> None: ...
 
 

@@ -30,6 +30,7 @@ from bridge.core.messages import (
     PostCard,
     Posted,
     RedactEvent,
+    ReleaseGroup,
     RemindOfRequest,
     SayWelcome,
     SendMessage,
@@ -47,6 +48,7 @@ from bridge.features.chats import Chats
 from bridge.features.conversations import Conversations
 from bridge.features.enforcement import Enforcement
 from bridge.features.entering import Entering
+from bridge.features.groups import Groups
 from bridge.features.members import Members
 from bridge.features.readiness import Readiness
 from bridge.features.reconcile import Reconciler, Recovery, Rules
@@ -207,6 +209,21 @@ class House:
             accounts=self.accounts,
             clock=self.clock,
         )
+        self.groups = Groups(
+            database=self.database,
+            memory=self.reconciler.memory,
+            read_groups=self.reconciler.read_groups,
+            lock_of=self.reconciler.lock_of,
+            people=self.members.people,
+            language_of=self.reconciler.language_of,
+            reader=self.reader,
+            rooms=self.executor,
+            jobs=self.jobs,
+            wake=self.worker.wake,
+            accounts=self.accounts,
+            clock=self.clock,
+            limit=config.limits.groups_per_community,
+        )
         self.requests = Requests(
             database=self.database,
             index=self.index,
@@ -287,6 +304,7 @@ class House:
         await self.database.start()
         async with self.database.transaction() as tx:
             await self.index.load(tx)
+        await self.reconciler.read_groups()
         await self.client.start()
 
     async def knock(self) -> None:
@@ -308,7 +326,7 @@ class House:
 
     async def _find_rooms_again(self) -> None:
         try:
-            await self.recovery.run(self.config.communities)
+            await self.recovery.run(self.reconciler.declared.values())
         except (Forbidden, BadRequest) as error:
             log.info("no rooms to find again: %s", error.what)  # before the first run there is no steward to ask
 
@@ -374,7 +392,8 @@ class House:
         | RemindOfRequest
         | ExpireRequest
         | Welcome
-        | SayWelcome,
+        | SayWelcome
+        | ReleaseGroup,
         complete: Complete,
     ) -> None:
         match job:
@@ -392,6 +411,9 @@ class House:
                 self.look_again(job.community)
             case Welcome() | SayWelcome():
                 await self.arrivals.do(job_id, job)
+            case ReleaseGroup():
+                await self.groups.release_now(job_id, job)
+                self.look_again(job.community)
             case _:
                 await self.requests.do(job_id, job)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from bridge.app import checks
 from bridge.app.about_people import AboutPeople
+from bridge.app.groups import GroupDesk
 from bridge.app.guard import Guard, Sight
 from bridge.app.house import House, patience_of, rules_of
 from bridge.app.links import LinkDesk
@@ -58,6 +59,7 @@ class Operations:
         self._guard = guard
         self.links = LinkDesk(house)
         self.about_people = AboutPeople(house)
+        self.about_groups = GroupDesk(house)
         self.ready = False
         """Whether the local door may be used: set when everything runs."""
 
@@ -66,10 +68,29 @@ class Operations:
     async def plan(self, communities: Sequence[str], *, recreate: bool = False) -> dict[str, Any]:
         """Desired against actual, with the configuration file as it is now. Changes nothing."""
         config = load(self._house.config.path)
-        looks = [await self._house.reconciler.look(one, remake=recreate) for one in _chosen(config, communities)]
+        looks = [await self._house.reconciler.look(one, remake=recreate) for one in self._chosen(config, communities)]
         return _together([as_json(look.plan, list(look.unsafe)) for look in looks]) | {
             "not_declared": self.not_declared(community.id for community in config.communities)
         }
+
+    def _chosen(self, config: Config, communities: Sequence[str]) -> list[Community]:
+        """Communities of a configuration, with the groups that people made in them.
+
+        Raises:
+            Refused: one is not declared, or has more groups than the configuration allows.
+        """
+        limit = config.limits.groups_per_community
+        chosen = [self._house.reconciler.effective(one) for one in _chosen(config, communities)]
+        for one in chosen:
+            if len(one.groups) > limit:
+                made = sum(group.own for group in one.groups)
+                raise Refused(
+                    f"has {len(one.groups)} groups, {made} of them made by people; "
+                    f"limits.groups_per_community allows {limit}",
+                    where=f"communities.{one.id}.groups",
+                    remedy="raise the limit, or release some of them with `group release`",
+                )
+        return chosen
 
     def not_declared(self, declared: Iterable[CommunityId]) -> list[str]:
         """Communities that have rooms and are declared no longer."""
@@ -86,7 +107,7 @@ class Operations:
     ) -> dict[str, Any]:
         """Make the configuration file the loaded one, and carry the plan out."""
         config = load(self._house.config.path)
-        chosen = _chosen(config, communities)
+        chosen = self._chosen(config, communities)
         looks = {one.id: await self._house.reconciler.look(one, remake=recreate) for one in chosen}
         if digest is not None and _together_digest([look.plan.digest for look in looks.values()]) != digest:
             raise Refused(
@@ -126,6 +147,7 @@ class Operations:
                 log.warning("%s: `%s` changed; restart the service for it", config.path, section)
         self._house.reconciler.use(rules_of(config))
         self._house.history = config.history
+        self._house.groups.limit = config.limits.groups_per_community
         self._house.requests.patience = patience_of(config)
         self._house.reconciler.declare(config.communities)
 
@@ -368,6 +390,18 @@ class Operations:
         """
         name = self._declared(community)
         answer = await self.about_people.do(deed, self._house.reconciler.declared[name], by, what)
+        return {**answer, "said": [plain(text) for text in answer["said"]]} if by is None else answer
+
+    # --- groups ---------------------------------------------------------------------------------------------------
+
+    async def groups(self, deed: str, community: str, by: UserId | None = None, **what: Any) -> dict[str, Any]:
+        """What is asked about the groups of a community: see `app/groups`; `by` is None for the operator.
+
+        Raises:
+            Refused: a rule says no, or there is no such community or group.
+        """
+        name = self._declared(community)
+        answer = await self.about_groups.do(deed, self._house.reconciler.declared[name], by, what)
         return {**answer, "said": [plain(text) for text in answer["said"]]} if by is None else answer
 
     # --- deeds of people, by chat -------------------------------------------------------------------------------

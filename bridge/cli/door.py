@@ -30,6 +30,7 @@ ANSWER_SECONDS = {
     "rotate_device": 600.0,
     "link": 60.0,
     "people": 120.0,
+    "groups": 120.0,
 }
 CONNECT_SECONDS = 5.0
 LONGEST_LINE_BYTES = 64 * 1024 * 1024
@@ -60,6 +61,8 @@ class Asked(Protocol):
     async def rotate_device(self, *, accept_old_database: bool = False) -> dict[str, Any]: ...
 
     async def people(self, deed: str, community: str, **what: Any) -> dict[str, Any]: ...
+
+    async def groups(self, deed: str, community: str, **what: Any) -> dict[str, Any]: ...
 
 
 class Door:
@@ -102,6 +105,9 @@ class Door:
 
     async def people(self, deed: str, community: str, **what: Any) -> dict[str, Any]:
         return dict(await self.ask("people", {"deed": deed, "community": community, **what}))
+
+    async def groups(self, deed: str, community: str, **what: Any) -> dict[str, Any]:
+        return dict(await self.ask("groups", {"deed": deed, "community": community, **what}))
 
     async def verify(self, step: str, **what: Any) -> Any:
         return await self.ask("verify", {"step": step, **what})

@@ -12,6 +12,7 @@ from bridge import __version__
 from bridge.cli.announce import announce
 from bridge.cli.check import check
 from bridge.cli.demo.command import demo
+from bridge.cli.group import app as group
 from bridge.cli.init import init
 from bridge.cli.link import app as link
 from bridge.cli.parked import parked
@@ -75,6 +76,7 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(link, name="link")
+app.add_typer(group, name="group")
 
 
 def _version(asked: bool) -> None:

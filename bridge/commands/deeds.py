@@ -67,6 +67,12 @@ class Deeds(Protocol):
         """Have something done about people, as `app/about_people` says; gives `said`, what is answered."""
         ...
 
+    # --- groups -------------------------------------------------------------------------------------------------
+
+    async def groups(self, deed: str, community: str, by: UserId | None = None, **what: Any) -> dict[str, Any]:
+        """Have something done about groups, as `app/groups` says; gives `said`, what is answered."""
+        ...
+
     # --- people -------------------------------------------------------------------------------------------------
 
     async def members(self, community: CommunityId) -> Sequence[Mapping[str, Any]]:

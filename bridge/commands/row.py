@@ -61,6 +61,8 @@ class Row(Command):
     """What it is for and an example: a function of `core/texts`."""
     run: Run
     confirm: Confirm | None = None
+    shown_to: Role = Role.MEMBER
+    """Who sees it in the help, of those who may: what only some communities allow to members is not held out to all."""
 
     def where(self, roles: Mapping[CommunityId, Role]) -> tuple[CommunityId, ...]:
         """The communities in which somebody of these roles may do it."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bridge.commands import announcing, arguments, belonging, keeping, people
+from bridge.commands import announcing, arguments, belonging, groups, keeping, people
 from bridge.commands.deeds import Deeds
 from bridge.commands.grammar import About, Found, Unknown, recognise
 from bridge.commands.row import Request, Row
 from bridge.core import texts
 from bridge.core.access import NEEDED, Deed
+from bridge.core.community import Role
 from bridge.core.ids import CommunityId
 from bridge.core.languages import DE, Language
 
@@ -32,7 +33,8 @@ async def hello(deeds: Deeds, request: Request) -> str:
 
 def _list(request: Request) -> str:
     """What the person may do, and nothing else."""
-    rows = [row for row in TABLE if row.about is not About.NONE and row.where(request.roles)]
+    best = max(request.roles.values(), default=Role.MEMBER)
+    rows = [row for row in TABLE if row.about is not About.NONE and row.where(request.roles) and best >= row.shown_to]
     if not rows:
         return texts.help_nothing(request.language)
     places: Mapping[CommunityId, None] = dict.fromkeys(place for row in rows for place in row.where(request.roles))
@@ -99,7 +101,17 @@ NO = Row(
     run=_of_the_door,
 )
 
-TABLE: tuple[Row, ...] = (*announcing.ROWS, *people.ROWS, *belonging.ROWS, *keeping.ROWS, HELP, YES, NO, HELLO)
+TABLE: tuple[Row, ...] = (
+    *announcing.ROWS,
+    *people.ROWS,
+    *belonging.ROWS,
+    *groups.ROWS,
+    *keeping.ROWS,
+    HELP,
+    YES,
+    NO,
+    HELLO,
+)
 """In the order in which help shows them. A name may stand in one row only."""
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from ruamel.yaml.nodes import Node
 
 from bridge.config import readers, sections
-from bridge.core.community import Community, Group, Join, Posting, RoomKind
+from bridge.core.community import Community, Group, GroupsBy, Join, Posting, RoomKind
 from bridge.core.languages import LANGUAGES
 
 ID = "<id>"
@@ -114,6 +114,7 @@ COMMUNITY = Section(
         "welcome": Key(readers.description),
         "rules": Key(readers.description),
         "rules_required": Key(readers.boolean),
+        "groups_by": Key(readers.choice({who.value: who for who in GroupsBy})),
         "join": Key(readers.choice({join.value: join for join in Join})),
         "members_may_invite": Key(readers.boolean),
         "listed": Key(readers.boolean),

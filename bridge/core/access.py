@@ -24,6 +24,9 @@ class Deed(StrEnum):
     APPOINT = "promote"
     TRANSFER = "transfer"
     SEE_MEMBERS = "members"
+    MAKE_GROUPS = "group create"
+    CHANGE_GROUPS = "group"
+    RELEASE_GROUPS = "group release"
 
 
 NEEDED: dict[Deed, Role] = {
@@ -41,6 +44,9 @@ NEEDED: dict[Deed, Role] = {
     Deed.APPOINT: Role.OWNER,
     Deed.TRANSFER: Role.OWNER,
     Deed.SEE_MEMBERS: Role.ADMIN,
+    Deed.MAKE_GROUPS: Role.MEMBER,  # where `groups_by` says so; else admins: see core/rank
+    Deed.CHANGE_GROUPS: Role.ADMIN,
+    Deed.RELEASE_GROUPS: Role.OWNER,
 }
 
 

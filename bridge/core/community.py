@@ -81,9 +81,17 @@ class Posting(StrEnum):
     MODERATORS = "moderators"
 
 
+class GroupsBy(StrEnum):
+    """Who may make groups in a community by command."""
+
+    ADMINS = "admins"
+    SUGGEST = "suggest"
+    MEMBERS = "members"
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A declared group. `None` means that the key is absent: it then belongs to the people."""
+    """A group, declared or made by people. `None` means that the key is absent: it then belongs to the people."""
 
     key: RoomKeyName
     kind: RoomKind = RoomKind.OPEN
@@ -94,6 +102,10 @@ class Group:
     members_may_invite: bool = False
     moderators: frozenset[UserId] | None = None
     members: frozenset[UserId] | None = None
+    archived: bool = False
+    """Whether nobody but admins posts any more, or comes in."""
+    own: bool = False
+    """Whether people made it by command: then no declaration holds anything of it."""
 
     def __post_init__(self) -> None:
         if self.kind not in (RoomKind.OPEN, RoomKind.REQUEST, RoomKind.HIDDEN):
@@ -141,6 +153,8 @@ class Community:
     rules: str | None = None
     rules_required: bool = False
     """Whether general and the groups open for newcomers only after they have agreed to the rules."""
+    groups_by: GroupsBy = GroupsBy.ADMINS
+    """Who may make groups by command."""
     groups: tuple[Group, ...] = field(default=())
 
     def __post_init__(self) -> None:

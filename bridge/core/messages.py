@@ -307,6 +307,16 @@ class SayWelcome:
     room_id: RoomId
 
 
+@dataclass(frozen=True, slots=True)
+class ReleaseGroup:
+    """Take a group out of its community, and leave its room to those in charge there."""
+
+    community: CommunityId
+    key: RoomKeyName
+    by: str
+    """Who asked for it, as it is told."""
+
+
 Job = (
     SendMessage
     | DeliverAnnouncement
@@ -323,4 +333,5 @@ Job = (
     | ExpireRequest
     | Welcome
     | SayWelcome
+    | ReleaseGroup
 )

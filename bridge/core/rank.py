@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bridge.core.access import Deed, may
-from bridge.core.community import Community, Role
+from bridge.core.community import Community, GroupsBy, Role
 from bridge.core.errors import Refused
 from bridge.core.ids import RoomKeyName, UserId
 
@@ -153,6 +153,23 @@ def check_decision(people: People, by: UserId | None) -> None:
         Refused: why not.
     """
     _entitled(people, by, Deed.DECIDE)
+
+
+def check_groups(people: People, by: UserId | None, deed: Deed) -> None:
+    """Whether `by` may make, change or release groups. Who makes them is the community's own affair (`groups_by`).
+
+    Raises:
+        Refused: why not.
+    """
+    _entitled(people, by, deed)
+    if deed is not Deed.MAKE_GROUPS or by is None or (people.role_of(by) or Role.MEMBER) >= Role.ADMIN:
+        return
+    if people.community.groups_by is GroupsBy.SUGGEST:
+        raise _refused(
+            people, "members can only suggest groups here, and that cannot be done by command yet", "ask an admin"
+        )
+    if people.community.groups_by is GroupsBy.ADMINS:
+        raise _refused(people, "only owners and admins make groups here", "ask one of them")
 
 
 def _entitled(people: People, by: UserId | None, deed: Deed) -> None:

@@ -815,3 +815,126 @@ def _with_list(head: Marked, lines: Sequence[str]) -> Marked:
     if not lines:
         return head
     return joined("\n", [head, *(Marked(f"- {joined('', [line])}") for line in lines)])
+
+
+# --- groups ---------------------------------------------------------------------------------------------------------
+
+
+def explain_group_create(language: Language = EN) -> Explained:
+    return Explained(say(language, "makes a group, which you then moderate"), "--kind request Chess")
+
+
+def explain_group_list(language: Language = EN) -> Explained:
+    return Explained(say(language, "shows the groups of the community"))
+
+
+def explain_group_rename(language: Language = EN) -> Explained:
+    return Explained(say(language, "gives a group another name"), "chess Chess and Go")
+
+
+def explain_group_describe(language: Language = EN) -> Explained:
+    return Explained(say(language, "gives a group another description"), "chess Tuesdays at four")
+
+
+def explain_group_posting(language: Language = EN) -> Explained:
+    return Explained(say(language, "says who may post in a group"), "chess moderators")
+
+
+def explain_group_kind(language: Language = EN) -> Explained:
+    return Explained(say(language, "says how people come into a group"), "chess hidden")
+
+
+def explain_group_archive(language: Language = EN) -> Explained:
+    return Explained(say(language, "closes a group: it can be read, and nobody posts any more"), "chess")
+
+
+def explain_group_unarchive(language: Language = EN) -> Explained:
+    return Explained(say(language, "opens an archived group again"), "chess")
+
+
+def explain_group_release(language: Language = EN) -> Explained:
+    return Explained(say(language, "lets a group leave the community, with its own people in charge"), "chess")
+
+
+def group_created(name: str, key: str, kind: str, language: Language = EN) -> Marked:
+    head = say(
+        language, "I make the group “{name}”; in commands it is called `{key}`.",
+        name=one_line(name, LONGEST_NAME), key=key,
+    )  # fmt: skip
+    return joined(" ", [head, _how_people_come(kind, language)])
+
+
+def _how_people_come(kind: str, language: Language) -> Marked:
+    match kind:
+        case "hidden":
+            return say(language, "It is not shown in the space, and people come in by invitation alone.")
+        case "request":
+            return say(language, "Members see it in the space and can ask to join; its moderators decide.")
+        case _:
+            return say(language, "Members see it in the space, and can join by themselves.")
+
+
+def group_kind(key: str, kind: str, language: Language = EN) -> Marked:
+    head = say(language, "`{key}` changes its kind; whoever is in it stays in it.", key=key)
+    return joined(" ", [head, _how_people_come(kind, language)])
+
+
+def group_posting(key: str, *, moderators_only: bool, language: Language = EN) -> Marked:
+    if moderators_only:
+        return say(language, "From now on only moderators and admins post in `{key}`.", key=key)
+    return say(language, "From now on everybody in `{key}` may post.", key=key)
+
+
+def group_changed(key: str, language: Language = EN) -> Marked:
+    return say(language, "Done: `{key}` is changed. In commands it is called as before.", key=key)
+
+
+def group_archived(key: str, language: Language = EN) -> Marked:
+    return say(
+        language,
+        "`{key}` is archived: whoever is in it can read it, and nobody but admins posts. "
+        "`group unarchive` opens it again.",
+        key=key,
+    )
+
+
+def group_unarchived(key: str, language: Language = EN) -> Marked:
+    return say(language, "`{key}` is open again.", key=key)
+
+
+def release_caution(key: str, heirs: Sequence[str], language: Language = EN) -> Marked:
+    head = say(
+        language,
+        "`{key}` would leave the community for good: I take it out of the space and leave the room. It keeps its "
+        "members and messages; people can come in by invitation or as they ask for it. Whoever is removed from the "
+        "community later stays in it.",
+        key=key,
+    )
+    if not heirs:
+        return head
+    people = joined(", ", [mention(user) for user in heirs[:10]])
+    return joined(" ", [head, say(language, "In charge of it are then: {people}.", people=people)])
+
+
+def group_release_begins(key: str, language: Language = EN) -> Marked:
+    return say(language, "`{key}` leaves the community; its own people are in charge of it now.", key=key)
+
+
+def group_released(key: str, by: str, language: Language = EN) -> Marked:
+    return say(
+        language, "The group `{key}` has left the community, as {by} decided. I am not in it any more.", key=key, by=by
+    )
+
+
+def groups_listed(groups: Sequence[tuple[str, str, str, bool]], community: str, language: Language = EN) -> Marked:
+    """
+    Args:
+        groups: key, name, kind, and whether it is archived.
+    """
+    if not groups:
+        return say(language, "There is no group in {community}.", community=community)
+    lines = []
+    for key, name, kind, archived in groups:
+        line = joined(" – ", [_code(key), literal(one_line(name, LONGEST_NAME)), literal(kind)])
+        lines.append(joined(", ", [line, say(language, "archived")]) if archived else line)
+    return _with_list(say(language, "Groups in {community}:", community=community), lines)

@@ -206,6 +206,14 @@ class Executor:
         except (Forbidden, NotFound) as error:
             log.debug("leaving %s: %s", room_id, error.what)
 
+    async def leave(self, room_id: RoomId) -> None:
+        """Let the steward leave a room; nothing happens if it is not there."""
+        try:
+            await self._client.request("POST", path("v3", "rooms", room_id, "leave"), body={})
+        except (Forbidden, NotFound) as error:
+            log.debug("leaving %s: %s", room_id, error.what)
+        self._reader.forget(room_id)
+
     async def redact(self, room_id: RoomId, event_id: EventId, reason: str, *, txn_id: str) -> None:
         """Redact somebody's event as the steward."""
         parts = path("v3", "rooms", room_id, "redact", event_id, txn_id)

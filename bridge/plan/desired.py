@@ -62,6 +62,7 @@ class DesiredRoom:
     """The profile event types that the declaration holds: people's changes to them are put back."""
     listed_in_space: bool
     public: bool = False
+    archived: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,7 @@ def _room(
             moderators=moderators_of(known, key, group) - out,
             members_may_invite=(group or community).members_may_invite,
             moderators_only=group is not None and group.posting is Posting.MODERATORS,
+            archived=group is not None and group.archived,
             frozen=key in known.frozen,
             creators=None if actual is None else actual.creators,
         ),
@@ -145,6 +147,7 @@ def _room(
         declared_profile=declared,
         listed_in_space=kind.is_listed,
         public=kind is RoomKind.SPACE and community.listed,
+        archived=group is not None and group.archived,
     )
 
 
@@ -168,12 +171,12 @@ def join_rules(kind: RoomKind, join: Join, space: RoomId | None) -> Mapping[str,
 
 
 def child_link(room: DesiredRoom, setting: Setting) -> Mapping[str, Any]:
-    """Content of the `m.space.child` that lists a room: announcements first, then general, then groups by key."""
+    """Content of the `m.space.child` that lists a room: announcements, general, groups by key, archived ones."""
     if room.kind is RoomKind.ANNOUNCEMENTS:
         return {"via": setting.via, "suggested": True, "order": "a"}
     if room.kind is RoomKind.GENERAL:
         return {"via": setting.via, "suggested": True, "order": "b"}
-    return {"via": setting.via, "suggested": False, "order": f"m{room.key}"}
+    return {"via": setting.via, "suggested": False, "order": f"{'z' if room.archived else 'm'}{room.key}"}
 
 
 def parent_link(setting: Setting) -> Mapping[str, Any]:
@@ -241,6 +244,7 @@ def power_levels(
     moderators: frozenset[UserId] = frozenset(),
     members_may_invite: bool = False,
     moderators_only: bool = False,
+    archived: bool = False,
     frozen: bool = False,
     creators: frozenset[str] | None = None,
 ) -> dict[str, Any]:
@@ -265,6 +269,8 @@ def power_levels(
         for creator in {accounts.steward} if creators is None else creators:
             users.pop(creator, None)
     content = _THRESHOLDS[kind](members_may_invite, moderators_only)
+    if archived:
+        content = _only_admins_write(content)
     if frozen and kind is RoomKind.SPACE:
         content["events"]["m.room.power_levels"] = LOCKED
     elif frozen and kind is not RoomKind.CONTROL:  # there only owners and admins can talk, and are called to
@@ -356,6 +362,14 @@ def _group(members_may_invite: bool, moderators_only: bool) -> dict[str, Any]:
 
 def _closed_group(_members_may_invite: bool, moderators_only: bool) -> dict[str, Any]:
     return _group(False, moderators_only)
+
+
+def _only_admins_write(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The levels of an archived group: it can be read, and who has written something may take it back."""
+    admin = Role.ADMIN.level
+    closed = dict.fromkeys(("m.reaction", "m.room.pinned_events", *_PROFILE, *_CALLS_AND_PLACES), admin)
+    events = dict(sorted({**content["events"], **closed}.items()))
+    return {**content, "events_default": admin, "invite": admin, "events": events}
 
 
 _THRESHOLDS = {

@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from bridge.core.community import Community, Group, Join, Posting, RoomKind
+from bridge.core.community import Community, Group, GroupsBy, Join, Posting, RoomKind
 from bridge.core.ids import CommunityId, RoomKeyName, UserId
 from bridge.core.languages import EN, Language
 
 
 def to_json(community: Community) -> str:
-    """The declaration as stable JSON."""
+    """The declaration as stable JSON, without the groups that people made: those are stored by themselves."""
     return json.dumps(
         {
             "id": community.id,
@@ -37,7 +37,8 @@ def to_json(community: Community) -> str:
             "welcome": community.welcome,
             "rules": community.rules,
             "rules_required": community.rules_required,
-            "groups": [_group(group) for group in community.groups],
+            "groups_by": community.groups_by.value,
+            "groups": [_group(group) for group in community.groups if not group.own],
         },
         sort_keys=True,
     )
@@ -69,6 +70,7 @@ def from_json(text: str) -> Community:
         welcome=value.get("welcome"),
         rules=value.get("rules"),
         rules_required=value.get("rules_required", False),
+        groups_by=GroupsBy(value.get("groups_by", GroupsBy.ADMINS)),
         groups=tuple(
             Group(
                 key=RoomKeyName(group["key"]),

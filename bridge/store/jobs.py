@@ -22,6 +22,7 @@ from bridge.core.messages import (
     LetIn,
     PostCard,
     RedactEvent,
+    ReleaseGroup,
     RemindOfRequest,
     SayWelcome,
     SendMessage,
@@ -47,6 +48,7 @@ KINDS: dict[str, type[Job]] = {
     "expire_request.1": ExpireRequest,
     "welcome.1": Welcome,
     "say_welcome.1": SayWelcome,
+    "release_group.1": ReleaseGroup,
 }
 """Kind names on disk. When the fields of a job change, its name is raised and the old one gets a decoder of its own."""
 

@@ -26,6 +26,7 @@ _WRONG_SECRET = {
     "where": "control.secret",
     "remedy": "use the configuration that the service was started with, or restart it with this one",
 }
+_ABOUT_GROUPS = ("key", "text", "kind", "posting", "wait")
 _ABOUT_PEOPLE = ("users", "groups", "group", "role", "reason", "add", "wait")
 Progress = Callable[[int, int, str], None]
 
@@ -95,6 +96,8 @@ class Operations(Protocol):
 
     async def people(self, deed: str, community: str, **what: Any) -> dict[str, Any]: ...
 
+    async def groups(self, deed: str, community: str, **what: Any) -> dict[str, Any]: ...
+
     async def check(self) -> list[dict[str, Any]]: ...
 
     @property
@@ -109,7 +112,7 @@ class ControlDoor:
         self._operations = operations
 
     def add_routes(self, app: web.Application) -> None:
-        names = "plan apply announce status parked check ready verify rotate_device link people"
+        names = "plan apply announce status parked check ready verify rotate_device link people groups"
         for name in names.split():
             app.router.add_post(f"{PREFIX}/{name}", self._handler(getattr(self, f"_{name}")))
 
@@ -215,6 +218,10 @@ class ControlDoor:
             raise Refused("what is asked about people needs a deed and a community")
         what = {name: body[name] for name in _ABOUT_PEOPLE if name in body}
         return await self._operations.people(deed, community, **what)
+
+    async def _groups(self, body: Mapping[str, Any], _: Progress) -> Any:
+        what = {name: body[name] for name in _ABOUT_GROUPS if name in body}
+        return await self._operations.groups(_text(body, "deed"), _text(body, "community"), **what)
 
     async def _ready(self, _: Mapping[str, Any], __: Progress) -> Any:
         return {"ready": self._operations.ready}

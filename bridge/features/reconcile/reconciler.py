@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from bridge.core import texts
 from bridge.core.community import ANNOUNCEMENTS, SPACE, Community, Role
 from bridge.core.errors import Forbidden, MatrixError, NotFound, RateLimited, Refused, Unreachable
+from bridge.core.groups import OwnGroup, effective
 from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import EN, Language
 from bridge.features.reconcile.arrivals import Arrivals
@@ -32,6 +33,7 @@ from bridge.plan.state import Known, RoomState
 from bridge.ports import Clock, RoomExecutor, RoomReader
 from bridge.store import communities as store
 from bridge.store import declarations
+from bridge.store import groups as own_groups
 from bridge.store.database import Database
 from bridge.store.jobs import Jobs
 from bridge.store.rooms import RoomIndex
@@ -70,6 +72,9 @@ class Reconciler:
         self.setting = setting
         self.rules = rules
         self.declared: dict[CommunityId, Community] = {}
+        """The communities as the file declares them, with the groups that people made."""
+        self._loaded: tuple[Community, ...] = ()
+        self._own: dict[CommunityId, list[OwnGroup]] = {}
         self.memory = Memory(database, index, clock)
         self.notices = Notices(database=database, memory=self.memory, jobs=jobs, wake=wake, clock=clock)
         self._fights = Fights(database=database, memory=self.memory, notices=self.notices, clock=clock)
@@ -94,7 +99,22 @@ class Reconciler:
 
     def declare(self, communities: Iterable[Community]) -> None:
         """Take these declarations as the loaded ones."""
-        self.declared = {community.id: community for community in communities}
+        self._loaded = tuple(communities)
+        self.declared = {community.id: self.effective(community) for community in self._loaded}
+
+    def effective(self, community: Community) -> Community:
+        """A declaration with the groups that people made."""
+        return effective(community, self._own.get(community.id, ()))
+
+    async def read_groups(self) -> None:
+        """Read anew which groups people made, after something of that was stored."""
+        async with self._database.transaction() as tx:
+            self._own = await own_groups.load_all(tx)
+        self.declare(self._loaded)
+
+    def lock_of(self, community: CommunityId) -> asyncio.Lock:
+        """Held by whoever works on a community's rooms."""
+        return self._lock(community)
 
     def _lock(self, community: CommunityId) -> asyncio.Lock:
         return self._locks.setdefault(community, asyncio.Lock())
@@ -445,7 +465,7 @@ class Reconciler:
         """The declaration that was last carried out."""
         async with self._database.transaction() as tx:
             text = (await store.community_record(tx, community)).in_force
-        return None if text is None else declarations.from_json(text)
+        return None if text is None else self.effective(declarations.from_json(text))
 
     async def announcement_room(self, community: CommunityId) -> RoomId | None:
         """The room that a community's announcements go to, None before it was made.
@@ -467,7 +487,7 @@ class Reconciler:
         async with self._database.transaction() as tx:
             record = await store.community_record(tx, community.id)
         if record.held_digest is not None and record.in_force is not None:
-            community = declarations.from_json(record.in_force)
+            community = self.effective(declarations.from_json(record.in_force))
         return standing(await self.look(community), record, self.setting.accounts)
 
 

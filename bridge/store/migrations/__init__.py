@@ -14,6 +14,7 @@ from bridge.store.migrations import (
     v07_links,
     v08_conversations,
     v09_requests,
+    v10_groups,
 )
 
 STEPS = (
@@ -26,4 +27,5 @@ STEPS = (
     v07_links,
     v08_conversations,
     v09_requests,
+    v10_groups,
 )
