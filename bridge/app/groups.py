@@ -57,7 +57,7 @@ class GroupDesk:
             case "posting":
                 posting = _one_of(POSTING, what, "posting")
                 await groups.change(community, by, key, posting=posting)
-                said = [texts.group_posting(key, moderators_only=posting is Posting.MODERATORS, language=language)]
+                said = [texts.group_posting(key, posting is Posting.MODERATORS, language)]
             case "kind":
                 kind = _one_of(KINDS, what, "kind")
                 await groups.change(community, by, key, kind=kind)

@@ -879,7 +879,7 @@ def group_kind(key: str, kind: str, language: Language = EN) -> Marked:
     return joined(" ", [head, _how_people_come(kind, language)])
 
 
-def group_posting(key: str, *, moderators_only: bool, language: Language = EN) -> Marked:
+def group_posting(key: str, moderators_only: bool, language: Language = EN) -> Marked:
     if moderators_only:
         return say(language, "From now on only moderators and admins post in `{key}`.", key=key)
     return say(language, "From now on everybody in `{key}` may post.", key=key)

@@ -28,6 +28,7 @@ from bridge.core.messages import (
     Reacted,
     Redacted,
     RedactEvent,
+    ReleaseGroup,
     RemindOfRequest,
     SayWelcome,
     SendMessage,
@@ -40,6 +41,7 @@ from bridge.features.arrivals import Arrivals
 from bridge.features.chats import Chats
 from bridge.features.enforcement import Enforcement
 from bridge.features.entering import Entering
+from bridge.features.groups import Groups
 from bridge.features.members import Members
 from bridge.features.reconcile import Outcome, Reconciler, Recovery, Rules
 from bridge.features.reconcile.watch import Watch
@@ -163,6 +165,22 @@ class Scene:
             accounts=ACCOUNTS,
             clock=self.clock,
         )
+        self.groups = Groups(
+            database=self.database,
+            memory=self.reconciler.memory,
+            read_groups=self.reconciler.read_groups,
+            lock_of=self.reconciler.lock_of,
+            people=self.members.people,
+            language_of=self.reconciler.language_of,
+            reader=self.reader,
+            rooms=self.executor,
+            jobs=self.jobs,
+            wake=self._wake,
+            accounts=ACCOUNTS,
+            clock=self.clock,
+            limit=100,
+        )
+        await self.reconciler.read_groups()
         self.requests = Requests(
             database=self.database,
             index=self.index,
@@ -387,6 +405,8 @@ class Scene:
                         self.watch.look_again(job.community)
                     case Welcome() | SayWelcome():
                         await self.arrivals.do(stored.id, job)
+                    case ReleaseGroup():
+                        await self.groups.release_now(stored.id, job)
                     case AskToJoin() | PostCard() | AnswerRequest() | RemindOfRequest() | ExpireRequest():
                         await self.requests.do(stored.id, job)
                 await self.jobs.finish(stored.id)

@@ -115,6 +115,12 @@ class FakeDeeds:
         self.done.append(("members", community))
         return MEMBERS
 
+    async def groups(self, deed: str, community: str, by: UserId | None = None, **what: Any) -> dict[str, Any]:
+        self.done.append(
+            (f"groups {deed}", community, str(what.get("key")), str(what.get("text")), what.get("kind", ""))
+        )
+        return {"said": ["done"], "done": False, "heirs": [BOB]}
+
     async def person(self, community: CommunityId, user: UserId) -> Mapping[str, Any]:
         self.done.append(("person", community, user))
         return {"user": user, "role": Role.MEMBER, "groups": ["chess"], "state": "join", "moderates": ["chess"]}
@@ -279,6 +285,28 @@ async def test_with_two_communities_none_is_guessed(text: str, part: str) -> Non
     answer = await ask(deeds, text)
     assert answer is not None
     assert part in answer
+    assert deeds.done == []
+
+
+async def test_groups_are_made_by_name_and_released_after_a_yes() -> None:
+    deeds = FakeDeeds(Role.OWNER)
+    chat = Chat(deeds)
+    assert await chat.says("group create --kind request Chess Club") == "done"
+    assert set(deeds.done) == {("groups create", SCHOOL, "None", "Chess Club", "request")}
+    deeds.done.clear()
+    assert str(BOB) in str(await chat.says("group release chess"))
+    assert "groups release" not in [what for what, *_ in deeds.done]
+    assert await chat.says("yes") == "done"
+    assert ("groups release", SCHOOL, "chess", "None", "") in deeds.done
+
+
+async def test_members_may_make_groups_where_the_community_lets_them_and_change_none() -> None:
+    deeds = FakeDeeds(Role.MEMBER)
+    chat = Chat(deeds)
+    assert "group create" not in str(await chat.says("help"))
+    assert await chat.says("group create Chess") == "done"  # the house knows whether the community lets them
+    deeds.done.clear()
+    assert "Only owners and admins" in str(await chat.says("group archive chess"))
     assert deeds.done == []
 
 
@@ -549,6 +577,13 @@ async def test_whatever_somebody_writes_they_do_no_more_than_they_may(
         "publish": lambda: may(role, Deed.ANNOUNCE),
         "agree": lambda: may(role, Deed.APPLY_HELD_PLAN),
         "thaw": lambda: may(role, Deed.THAW),
+        "groups create": lambda: may(role, Deed.MAKE_GROUPS),
+        "groups heirs": lambda: may(role, Deed.RELEASE_GROUPS),
+        "groups release": lambda: may(role, Deed.RELEASE_GROUPS),
+        **{
+            f"groups {deed}": lambda: may(role, Deed.CHANGE_GROUPS)
+            for deed in ("list", "rename", "describe", "posting", "kind", "archive", "unarchive")
+        },
         "members": lambda: may(role, Deed.SEE_MEMBERS),
         "person": lambda: may(role, Deed.SEE_MEMBERS),
     }

@@ -96,6 +96,7 @@ def _argument(parameter: inspect.Parameter, word: str, language: Language) -> An
         "Iterable[str]": [word],
         "Sequence[str]": [word],
         "Iterable[tuple[str, str]]": [(word, word)],
+        "Sequence[tuple[str, str, str, bool]]": [(word, word, "open", True)],
         "Mapping[str, Any]": {**STATUS, "name": word, **PERSON, "user": word},
         "Sequence[Mapping[str, Any]]": [{**PERSON, "user": word}],
     }[str(parameter.annotation)]
