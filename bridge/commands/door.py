@@ -65,11 +65,8 @@ class ChatDoor:
         Args:
             control_of: the community in whose control room it was said; None in a direct chat.
         """
-        if not event.encrypted:
-            await self._answer(event.room_id, event.event_id, texts.encrypted_only())
-            return
         text = heard(event.text, to_everybody=control_of is not None)
-        if text is None:
+        if text is None and event.encrypted:
             return
         patient = self.patience.take(event.sender, event.event_id, self.clock.now_ms())
         if patient.silent:
@@ -77,6 +74,8 @@ class ChatDoor:
         talk = await self._talk(event, control_of)
         if patient.over:
             answer: str | None = texts.too_fast(talk.language)
+        elif not event.encrypted or text is None:
+            answer = texts.encrypted_only(talk.language)
         elif not talk.roles:
             first = await self.deeds.first_today(event.sender, event.event_id)
             answer = texts.stranger(talk.language) if first else None
@@ -87,8 +86,11 @@ class ChatDoor:
 
     async def unreadable(self, event: Unreadable, *, control_of: CommunityId | None) -> None:
         """Say that a message could not be read; in a control room it was hardly meant for us."""
-        if control_of is None:
-            await self._answer(event.room_id, event.event_id, texts.unreadable())
+        if control_of is not None:
+            return
+        patient = self.patience.take(event.sender, event.event_id, self.clock.now_ms())
+        if not patient.silent:
+            await self._answer(event.room_id, event.event_id, texts.too_fast() if patient.over else texts.unreadable())
 
     async def _answer(self, room_id: RoomId, event_id: EventId, text: str) -> None:
         await self.say(room_id, text, key=f"answer-{event_id}")

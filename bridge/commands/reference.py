@@ -1,9 +1,12 @@
 """The reference of all chat commands as Markdown, out of their table: what docs/commands.md shows.
 
-`python -m bridge.commands.reference` prints it.
+`python -m bridge.commands.reference docs/commands.md` writes it there, in the place of the one before.
 """
 
 from __future__ import annotations
+
+import sys
+from pathlib import Path
 
 from bridge.commands.row import Row
 from bridge.commands.table import HELLO, TABLE
@@ -14,13 +17,13 @@ from bridge.core.languages import DE, EN
 from bridge.core.markup import plain
 
 EXAMPLE = CommunityId("springfield")
+HEAD = "| command | what it does | who may | example | also called |\n| --- | --- | --- | --- | --- |\n"
 WHO_MAY = {Role.MEMBER: "members", Role.MODERATOR: "moderators", Role.ADMIN: "admins and owners", Role.OWNER: "owners"}
 
 
 def reference() -> str:
     """One row a command: form, purpose, who may, an example, its other names, whether a yes is asked for."""
-    head = "| command | what it does | who may | example | also called |\n| --- | --- | --- | --- | --- |\n"
-    return head + "".join(_line(row) for row in TABLE if row is not HELLO)
+    return HEAD + "".join(_line(row) for row in TABLE if row is not HELLO)
 
 
 def _line(row: Row) -> str:
@@ -40,5 +43,13 @@ def _line(row: Row) -> str:
     return f"| {' | '.join(cells)} |\n"
 
 
+def put_into(page: str) -> str:
+    """A page with the reference in the place of the table that begins as it does."""
+    begin = page.index(HEAD)
+    end = page.find("\n\n", begin)
+    return page[:begin] + reference() + ("" if end < 0 else page[end + 1 :])
+
+
 if __name__ == "__main__":
-    print(reference(), end="")
+    place = Path(sys.argv[1])
+    place.write_text(put_into(place.read_text(encoding="utf-8")), encoding="utf-8")

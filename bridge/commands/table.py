@@ -10,7 +10,6 @@ from bridge.commands.grammar import About, Found, Unknown, recognise
 from bridge.commands.row import Request, Row
 from bridge.core import texts
 from bridge.core.access import NEEDED, Deed
-from bridge.core.community import Role
 from bridge.core.ids import CommunityId
 from bridge.core.languages import DE, Language
 
@@ -33,7 +32,7 @@ async def hello(deeds: Deeds, request: Request) -> str:
 
 def _list(request: Request) -> str:
     """What the person may do, and nothing else."""
-    rows = [row for row in TABLE if NEEDED[row.deed] > Role.MEMBER and row.where(request.roles)]
+    rows = [row for row in TABLE if row.about is not About.NONE and row.where(request.roles)]
     if not rows:
         return texts.help_nothing(request.language)
     places: Mapping[CommunityId, None] = dict.fromkeys(place for row in rows for place in row.where(request.roles))

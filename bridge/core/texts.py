@@ -363,6 +363,11 @@ def role_taken_over(user: str, role: Role, by: str, language: Language = EN) -> 
     return say(language, "{user} is now {role}, as {by} decided.", user=user, role=role_name(role, language), by=by)
 
 
+def report(lines: Sequence[str]) -> Marked:
+    """What a look at a community found, in the operator's words."""
+    return joined("\n", [Marked(f"- {literal(line)}") for line in lines])
+
+
 def which_plan(community: str, held: str, language: Language = EN) -> Marked:
     return say(
         language, "To carry out the change that waits, write exactly: `apply {community} {held}`",

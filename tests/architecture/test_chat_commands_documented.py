@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bridge.commands.grammar import About
-from bridge.commands.reference import reference
+from bridge.commands.reference import put_into
 from bridge.commands.row import Row
 from bridge.commands.table import TABLE
 from bridge.core.access import NEEDED
@@ -17,9 +17,9 @@ PAGE = (Path(__file__).parents[2] / "docs" / "commands.md").read_text(encoding="
 
 
 def test_the_page_shows_every_command() -> None:
-    assert reference() in PAGE, "put the output of `python -m bridge.commands.reference` into docs/commands.md"
+    assert put_into(PAGE) == PAGE, "run `python -m bridge.commands.reference docs/commands.md`"
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
 def test_who_may_is_asked_by_community(row: Row) -> None:
-    assert (row.about is About.NONE) is (NEEDED[row.deed] is Role.MEMBER)
+    assert row.about is not About.NONE or NEEDED[row.deed] is Role.MEMBER

@@ -500,6 +500,17 @@ async def test_a_flood_is_answered_so_often_and_then_no_more_until_there_was_pea
     assert "School" in str(await Chat(chat.deeds, person=BOB).says("status"))
 
 
+async def test_a_flood_that_cannot_be_read_is_answered_no_more_than_another() -> None:
+    answers = Answers()
+    door = ChatDoor(FakeDeeds(Role.OWNER), answers, FakeClock())
+    for number in range(BURST + 5):
+        await door.unreadable(Unreadable(EventId(f"${number}"), CHAT, ANN, 1), control_of=None)
+        await door.said(Said(EventId(f"$c{number}"), CHAT, BOB, 1, "x", encrypted=False), control_of=None)
+    for text in (texts.unreadable(), texts.encrypted_only()):
+        assert list(answers.given.values()).count(plain(text)) == BURST
+    assert list(answers.given.values()).count(plain(texts.too_fast())) == 2
+
+
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 30_000))))
 def test_nobody_gets_more_than_the_bucket_holds(steps: list[tuple[int, int]]) -> None:
     patience, now, passed = Patience(), 0, 0

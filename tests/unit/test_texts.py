@@ -116,3 +116,9 @@ def test_any_words_make_a_sentence(name: str, word: str, language: Language) -> 
 def test_what_was_not_understood_is_not_repeated_at_length(word: str) -> None:
     assert len(texts.not_understood(word * 1000)) < 150
     assert len(texts.unknown_community(word * 1000, [])) < 200
+
+
+def test_what_was_found_in_rooms_is_no_markup() -> None:
+    text = texts.report(["a room **named** `so` <b>"])
+    assert plain(text) == "- a room **named** `so` <b>"
+    assert html(text) == "<ul><li>a room **named** `so` &lt;b&gt;</li></ul>"

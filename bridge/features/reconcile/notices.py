@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from bridge.core import texts
 from bridge.core.community import CONTROL
 from bridge.core.ids import CommunityId, RoomId, UserId
 from bridge.core.messages import SendMessage, call, notice
@@ -73,7 +74,7 @@ class Notices:
         async with self._database.transaction() as tx:
             fresh = await store.new_reports(tx, community, reports, self._clock.now_ms())
             if fresh:
-                await self.add(tx, community, room_id, "\n".join(f"- {line}" for line in fresh))
+                await self.add(tx, community, room_id, texts.report(fresh))
         if fresh:
             self.wake()
 
