@@ -361,6 +361,12 @@ def role_taken_over(user: str, role: Role, by: str, language: Language = EN) -> 
     return say(language, "{user} is now {role}, as {by} decided.", user=user, role=role_name(role, language), by=by)
 
 
+def fallback_owner(user: str, language: Language = EN) -> Marked:
+    return say(
+        language, "{user} is owner now, as the configuration has it for when all owners are gone.", user=mention(user)
+    )
+
+
 def which_plan(community: str, held: str, language: Language = EN) -> Marked:
     return say(
         language, "To carry out the change that waits, write exactly: `apply {community} {held}`",
