@@ -368,6 +368,12 @@ def report(lines: Sequence[str]) -> Marked:
     return joined("\n", [Marked(f"- {literal(line)}") for line in lines])
 
 
+def fallback_owner(user: str, language: Language = EN) -> Marked:
+    return say(
+        language, "{user} is owner now, as the configuration has it for when all owners are gone.", user=mention(user)
+    )
+
+
 def which_plan(community: str, held: str, language: Language = EN) -> Marked:
     return say(
         language, "To carry out the change that waits, write exactly: `apply {community} {held}`",

@@ -14,6 +14,7 @@ from bridge.core.community import CONTROL, SPACE, Community, Role
 from bridge.core.errors import Forbidden, NotFound, Refused
 from bridge.core.ids import CommunityId, RoomKeyName, UserId
 from bridge.core.languages import EN, Language
+from bridge.core.markup import plain
 from bridge.core.messages import AnswerRequest, ChangeMembership, SendMessage, notice
 from bridge.core.rank import People
 from bridge.plan import changes
@@ -240,6 +241,7 @@ class Members:
             return
         now = self._clock.now_ms()
         async with self._database.transaction() as tx:
+            await store.record(tx, now, community, control, "people", "changed", plain(text))
             key = f"people-{digest_of([community, text, now])}"
             await self._jobs.add(tx, key, control, SendMessage(control, notice(text)), now)
         self._wake()

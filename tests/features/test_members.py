@@ -195,6 +195,7 @@ async def test_the_fallback_owner_takes_over_when_all_owners_are_gone(scene: Sce
     await come_in(scene)
     assert scene.control_room.membership(EVE) == "join"
     assert level(scene, SPACE, ANN) == 0
+    assert any("@eve:example.org is owner now" in text for text in await scene.told())
 
 
 async def test_a_community_without_owners_says_so(scene: Scene) -> None:
