@@ -138,8 +138,20 @@ async def test_a_link_that_needs_approval_asks_and_the_page_follows(
     page = await visitor.enter(link, bart.user_id)
     assert page.stage == "asked"
     assert await community.estate.membership(community.space, bart.user_id) == ""
-    await modern.admin.invite(community.space, bart.user_id)
+    text = await community.told(modern.owner, f"!approve {bart.user_id}")
+    assert "link" in text, "the card says how they came"
+    await _decide(modern, bart.user_id, "approve")
     await eventually(lambda: _stage(visitor, page.path, "invited"))
+    lisa = await folk.account("lisa")
+    page = await visitor.enter(link, lisa.user_id)
+    await community.told(modern.owner, f"!approve {lisa.user_id}")
+    await _decide(modern, lisa.user_id, "reject")
+    await eventually(lambda: _stage(visitor, page.path, "declined"))
+    assert await community.estate.membership(community.space, lisa.user_id) == ""
+
+
+async def _decide(school: School, user: str, deed: str) -> None:
+    await school.community.estate.ask("people", deed=deed, community=school.community.id, users=[user])
 
 
 async def test_the_page_shows_the_picture_and_never_a_script(modern: School, visitor: Visitor) -> None:
