@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bridge.commands import announcing, arguments, belonging, keeping, people
+from bridge.commands import announcing, arguments, belonging, keeping, links, people
 from bridge.commands.deeds import Deeds
 from bridge.commands.grammar import About, Found, Unknown, recognise
 from bridge.commands.row import Request, Row
@@ -99,7 +99,17 @@ NO = Row(
     run=_of_the_door,
 )
 
-TABLE: tuple[Row, ...] = (*announcing.ROWS, *people.ROWS, *belonging.ROWS, *keeping.ROWS, HELP, YES, NO, HELLO)
+TABLE: tuple[Row, ...] = (
+    *announcing.ROWS,
+    *people.ROWS,
+    *belonging.ROWS,
+    *links.ROWS,
+    *keeping.ROWS,
+    HELP,
+    YES,
+    NO,
+    HELLO,
+)
 """In the order in which help shows them. A name may stand in one row only."""
 
 
