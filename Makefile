@@ -11,7 +11,7 @@ ARGS ?=
 
 .PHONY: help
 help:  ## List the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo '  ARGS="…" is passed on: make test ARGS="tests/unit -x", make demo ARGS=--stay'
 
 $(READY): pyproject.toml scripts/setup.sh tests/clients/js/package-lock.json
@@ -51,6 +51,10 @@ format: $(READY)  ## Format the code, and mend what can be mended by itself
 .PHONY: bench
 bench: $(READY)  ## Measure: each benchmark prints ratios from one run
 	$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: screenshots
+screenshots: $(READY)  ## Take the pictures of the join page in docs/images anew
+	$(BIN)/python -m tests.browser.screenshots
 
 .PHONY: clean
 clean:  ## Remove what was built and installed, .venv included

@@ -16,7 +16,7 @@ from enum import StrEnum
 from functools import partial
 from typing import Any, TypeVar
 
-from bridge.core.errors import CannotEncrypt, CommunitiesError, MatrixError
+from bridge.core.errors import CannotEncrypt, CommunitiesError, MatrixError, RateLimited
 from bridge.core.messages import Job
 from bridge.ports import Clock
 from bridge.store.database import Transaction
@@ -31,6 +31,8 @@ LANES = 8
 IN_A_ROW = 10
 """How many jobs of one lane are done before another lane gets its turn."""
 LOOK_AGAIN_SECONDS = 60.0
+ASKED_MARGIN_SECONDS = 0.05
+"""Beyond the time that a homeserver asked to be left alone."""
 MAX_REASON_LENGTH = 500
 
 Complete = Callable[[Transaction], Awaitable[None]]
@@ -220,7 +222,7 @@ class Worker:
     async def _failed(self, stored: StoredJob, job: Job | None, error: Exception) -> None:
         reason = _reason(error)
         attempts = stored.attempts + 1
-        if _passes(error) and attempts < self._persistence.attempts:
+        if _passes(error) and (attempts < self._persistence.attempts or _is_told_to_wait(error)):
             seconds = self._backoff(attempts, error)
             log.warning("job %s: %s; again in %.1f s (attempt %d)", stored.id, reason, seconds, attempts)
             due_at = self._clock.now_ms() + int(seconds * 1000)
@@ -250,8 +252,9 @@ class Worker:
             persistence.longest_backoff_seconds, persistence.first_backoff_seconds * 2 ** min(attempts - 1, 20)
         )
         own *= 0.75 + random.random() / 2  # noqa: S311 - spreads retries, protects nothing
-        asked = getattr(error, "seconds", 0.0)  # what a homeserver asked us to wait
-        return max(own, min(float(asked), persistence.longest_backoff_seconds))
+        if isinstance(error, RateLimited) and error.seconds > 0:  # it is no failure, so there is no backing off further
+            return min(error.seconds, persistence.longest_backoff_seconds) + ASKED_MARGIN_SECONDS
+        return own
 
     async def _insist(self, what: str, action: Callable[[], Awaitable[T]]) -> T:
         """Do something with the database, however long it is away."""
@@ -270,6 +273,11 @@ def _passes(error: Exception) -> bool:
     if isinstance(error, MatrixError):
         return error.retry_helps
     return isinstance(error, CannotEncrypt) or (is_outage(error))
+
+
+def _is_told_to_wait(error: Exception) -> bool:
+    """Whether the homeserver says itself when to come back: then its word counts, and not the number of tries."""
+    return isinstance(error, RateLimited) and error.seconds > 0
 
 
 def _reason(error: Exception) -> str:

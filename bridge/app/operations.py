@@ -11,6 +11,7 @@ from bridge.app import checks
 from bridge.app.about_people import AboutPeople
 from bridge.app.guard import Guard, Sight
 from bridge.app.house import House, patience_of, rules_of
+from bridge.app.links import LinkDesk
 from bridge.config import Config, load
 from bridge.core.community import ANNOUNCEMENTS, Community, Role
 from bridge.core.errors import Refused
@@ -55,6 +56,7 @@ class Operations:
         """
         self._house = house
         self._guard = guard
+        self.links = LinkDesk(house)
         self.about_people = AboutPeople(house)
         self.ready = False
         """Whether the local door may be used: set when everything runs."""
@@ -108,7 +110,17 @@ class Operations:
     def take_over(self, config: Config) -> None:
         """Make a configuration the loaded one, as far as it can be changed while the service runs."""
         old = self._house.config
-        fixed = ("homeserver", "listen", "registration", "accounts", "database", "encryption", "control", "logging")
+        fixed = (
+            "homeserver",
+            "listen",
+            "registration",
+            "accounts",
+            "database",
+            "encryption",
+            "control",
+            "join",
+            "logging",
+        )
         for section in fixed:
             if getattr(old, section) != getattr(config, section):
                 log.warning("%s: `%s` changed; restart the service for it", config.path, section)

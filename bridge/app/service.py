@@ -13,6 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from bridge.app.checks import steward_devices
+from bridge.app.entrance import HouseEntrance
 from bridge.app.guard import Guard
 from bridge.app.house import House, InterestIndex
 from bridge.app.listening import SHUTDOWN_SECONDS, listening, transactions_of
@@ -29,6 +30,7 @@ from bridge.intake.transactions import MAX_BODY_BYTES
 from bridge.matrix.client import path
 from bridge.plan.state import Membership, StateEvent
 from bridge.web.control import ControlDoor
+from bridge.web.join.page import JoinPage, Look
 from bridge.web.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -147,12 +149,17 @@ class Service:
 
     @asynccontextmanager
     async def _listening(self) -> AsyncIterator[None]:
-        """The endpoint of the homeserver's transactions, and the local door."""
+        """The endpoint of the homeserver's transactions, the local door, and the join page."""
         app = web.Application(client_max_size=MAX_BODY_BYTES)
         self.transactions.add_routes(app)
         secret = self.house.config.control.secret.reveal()
         ControlDoor(secret, self.operations).add_routes(app)
         Metrics(secret, self.operations.gauges).add_routes(app)
+        join = self.house.config.join
+        if join.enabled:
+            look = Look(join.url, join.account_url, join.account_text, join.element_url, join.trusted_proxies)
+            entrance = HouseEntrance(self.house, ready=lambda: self.operations.ready)
+            JoinPage(entrance, look).add_routes(app)
         async with listening(self.house, app):
             yield
 

@@ -28,6 +28,7 @@ ANSWER_SECONDS = {
     "apply": 3600.0,
     "verify": 60.0,
     "rotate_device": 600.0,
+    "link": 60.0,
     "people": 120.0,
 }
 CONNECT_SECONDS = 5.0

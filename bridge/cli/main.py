@@ -13,6 +13,7 @@ from bridge.cli.announce import announce
 from bridge.cli.check import check
 from bridge.cli.demo.command import demo
 from bridge.cli.init import init
+from bridge.cli.link import app as link
 from bridge.cli.parked import parked
 from bridge.cli.people import (
     approve,
@@ -73,6 +74,7 @@ for command in (
     demo,
 ):
     app.command()(command)
+app.add_typer(link, name="link")
 
 
 def _version(asked: bool) -> None:

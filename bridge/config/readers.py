@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
@@ -11,7 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from ruamel.yaml.nodes import Node
 
-from bridge.config.nodes import is_empty, kind_of, shown, text_of, words_for
+from bridge.config.nodes import is_empty, items, kind_of, shown, text_of, words_for
 from bridge.core.ids import UserId, parse_user_id
 
 T = TypeVar("T")
@@ -156,6 +157,22 @@ def server_name(node: Node) -> str:
 def host(node: Node) -> str:
     """A host name or an IP address to listen on."""
     return _matching(node, _HOST, "is not a host name or an IP address")
+
+
+def networks(node: Node) -> tuple[str, ...]:
+    """A list of IP addresses and networks."""
+    if kind_of(node) != "seq":
+        raise ValueError(f"{_seen(node)}, not a list of addresses and networks")
+    found = []
+    for item in items(node):
+        value = text(item)
+        try:
+            found.append(str(ipaddress.ip_network(value)))
+        except ValueError:
+            raise ValueError(
+                f"{shown(value)} is not an address or a network (they look like 127.0.0.1 and 10.0.0.0/8)"
+            ) from None
+    return tuple(found)
 
 
 def _matching(node: Node, pattern: re.Pattern[str], refusal: str) -> str:

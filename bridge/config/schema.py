@@ -120,6 +120,8 @@ COMMUNITY = Section(
         "general": Key(readers.boolean),
         "history": Key(readers.boolean),
         "history_while_away": Key(readers.boolean),
+        "show_member_count": Key(readers.boolean),
+        "max_members": Key(readers.whole(0, 1_000_000)),
         "language": Key(readers.choice({str(language): language for language in LANGUAGES})),
         "room_version": _ROOM_VERSION,
         "groups": Named(GROUP, "key", _RESERVED_GROUPS),
@@ -153,6 +155,17 @@ SCHEMA = Section(
             },
         ),
         "control": Section(sections.Control, {"secret": SecretKey()}),
+        "join": Section(
+            sections.JoinPage,
+            {
+                "enabled": Key(readers.boolean),
+                "url": Key(readers.http_url),
+                "account_url": Key(readers.http_url),
+                "account_text": Key(readers.name),
+                "element_url": Key(readers.http_url),
+                "trusted_proxies": Key(readers.networks),
+            },
+        ),
         "reconcile": Section(
             sections.Reconcile,
             {

@@ -125,6 +125,23 @@ class Control:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JoinPage:
+    """The page on which people use invite links."""
+
+    enabled: bool = True
+    url: str = ""
+    """What stands before `/join/…` in links; empty where nobody outside can reach the page."""
+    account_url: str = ""
+    """Where somebody without a Matrix account gets one."""
+    account_text: str = ""
+    """What they are told about it, in the place of our own words."""
+    element_url: str = "https://app.element.io"
+    """The Element Web that people are sent to."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Networks whose `X-Forwarded-For` is believed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reconcile:
     """How the service holds the rooms as declared, and when it stops and asks."""
 
@@ -179,6 +196,7 @@ class Config:
     database: Database = field(default_factory=Database)
     encryption: Encryption
     control: Control
+    join: JoinPage = field(default_factory=JoinPage)
     reconcile: Reconcile = field(default_factory=Reconcile)
     history: History = field(default_factory=History)
     limits: Limits = field(default_factory=Limits)

@@ -15,6 +15,7 @@ class Deed(StrEnum):
     ANNOUNCE = "announce"
     APPLY_HELD_PLAN = "apply"
     THAW = "thaw"
+    MAKE_LINKS = "link"
     INVITE = "invite"
     REMOVE = "remove"
     BAN = "ban"
@@ -31,6 +32,7 @@ NEEDED: dict[Deed, Role] = {
     Deed.ANNOUNCE: Role.ADMIN,
     Deed.APPLY_HELD_PLAN: Role.OWNER,
     Deed.THAW: Role.OWNER,
+    Deed.MAKE_LINKS: Role.ADMIN,
     Deed.INVITE: Role.ADMIN,
     Deed.REMOVE: Role.ADMIN,
     Deed.BAN: Role.ADMIN,

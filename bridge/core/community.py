@@ -127,6 +127,10 @@ class Community:
     """Whether newcomers are given past announcements."""
     history_while_away: bool = False
     """Whether somebody who comes back is given what was announced while they were outside, too."""
+    show_member_count: bool = False
+    """Whether whoever has an invite link is told how many members there are."""
+    max_members: int = 0
+    """How many members invite links let in; 0 is any number."""
     language: Language = EN
     """In which the service talks to its people."""
     room_version: str | None = None

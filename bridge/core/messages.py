@@ -226,6 +226,16 @@ class GiveHistory:
 
 
 @dataclass(frozen=True, slots=True)
+class LetIn:
+    """Invite somebody who came by a link."""
+
+    ticket: str
+    """Of their entry, which says by which link they came."""
+    community: CommunityId
+    user: UserId
+
+
+@dataclass(frozen=True, slots=True)
 class ChangeMembership:
     """Remove or ban somebody from a community's space, or lift a ban; what follows in other rooms follows by itself."""
 
@@ -304,6 +314,7 @@ Job = (
     | ShareKeys
     | TakeBackState
     | GiveHistory
+    | LetIn
     | ChangeMembership
     | AskToJoin
     | PostCard

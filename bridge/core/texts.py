@@ -60,6 +60,8 @@ def too_fast(language: Language = EN) -> Marked:
 
 def not_understood(word: str, nearest: Sequence[str] = (), language: Language = EN) -> Marked:
     word = one_line(word, 40)
+    if not word:
+        return say(language, "Write `help` to see what you can ask of me.")
     if nearest:
         names = joined(", ", [_code(name) for name in nearest])
         return say(

@@ -168,6 +168,43 @@ class Client:
                 await asyncio.sleep(wait)
         raise AssertionError("unreachable")
 
+    async def download(
+        self, url_path: str, *, query: Mapping[str, str], most_bytes: int, deadline: float
+    ) -> tuple[str, bytes]:
+        """Fetch a file as the steward, once; gives its media type and its content.
+
+        Raises:
+            Unreachable: no answer.
+            BadRequest: it is larger than that.
+            MatrixError: the homeserver refuses.
+            RuntimeError: called inside a database transaction.
+        """
+        if inside_transaction():
+            raise RuntimeError(f"a network call inside a database transaction: GET {url_path}")
+        if self._session is None:
+            raise RuntimeError("the client is not started")
+        where = f"GET {url_path}"
+        self.requests += 1
+        timeout = aiohttp.ClientTimeout(total=deadline, sock_connect=CONNECT_SECONDS)
+        url = URL(self._base + url_path, encoded=True)
+        try:
+            async with (
+                self._gate,
+                self._session.get(url, params=query, timeout=timeout, allow_redirects=False) as response,
+            ):
+                data = bytearray()
+                async for chunk in response.content.iter_chunked(64 * 1024):
+                    data += chunk
+                    if len(data) > most_bytes:
+                        raise BadRequest(f"the file is larger than {most_bytes:,} bytes", where=where)
+                if response.status >= 300:
+                    raise _refusal(response.status, bytes(data), response.headers.get("Retry-After"), where)
+                return response.content_type, bytes(data)
+        except TimeoutError as error:
+            raise Unreachable(f"no answer within {deadline:.0f} s", where=where) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise Unreachable(f"cannot be reached ({_reason(error)})", where=where) from error
+
     async def _once(
         self,
         method: str,
@@ -255,11 +292,15 @@ def _refusal(status: int, raw: bytes, retry_after: str | None, where: str) -> Ma
 
 
 def _asked_wait(milliseconds: object, header: str | None) -> float:
-    if header is not None and header.strip().isdigit():
-        return float(header)
+    """For how many seconds we are asked to wait: by the header, which knows whole seconds alone, or where it says the
+    same by `retry_after_ms`, which is exact."""
+    exact = 0.0
     if isinstance(milliseconds, int | float) and not isinstance(milliseconds, bool) and milliseconds >= 0:
-        return float(milliseconds) / 1000
-    return 0.0
+        exact = float(milliseconds) / 1000
+    if header is not None and header.strip().isdigit():
+        whole = float(header)
+        return exact if exact > 0 and exact <= whole < exact + 1 else whole
+    return exact
 
 
 def _asks_for_patience(error: MatrixError) -> bool:

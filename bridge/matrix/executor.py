@@ -131,10 +131,10 @@ class Executor:
         await self._client.request("PUT", parts, body={"visibility": visibility})
         self._reader.wrote(room_id, LISTED, "", StateEvent({"listed": listed}))
 
-    async def invite(self, room_id: RoomId, user: UserId, *, by_announcer: bool) -> None:
-        """Invite somebody; nothing happens if they are invited or joined already."""
+    async def invite(self, room_id: RoomId, user: UserId, *, by_announcer: bool, retries: int | None = None) -> None:
+        """Invite somebody; nothing happens if they are invited or joined already. `retries` as for `Client.request`."""
         sender = self._accounts.announcer if by_announcer else self._accounts.steward
-        await self._move(room_id, user, "invite", sender, settled=("invite", "join"))
+        await self._move(room_id, user, "invite", sender, settled=("invite", "join"), retries=retries)
 
     async def kick(self, room_id: RoomId, user: UserId, reason: str) -> None:
         """Remove somebody; nothing happens if they are out already."""
@@ -149,12 +149,21 @@ class Executor:
         )
 
     async def _move(
-        self, room_id: RoomId, user: UserId, what: str, sender: UserId, *, settled: tuple[str, ...], reason: str = ""
+        self,
+        room_id: RoomId,
+        user: UserId,
+        what: str,
+        sender: UserId,
+        *,
+        settled: tuple[str, ...],
+        reason: str = "",
+        retries: int | None = None,
     ) -> None:
         body = {"user_id": user, **({"reason": reason} if reason else {})}
         as_user = None if sender == self._accounts.steward else sender
         try:
-            await self._client.request("POST", path("v3", "rooms", room_id, what), body=body, as_user=as_user)
+            parts = path("v3", "rooms", room_id, what)
+            await self._client.request("POST", parts, body=body, as_user=as_user, retries=retries)
         except (Forbidden, BadRequest) as error:
             now = await self._membership(room_id, user, error)
             if now not in settled:

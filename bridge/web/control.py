@@ -30,6 +30,38 @@ _ABOUT_PEOPLE = ("users", "groups", "group", "role", "reason", "add", "wait")
 Progress = Callable[[int, int, str], None]
 
 
+class Links(Protocol):
+    """What can be asked about invite links."""
+
+    async def new(
+        self,
+        community: str,
+        *,
+        groups: Sequence[str] = (),
+        expires: str = "7d",
+        uses: int | None = None,
+        needs_approval: bool = False,
+        role: str = "member",
+    ) -> dict[str, Any]: ...
+
+    async def reset(
+        self,
+        community: str,
+        *,
+        groups: Sequence[str] = (),
+        expires: str = "7d",
+        uses: int | None = None,
+        needs_approval: bool = False,
+        role: str = "member",
+    ) -> dict[str, Any]: ...
+
+    async def list(self, community: str | None = None) -> list[dict[str, Any]]: ...
+
+    async def show(self, link_id: str) -> dict[str, Any]: ...
+
+    async def revoke(self, link_id: str) -> dict[str, Any]: ...
+
+
 class Operations(Protocol):
     """What can be asked."""
 
@@ -65,6 +97,9 @@ class Operations(Protocol):
 
     async def check(self) -> list[dict[str, Any]]: ...
 
+    @property
+    def links(self) -> Links: ...
+
 
 class ControlDoor:
     """Adds the local door to an application."""
@@ -74,8 +109,8 @@ class ControlDoor:
         self._operations = operations
 
     def add_routes(self, app: web.Application) -> None:
-        names = ("plan", "apply", "announce", "status", "parked", "check", "ready", "verify", "rotate_device", "people")
-        for name in names:
+        names = "plan apply announce status parked check ready verify rotate_device link people"
+        for name in names.split():
             app.router.add_post(f"{PREFIX}/{name}", self._handler(getattr(self, f"_{name}")))
 
     def _handler(
@@ -193,6 +228,21 @@ class ControlDoor:
             raise Refused("release and drop are names")
         return await self._operations.parked(release=release, drop=drop)
 
+    async def _link(self, body: Mapping[str, Any], _: Progress) -> Any:
+        links = self._operations.links
+        match body.get("do"):
+            case "new":
+                return await links.new(**_terms(body))
+            case "reset":
+                return await links.reset(**_terms(body))
+            case "list":
+                return await links.list(_text(body, "community") or None)
+            case "show":
+                return await links.show(_text(body, "link_id"))
+            case "revoke":
+                return await links.revoke(_text(body, "link_id"))
+        raise Refused("what is to be done with links is not said")
+
     async def _check(self, _: Mapping[str, Any], __: Progress) -> Any:
         return await self._operations.check()
 
@@ -207,3 +257,27 @@ def _names(body: Mapping[str, Any]) -> list[str]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise Refused("communities is not a list of names")
     return names
+
+
+def _text(body: Mapping[str, Any], name: str) -> str:
+    value = body.get(name) or ""
+    if not isinstance(value, str):
+        raise Refused(f"{name} is not a text")
+    return value
+
+
+def _terms(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What a new link is to carry, as far as it is said."""
+    uses, groups = body.get("uses"), body.get("groups", [])
+    if uses is not None and (not isinstance(uses, int) or isinstance(uses, bool)):
+        raise Refused("uses is not a number")
+    if not isinstance(groups, list) or not all(isinstance(key, str) for key in groups):
+        raise Refused("groups is not a list of names")
+    return {
+        "community": _text(body, "community"),
+        "groups": groups,
+        "expires": _text(body, "expires") or "7d",
+        "uses": uses,
+        "needs_approval": body.get("needs_approval") is True,
+        "role": _text(body, "role") or "member",
+    }

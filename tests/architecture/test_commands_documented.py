@@ -18,11 +18,21 @@ GROUP = typer.main.get_group(app)
 COMMANDS = dict(GROUP.commands)
 
 
+SUBCOMMANDS = {
+    f"{name} {inner}": command
+    for name, group in COMMANDS.items()
+    if isinstance(group, typer.core.TyperGroup)
+    for inner, command in group.commands.items()
+}
+
+
 def options_of(name: str) -> set[str]:
-    """The long options of a command."""
+    """The long options of a command, with those of the commands below it."""
     return {
         option
-        for parameter in COMMANDS[name].params
+        for called, command in {**COMMANDS, **SUBCOMMANDS}.items()
+        if called == name or called.startswith(f"{name} ")
+        for parameter in command.params
         for option in (*parameter.opts, *parameter.secondary_opts)
         if option.startswith("--")
     }
@@ -32,6 +42,14 @@ def test_the_commands_are_those_that_were_agreed() -> None:
     agreed = {"init", "registration", "check", "plan", "apply", "run", "status", "announce", "parked", "demo"}
     agreed |= {"verify", "rotate-device"}
     assert agreed <= COMMANDS.keys()
+
+
+@pytest.mark.parametrize("name", sorted(SUBCOMMANDS))
+def test_every_command_below_a_command_is_documented_and_says_what_it_does(name: str) -> None:
+    assert any(re.search(rf"\bmatrix-communities {name}\b", text) for text in PAGES.values())
+    assert SUBCOMMANDS[name].help
+    for parameter in SUBCOMMANDS[name].params:
+        assert getattr(parameter, "help", None) or parameter.name == "help", f"{name} {parameter.name}"
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))

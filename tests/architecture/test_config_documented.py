@@ -24,6 +24,10 @@ OPTIONAL = re.compile(r"^( *)#(?=[a-z_]+:)", re.MULTILINE)
 SAID_IN_WORDS = {
     "listen.url": "`http://host:port`",
     "encryption.next_pickle_key": "none",
+    "join.url": "none",
+    "join.account_url": "none",
+    "join.account_text": "none",
+    "join.trusted_proxies": "none",
     "room_version": "the homeserver's",
     f"communities.{ID}.room_version": "`room_version`",
     f"communities.{ID}.removed": "nobody",

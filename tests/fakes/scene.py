@@ -6,9 +6,11 @@ import asyncio
 import itertools
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from bridge.app.arriving import let_in
 from bridge.core.community import ANNOUNCEMENTS, CONTROL, SPACE, Community
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import EN
@@ -19,6 +21,7 @@ from bridge.core.messages import (
     DeliverAnnouncement,
     ExpireRequest,
     Invited,
+    LetIn,
     MembershipChanged,
     PostCard,
     Posted,
@@ -36,6 +39,7 @@ from bridge.features.announcements import Announcements
 from bridge.features.arrivals import Arrivals
 from bridge.features.chats import Chats
 from bridge.features.enforcement import Enforcement
+from bridge.features.entering import Entering
 from bridge.features.members import Members
 from bridge.features.reconcile import Outcome, Reconciler, Recovery, Rules
 from bridge.features.reconcile.watch import Watch
@@ -148,6 +152,7 @@ class Scene:
             accounts=ACCOUNTS,
             clock=self.clock,
         )
+        self.entering = Entering(database=self.database, jobs=self.jobs, wake=self._wake, clock=self.clock)
         self.members = Members(
             database=self.database,
             memory=self.reconciler.memory,
@@ -372,6 +377,14 @@ class Scene:
                         await self.executor.redact(job.room_id, job.event_id, job.reason, txn_id=stored.id)
                     case TakeBackState():
                         await self.enforcement.take_back(stored.id, job)
+                    case LetIn():
+                        await let_in(
+                            job,
+                            partial(self.jobs.complete, job_id=stored.id),
+                            entering=self.entering,
+                            arrivals=self.reconciler.arrivals,
+                            look_again=self.watch.look_again,
+                        )
                     case ChangeMembership():
                         await self.members.do(stored.id, job, EN)
                         self.watch.look_again(job.community)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from tests.harness.people import People
 from tests.harness.wait import eventually
 
 MARKUP = '<img src=x onerror=alert(1)><h1>HACKED</h1><a href="https://evil.example">click</a>'
+OUR_TAGS = {f"<{end}{name}>" for name in ("p", "ul", "li", "code", "strong") for end in ("", "/")} | {"<br>"}
 NASTY_NAME = "Mallory\n<b>admin</b>\r\n\u202etxet desrever\x1b[31mred\x00"
 
 
@@ -92,7 +94,10 @@ async def at_rest(ground: Ground, town: Town) -> None:
 async def test_markup_is_never_echoed(ground: Ground, town: Town, text: str) -> None:
     for person in (town.owner, town.mallory):
         answer = await town.ask(person, text, html=MARKUP)
-        assert "formatted_body" not in answer.content
+        formatted = answer.content.get("formatted_body", "")
+        assert set(re.findall(r"<[^>]*>", formatted)) <= OUR_TAGS
+        assert "HACKED" not in formatted
+        assert "evil.example" not in formatted
         assert answer.content["msgtype"] == "m.notice"
         assert answer.content["m.mentions"] == {}
         assert "HACKED" not in answer.text

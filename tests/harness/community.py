@@ -38,9 +38,9 @@ SOON_SECONDS = 5
 class Estate:
     """A private homeserver, the service as an operator runs it, and an ear on what both say to each other."""
 
-    def __init__(self, folder: Path) -> None:
-        """Nothing runs before :meth:`start`."""
-        self.synapse = PrivateSynapse(folder / "synapse")
+    def __init__(self, folder: Path, *, homeserver: Mapping[str, Any] | None = None) -> None:
+        """Nothing runs before :meth:`start`; ``homeserver`` replaces top-level keys of ``homeserver.yaml``."""
+        self.synapse = PrivateSynapse(folder / "synapse", extra=homeserver)
         self.people = People(self.synapse)
         self.operator = Operator(folder / "service", self.synapse)
         self.asked = Tap(self.synapse.url)

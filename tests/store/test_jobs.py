@@ -13,8 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core.errors import CannotEncrypt, Forbidden, RateLimited, StoreError, Unreachable
-from bridge.core.ids import CommunityId, EventId, RoomId
-from bridge.core.messages import DeliverAnnouncement, Job, RedactEvent, SendMessage, TakeBackState
+from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
+from bridge.core.messages import (
+    AskToJoin,
+    DeliverAnnouncement,
+    Job,
+    LetIn,
+    RedactEvent,
+    SendMessage,
+    TakeBackState,
+)
 from bridge.store.database import Database
 from bridge.store.jobs import KINDS, Jobs, Undecodable, decode, encode
 from bridge.worker import Complete, Outcome, Persistence, State, Worker
@@ -31,6 +39,10 @@ JOBS = st.one_of(
     st.builds(DeliverAnnouncement, WORDS, WORDS.map(CommunityId), WORDS.map(RoomId)),
     st.builds(RedactEvent, WORDS.map(RoomId), WORDS.map(EventId), WORDS),
     st.builds(TakeBackState, WORDS.map(RoomId), WORDS.map(EventId), WORDS, WORDS),
+    st.builds(LetIn, WORDS, WORDS.map(CommunityId), WORDS.map(UserId)),
+    st.builds(
+        AskToJoin, WORDS.map(CommunityId), WORDS.map(UserId), WORDS, WORDS, st.lists(WORDS.map(RoomKeyName)).map(tuple)
+    ),
 )
 
 
@@ -313,6 +325,27 @@ async def test_what_never_passes_is_given_up_in_the_end(bench: Bench) -> None:
     assert await worker.wait_done("two", 10) == Outcome(State.DONE)
     assert await worker.wait_done("one", 10) == Outcome(State.PARKED, "away")
     assert attempts == 4
+    await worker.stop()
+
+
+async def test_who_is_told_to_wait_keeps_the_place_and_is_never_given_up(bench: Bench) -> None:
+    told, order = 0, list[str]()
+
+    async def behave(job_id: str, complete: Complete) -> None:
+        nonlocal told
+        if job_id == "one" and told < 5:
+            told += 1
+            error = RateLimited("slowly")
+            error.seconds = 0.001
+            raise error
+        order.append(job_id)
+
+    bench.behave = behave
+    worker = bench.worker(attempts=2)
+    await bench.add("one", "two")
+    await worker.start()
+    assert await worker.wait_done("two", 10) == Outcome(State.DONE)
+    assert (told, order, bench.parked) == (5, ["one", "two"], [])
     await worker.stop()
 
 

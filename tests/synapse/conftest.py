@@ -13,6 +13,7 @@ from bridge.cli.demo.homeserver import PrivateSynapse
 from bridge.cli.demo.person import Client, Person
 from tests.harness.announcer import AS_TOKEN, Stage, write_registration
 from tests.harness.community import Community, Estate
+from tests.harness.joining import JOIN_URL
 from tests.harness.js_person import JsPerson
 from tests.harness.people import People, SynapseFactory
 
@@ -50,7 +51,7 @@ async def estate(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Esta
     estate = Estate(tmp_path_factory.mktemp("estate"))
     try:
         # a fight is what its own tests call one
-        await estate.start(reconcile={"freeze_after_changes": 1000})
+        await estate.start(reconcile={"freeze_after_changes": 1000}, join={"url": JOIN_URL})
         yield estate
     finally:
         await estate.stop()

@@ -312,6 +312,13 @@ async def test_the_header_comes_before_the_body(homeserver: Homeserver, client: 
     assert 1.0 <= homeserver.waits[0] < 5
 
 
+async def test_where_both_say_the_same_the_exact_one_counts(homeserver: Homeserver, client: Client) -> None:
+    answer = says(429, {"errcode": "M_LIMIT_EXCEEDED", "retry_after_ms": 200}, {"Retry-After": "1"})
+    homeserver.gives(answer, WELL)
+    await get(client)
+    assert 0.2 <= homeserver.waits[0] < 0.9
+
+
 @pytest.mark.parametrize("wait", [None, -5, "soon", True, {}, 0])
 async def test_a_wait_that_is_none_is_our_own(homeserver: Homeserver, client: Client, wait: Any) -> None:
     homeserver.gives(limited(retry_after_ms=wait), WELL)

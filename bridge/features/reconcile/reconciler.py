@@ -13,6 +13,7 @@ from bridge.core.community import ANNOUNCEMENTS, SPACE, Community, Role
 from bridge.core.errors import Forbidden, MatrixError, NotFound, RateLimited, Refused, Unreachable
 from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import EN, Language
+from bridge.features.reconcile.arrivals import Arrivals
 from bridge.features.reconcile.fights import Fights
 from bridge.features.reconcile.look import Look
 from bridge.features.reconcile.memory import Memory, followed, settled
@@ -77,6 +78,14 @@ class Reconciler:
         when everything is read."""
         self._locks: dict[CommunityId, asyncio.Lock] = {}
         self._gate = asyncio.Semaphore(rules.parallel_rooms)
+        self.arrivals = Arrivals(
+            memory=self.memory,
+            reader=reader,
+            executor=executor,
+            accounts=setting.accounts,
+            declared=lambda community: self.declared.get(community),  # noqa: PLW0108 - they may be declared anew
+            lock=self._lock,
+        )
 
     def use(self, rules: Rules) -> None:
         """Follow other settings from now on."""

@@ -11,8 +11,9 @@ from bridge.store.migrations import (
     v04_renewal,
     v05_bidden,
     v06_shares,
-    v07_requests,
+    v07_links,
     v08_conversations,
+    v09_requests,
 )
 
 STEPS = (
@@ -22,6 +23,7 @@ STEPS = (
     v04_renewal,
     v05_bidden,
     v06_shares,
-    v07_requests,
+    v07_links,
     v08_conversations,
+    v09_requests,
 )
