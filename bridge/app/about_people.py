@@ -35,7 +35,8 @@ class AboutPeople:
 
         Args:
             by: who asks; None for the operator.
-            what: `users`, `groups`, `group`, `role`, `reason`, `add`, `source`, `wait`, as the deed needs them.
+            what: `users`, `groups`, `group`, `role`, `reason`, `add`, `revoke_links`, `source` and `wait`, as the deed
+                needs them.
 
         Raises:
             Refused: a rule says no, or what is given cannot be understood.
@@ -48,7 +49,15 @@ class AboutPeople:
                 said = await members.invite(community, by, _users(what), groups)
             case "remove" | "ban":
                 reason = str(what.get("reason") or "")
-                job = await members.remove(community, by, _user(what), reason, ban=deed == "ban", source=source)
+                job = await members.remove(
+                    community,
+                    by,
+                    _user(what),
+                    reason,
+                    ban=deed == "ban",
+                    source=source,
+                    revoke_links=what.get("revoke_links") is True,
+                )
                 said = [texts.removal_begins(_user(what), deed, language)]
                 return {"said": said, "done": await self._after(community.id, job, what)}
             case "unban":

@@ -177,6 +177,8 @@ class HouseEntrance:
             return welcome
         space = await self._house.reconciler.arrivals.space(link.community)
         stage = _stage(entry, space, domain_of(entry.user) != self._house.config.homeserver.domain)
+        if stage is Stage.ASKED and await self._house.requests.is_declined(link.community, entry.user, entry.at):
+            stage = Stage.DECLINED
         ahead = await self._house.entering.ahead_of(entry) if entry.stage is Stage.WAITING else 0
         via = self._house.config.homeserver.domain
         return Progress(welcome, entry.user, stage, ahead, space.room_id, via)

@@ -17,6 +17,7 @@ from bridge.core.lines import LONGEST_NAME, one_line
 Community = Annotated[str, typer.Argument(metavar="COMMUNITY", help="The community's id.")]
 User = Annotated[str, typer.Argument(metavar="@USER", help="The person's user id.")]
 Users = Annotated[list[str], typer.Argument(metavar="@USER…", help="User ids.")]
+RevokeLinks = Annotated[bool, typer.Option("--revoke-links", help="Take back invite links that they made.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; the person sees it.")]
 
 
@@ -34,17 +35,27 @@ def invite(
 
 
 def remove(
-    community: Community, user: User, reason: Reason = "", config: ConfigFile = DEFAULT_CONFIG, json: AsJson = False
+    community: Community,
+    user: User,
+    reason: Reason = "",
+    revoke_links: RevokeLinks = False,
+    config: ConfigFile = DEFAULT_CONFIG,
+    json: AsJson = False,
 ) -> int:
     """Remove somebody from every room of a community. They can be invited again."""
-    return _do("remove", community, config, json, users=[user], reason=reason)
+    return _do("remove", community, config, json, users=[user], reason=reason, revoke_links=revoke_links)
 
 
 def ban(
-    community: Community, user: User, reason: Reason = "", config: ConfigFile = DEFAULT_CONFIG, json: AsJson = False
+    community: Community,
+    user: User,
+    reason: Reason = "",
+    revoke_links: RevokeLinks = False,
+    config: ConfigFile = DEFAULT_CONFIG,
+    json: AsJson = False,
 ) -> int:
     """Remove somebody from every room of a community, and keep them out."""
-    return _do("ban", community, config, json, users=[user], reason=reason)
+    return _do("ban", community, config, json, users=[user], reason=reason, revoke_links=revoke_links)
 
 
 def unban(community: Community, user: User, config: ConfigFile = DEFAULT_CONFIG, json: AsJson = False) -> int:

@@ -16,6 +16,7 @@ WHO, WHOM = arguments.user(), arguments.user().repeated()
 GROUP = arguments.group()
 GROUPS = arguments.group().optionally().repeated()
 REASON = arguments.text("reason", names={DE: "Grund"}, optional=True)
+REVOKE = arguments.flag("revoke-links", names={DE: "links-zurück"})
 ROLE = arguments.choice("role", {"owner": "owner", "admin": "admin"}, names={DE: "Rolle"})
 
 
@@ -34,11 +35,22 @@ async def invite(deeds: Deeds, request: Request) -> str:
 
 
 async def remove(deeds: Deeds, request: Request) -> str:
-    return await _ask(deeds, request, "remove", users=[request.asked[WHO]], reason=request.asked.get(REASON) or "")
+    return await _remove(deeds, request, "remove")
 
 
 async def ban(deeds: Deeds, request: Request) -> str:
-    return await _ask(deeds, request, "ban", users=[request.asked[WHO]], reason=request.asked.get(REASON) or "")
+    return await _remove(deeds, request, "ban")
+
+
+async def _remove(deeds: Deeds, request: Request, deed: str) -> str:
+    return await _ask(
+        deeds,
+        request,
+        deed,
+        users=[request.asked[WHO]],
+        reason=request.asked.get(REASON) or "",
+        revoke_links=request.asked.get(REVOKE) is True,
+    )
 
 
 async def unban(deeds: Deeds, request: Request) -> str:
@@ -115,7 +127,7 @@ ROWS = (
         name="remove",
         names={DE: "entfernen"},
         aliases=("kick",),
-        arguments=(WHO, REASON),
+        arguments=(WHO, REVOKE, REASON),
         deed=Deed.REMOVE,
         explain=texts.explain_remove,
         run=remove,
@@ -123,7 +135,7 @@ ROWS = (
     Row(
         name="ban",
         names={DE: "sperren"},
-        arguments=(WHO, REASON),
+        arguments=(WHO, REVOKE, REASON),
         deed=Deed.BAN,
         explain=texts.explain_ban,
         run=ban,

@@ -10,6 +10,42 @@ from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import Language
 
 
+class Links(Protocol):
+    """What is asked about invite links; `by` is who asks. Each gives a link as `app/links` shows it."""
+
+    async def new(
+        self,
+        community: str,
+        *,
+        groups: Sequence[str],
+        expires: str,
+        uses: int | None,
+        needs_approval: bool,
+        role: str,
+        by: UserId,
+    ) -> dict[str, Any]:
+        """Make one, with its `url`."""
+        ...
+
+    async def reset(
+        self,
+        community: str,
+        *,
+        groups: Sequence[str],
+        expires: str,
+        uses: int | None,
+        needs_approval: bool,
+        role: str,
+        by: UserId,
+    ) -> dict[str, Any]:
+        """Take back all of a community, and make one, with its `url`."""
+        ...
+
+    async def list(self, community: str | None, *, by: UserId) -> Sequence[dict[str, Any]]: ...
+
+    async def revoke(self, link_id: str, *, by: UserId) -> dict[str, Any]: ...
+
+
 class Deeds(Protocol):
     """Every method may come twice for the same message, and does once what it does."""
 
@@ -72,6 +108,11 @@ class Deeds(Protocol):
     async def groups(self, deed: str, community: str, by: UserId | None = None, **what: Any) -> dict[str, Any]:
         """Have something done about groups, as `app/groups` says; gives `said`, what is answered."""
         ...
+
+    # --- invite links -------------------------------------------------------------------------------------------
+
+    @property
+    def links(self) -> Links: ...
 
     # --- people -------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bridge.commands import announcing, arguments, belonging, groups, keeping, people
+from bridge.commands import announcing, arguments, belonging, groups, keeping, links, people
 from bridge.commands.deeds import Deeds
 from bridge.commands.grammar import About, Found, Unknown, recognise
 from bridge.commands.row import Request, Row
@@ -106,6 +106,7 @@ TABLE: tuple[Row, ...] = (
     *people.ROWS,
     *belonging.ROWS,
     *groups.ROWS,
+    *links.ROWS,
     *keeping.ROWS,
     HELP,
     YES,

@@ -52,6 +52,8 @@ class Stage(StrEnum):
     """Their invitation goes out when those before them have theirs."""
     ASKED = "asked"
     """An admin has to agree first."""
+    DECLINED = "declined"
+    """An admin did not agree, or nobody answered in time."""
     INVITED = "invited"
     INSIDE = "inside"
     BARRED = "barred"

@@ -246,6 +246,8 @@ class ChangeMembership:
     reason: str
     by: str
     """Who asked for it, as it is told."""
+    revoke_links: bool = False
+    """Whether invite links that they made are taken back with it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,14 @@ from bridge.core.community import CONTROL, SPACE, Community, Role
 from bridge.core.errors import Forbidden, NotFound, Refused
 from bridge.core.ids import CommunityId, RoomKeyName, UserId
 from bridge.core.languages import EN, Language
+from bridge.core.markup import plain
 from bridge.core.messages import AnswerRequest, ChangeMembership, SendMessage, notice
 from bridge.core.rank import People
 from bridge.plan import changes
 from bridge.plan.state import Accounts, Known, digest_of
 from bridge.ports import Clock, RoomExecutor, RoomReader
 from bridge.store import communities as store
-from bridge.store import requests
+from bridge.store import links, requests
 from bridge.store.database import Database, Transaction
 from bridge.store.jobs import Jobs, decode
 from bridge.store.requests import State
@@ -109,15 +110,26 @@ class Members:
         ]
 
     async def remove(
-        self, community: Community, by: UserId | None, user: UserId, reason: str, *, ban: bool, source: str = ""
+        self,
+        community: Community,
+        by: UserId | None,
+        user: UserId,
+        reason: str,
+        *,
+        ban: bool,
+        source: str = "",
+        revoke_links: bool = False,
     ) -> str:
         """Have somebody removed or banned; gives the id of the job that does it. The same source is the same removal.
+
+        Args:
+            revoke_links: whether invite links that they made are taken back.
 
         Raises:
             Refused: why not.
         """
         rank.check_removal(await self.people(community), by, user, ban=ban)
-        return await self._change(community.id, user, "ban" if ban else "remove", reason, by, source)
+        return await self._change(community.id, user, "ban" if ban else "remove", reason, by, source, revoke_links)
 
     async def unban(self, community: Community, by: UserId | None, user: UserId, *, source: str = "") -> str:
         """Have a ban lifted; gives the id of the job that does it.
@@ -129,10 +141,17 @@ class Members:
         return await self._change(community.id, user, "unban", "", by, source)
 
     async def _change(
-        self, community: CommunityId, user: UserId, what: str, reason: str, by: UserId | None, source: str
+        self,
+        community: CommunityId,
+        user: UserId,
+        what: str,
+        reason: str,
+        by: UserId | None,
+        source: str,
+        revoke_links: bool = False,
     ) -> str:
         now = self._clock.now_ms()
-        job = ChangeMembership(community, user, what, reason, by or texts.the_operator())
+        job = ChangeMembership(community, user, what, reason, by or texts.the_operator(), revoke_links)
         job_id = f"{what}-{digest_of([community, user, what, source or now])}"
         async with self._database.transaction() as tx:
             await self._jobs.add(tx, job_id, f"people {community}", job, now)
@@ -166,6 +185,9 @@ class Members:
         async with self._database.transaction() as tx:
             if job.what != "unban":
                 await self._close_request(tx, job.community, job.user, State.REJECTED, job.by, job.reason)
+            if job.revoke_links:
+                for link in await links.revoke_made_by(tx, job.community, job.user, job.by, now):
+                    await store.record(tx, now, job.community, "", job.by, "revoked link", link)
             if control is not None:
                 text = texts.membership_changed(job.user, job.what, job.by, job.reason, language)
                 await self._jobs.add(tx, f"told-{job_id}", control, SendMessage(control, notice(text)), now)
@@ -240,6 +262,7 @@ class Members:
             return
         now = self._clock.now_ms()
         async with self._database.transaction() as tx:
+            await store.record(tx, now, community, control, "people", "changed", plain(text))
             key = f"people-{digest_of([community, text, now])}"
             await self._jobs.add(tx, key, control, SendMessage(control, notice(text)), now)
         self._wake()

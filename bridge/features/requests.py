@@ -232,6 +232,17 @@ class Requests:
         self._wake()
         return first
 
+    async def is_declined(self, community: CommunityId, user: UserId, since: int) -> bool:
+        """Whether somebody asked since that time, was turned away or not answered, and waits for no other answer."""
+        async with self._database.transaction() as tx:
+            if await requests.open_of(tx, community, user) is not None:
+                return False
+            asked = [
+                await requests.last_of(tx, community, user, state)
+                for state in (State.REJECTED, State.EXPIRED, State.TOO_SOON)
+            ]
+        return any(request is not None and request.asked_at >= since for request in asked)
+
     async def waiting(self, community: CommunityId) -> list[JoinRequest]:
         """Who waits for an answer, the longest waiting first."""
         async with self._database.transaction() as tx:

@@ -99,6 +99,19 @@ async def revoke_all(tx: Transaction, community: CommunityId, by: str, now: int)
     return sorted(row["id"] for row in rows)
 
 
+async def revoke_made_by(tx: Transaction, community: CommunityId, maker: str, by: str, now: int) -> list[str]:
+    """Take all links back that somebody made for a community; gives the ids of those that were not before."""
+    rows = await tx.fetch(
+        "UPDATE link SET revoked_at = $3, revoked_by = $4 "
+        "WHERE community = $1 AND maker = $2 AND revoked_at IS NULL RETURNING id",
+        community,
+        maker,
+        now,
+        by,
+    )
+    return sorted(row["id"] for row in rows)
+
+
 async def count_use(tx: Transaction, link_id: str, now: int) -> bool:
     """Count one more use, if the link still has one at that time; whether it had.
 

@@ -242,6 +242,9 @@ class Scene:
             task.cancel()
         await asyncio.gather(*mine, return_exceptions=True)
         self.faults.arm(None)
+        for task in self.watch._tasks.values():
+            if task.done() and not task.cancelled():
+                task.exception()  # it was killed, and nobody wants to know why
         await self.stop()
 
     async def restart(self) -> None:

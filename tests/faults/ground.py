@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +228,15 @@ class Command:
         """Kill it, if it still lives."""
         if self._process.returncode is None:
             self._process.kill()
+
+    def has_open(self, place: Path) -> bool:
+        """Whether it has a file open; True as well where it has ended."""
+        if self._process.returncode is not None:
+            return True
+        folder = f"/proc/{self._process.pid}/fd"
+        with suppress(FileNotFoundError):  # a file is closed, or the process ends, in this moment: the next look tells
+            return str(place) in [os.readlink(f"{folder}/{number}") for number in os.listdir(folder)]
+        return False
 
     async def end(self, seconds: float = 90.0) -> tuple[int, str]:
         """Its exit code and what it printed."""

@@ -39,6 +39,32 @@ MEMBERS: list[dict[str, Any]] = [
 ]
 
 
+class FakeLinks:
+    """Makes one link, and remembers what was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, dict[str, Any]]] = []
+
+    def _link(self, **more: Any) -> dict[str, Any]:
+        fixed = {"groups": [], "role": "member", "needs_approval": False, "expires_at": None, "verdict": "ok"}
+        return {"id": "k3x9", "community": SCHOOL, "uses": 30, "used": 2, **fixed, **more}
+
+    async def new(self, community: str, **terms: Any) -> dict[str, Any]:
+        self.asked.append(("new", community, terms))
+        return self._link(url="https://join.example.org/join/secret")
+
+    async def reset(self, community: str, **terms: Any) -> dict[str, Any]:
+        self.asked.append(("reset", community, terms))
+        return self._link(url="https://join.example.org/join/secret", revoked=["a", "b"])
+
+    async def list(self, community: str | None, *, by: UserId) -> list[dict[str, Any]]:
+        return [self._link(), self._link(id="gone", verdict="revoked")]
+
+    async def revoke(self, link_id: str, *, by: UserId) -> dict[str, Any]:
+        self.asked.append(("revoke", link_id, {"by": by}))
+        return self._link()
+
+
 class Memory:
     """What outlives a message, without a database."""
 
@@ -71,6 +97,7 @@ class FakeDeeds:
     language: Language = EN
     done: list[tuple[str, ...]] = field(default_factory=list)
     memory: Any = field(default_factory=Memory)
+    links: FakeLinks = field(default_factory=FakeLinks)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.memory, name)
@@ -158,6 +185,51 @@ class Chat:
 async def ask(deeds: FakeDeeds, text: str, *, in_control_room: bool = False, encrypted: bool = True) -> str | None:
     chat = Chat(deeds, control_of=SCHOOL if in_control_room else None)
     return await chat.says(text, encrypted=encrypted)
+
+
+# --- invite links -----------------------------------------------------------------------------------------------------
+
+
+async def test_an_admin_makes_a_link_in_words() -> None:
+    deeds = FakeDeeds(Role.ADMIN)
+    answer = await ask(deeds, "link new chess --expires 12h --uses 30 --needs-approval --role moderator")
+    assert answer is not None
+    assert answer.splitlines()[1] == "https://join.example.org/join/secret"
+    assert "`k3x9`" in answer
+    (what, community, terms), *_ = deeds.links.asked
+    assert (what, community) == ("new", SCHOOL)
+    assert terms == {
+        "groups": ["chess"], "expires": "12h", "uses": 30, "needs_approval": True, "role": "moderator", "by": ANN,
+    }  # fmt: skip
+
+
+async def test_links_are_listed_without_those_that_nobody_can_use() -> None:
+    answer = await ask(FakeDeeds(Role.ADMIN), "links")
+    assert answer is not None
+    assert "1 link leads into school" in answer
+    assert "1 more is not shown" in answer
+    assert "join/" not in answer
+
+
+async def test_all_links_are_taken_back_after_a_yes_alone() -> None:
+    deeds = FakeDeeds(Role.OWNER)
+    chat = Chat(deeds)
+    asked = await chat.says("link reset --uses 5")
+    assert asked is not None
+    assert "stop working" in asked
+    assert deeds.links.asked == []
+    answer = await chat.says("yes")
+    assert answer is not None
+    assert "2 links were taken back" in answer
+    assert deeds.links.asked[0][0] == "reset"
+    assert deeds.links.asked[0][2]["uses"] == 5
+
+
+async def test_a_member_has_nothing_to_do_with_links() -> None:
+    deeds = FakeDeeds(Role.MEMBER)
+    for text in ("link new", "link revoke k3x9", "link list"):
+        assert "Only owners and admins" in str(await ask(deeds, text))
+    assert deeds.links.asked == []
 
 
 # --- the table --------------------------------------------------------------------------------------------------------

@@ -105,6 +105,7 @@ async def test_what_was_typed_stays_in_the_field_and_is_marked(visitor: Visitor)
 @pytest.mark.parametrize(("stage", "says"), [
     (Stage.WAITING, "on its way"),
     (Stage.ASKED, "with the admins"),
+    (Stage.DECLINED, "was not accepted"),
     (Stage.INVITED, "You are invited"),
     (Stage.INSIDE, "You are in"),
     (Stage.BARRED, "You cannot join with this link."),

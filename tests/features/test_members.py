@@ -10,6 +10,8 @@ import pytest
 from bridge.core.community import ANNOUNCEMENTS, CONTROL, GENERAL, SPACE, Community, Group, Role, RoomKind
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, RoomKeyName, UserId
+from bridge.core.links import Link
+from bridge.store import links
 from tests.fakes.faults import Crash
 from tests.fakes.scene import Scene
 
@@ -195,6 +197,7 @@ async def test_the_fallback_owner_takes_over_when_all_owners_are_gone(scene: Sce
     await come_in(scene)
     assert scene.control_room.membership(EVE) == "join"
     assert level(scene, SPACE, ANN) == 0
+    assert any("@eve:example.org is owner now" in text for text in await scene.told())
 
 
 async def test_a_community_without_owners_says_so(scene: Scene) -> None:
@@ -204,3 +207,16 @@ async def test_a_community_without_owners_says_so(scene: Scene) -> None:
     assert any("no other owner is there" in text for text in await scene.told())
     status = await scene.reconciler.status(CLUB)
     assert any("no other owner is there" in line for line in status["drift"])
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+async def test_links_that_they_made_are_taken_back_where_asked(scene: Scene, wanted: bool) -> None:
+    await at_home(scene)
+    async with scene.database.transaction() as tx:
+        for maker in (BEA, ANN):
+            await links.add(tx, Link(maker[1:4], CLUB.id, maker, 1), f"secret of {maker}")
+    await scene.members.remove(CLUB, ANN, BEA, "", ban=True, revoke_links=wanted)
+    await scene.catch_up()
+    async with scene.database.transaction() as tx:
+        live = {link.maker for link in await links.of_community(tx, CLUB.id) if link.revoked_at is None}
+    assert live == ({ANN} if wanted else {ANN, BEA})

@@ -8,12 +8,15 @@ from bridge.cli.demo.person import Client
 from tests.harness.community import Estate
 from tests.harness.wait import eventually
 
+EVENTS = 1_000
+"""How far back is looked: comings and goings count, too."""
+
 
 async def reads(person: Client, room_id: str, texts: Mapping[str, str]) -> None:
     """Wait until a person reads these events (by id), none with a red shield."""
 
     async def every_one() -> bool:
-        await person.read_history(room_id)
+        await person.read_history(room_id, EVENTS)
         return texts.keys() <= {message.event_id for message in person.messages(room_id)}
 
     await eventually(every_one, 40, interval=0.5, what=f"{person.user_id} to read {len(texts)} past messages")

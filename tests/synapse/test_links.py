@@ -138,8 +138,38 @@ async def test_a_link_that_needs_approval_asks_and_the_page_follows(
     page = await visitor.enter(link, bart.user_id)
     assert page.stage == "asked"
     assert await community.estate.membership(community.space, bart.user_id) == ""
-    await modern.admin.invite(community.space, bart.user_id)
+    text = await community.told(modern.owner, f"!approve {bart.user_id}")
+    assert "link" in text, "the card says how they came"
+    await _decide(modern, bart.user_id, "approve")
     await eventually(lambda: _stage(visitor, page.path, "invited"))
+    lisa = await folk.account("lisa")
+    page = await visitor.enter(link, lisa.user_id)
+    await community.told(modern.owner, f"!approve {lisa.user_id}")
+    await _decide(modern, lisa.user_id, "reject")
+    await eventually(lambda: _stage(visitor, page.path, "declined"))
+    assert await community.estate.membership(community.space, lisa.user_id) == ""
+
+
+async def _decide(school: School, user: str, deed: str) -> None:
+    await school.community.estate.ask("people", deed=deed, community=school.community.id, users=[user])
+
+
+async def test_a_link_asked_for_in_the_control_room_works_and_can_be_taken_back(
+    modern: School, folk: People, visitor: Visitor
+) -> None:
+    community = modern.community
+    await modern.owner.send(community.control, "!link new board --uses 1")
+    text = await community.told(modern.owner, JOIN_URL)
+    link = {"url": text.splitlines()[1]}
+    milhouse = await folk.nio("milhouse")
+    assert (await visitor.enter(link, milhouse.user_id)).stage == "invited"
+    assert await milhouse.wait_invite(community.space) == STEWARD
+    await modern.owner.send(community.control, "!link new --uses 3")
+    spare = await community.told(modern.owner, JOIN_URL, "of 3")
+    name = spare.splitlines()[2].split("`")[1]
+    await modern.owner.send(community.control, f"!link revoke {name}")
+    await community.told(modern.owner, name, "is taken back")
+    assert (await visitor.open(path_of({"url": spare.splitlines()[1]}))).status != 200
 
 
 async def test_the_page_shows_the_picture_and_never_a_script(modern: School, visitor: Visitor) -> None:

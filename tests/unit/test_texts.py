@@ -31,6 +31,15 @@ STATUS: dict[str, Any] = {
     "drift": [],
     "held": None,
 }
+LINK: dict[str, Any] = {
+    "community": "school",
+    "url": "https://join.example.org/join/abc",
+    "uses": 5,
+    "used": 2,
+    "expires_at": 1_790_000_000_000,
+    "needs_approval": True,
+    "revoked": ["old"],
+}
 PERSON: dict[str, Any] = {"role": Role.ADMIN, "groups": ["chess"], "moderates": ["chess"], "state": "join"}
 
 
@@ -80,6 +89,18 @@ def test_a_held_plan_can_be_agreed_to_by_copying_the_words() -> None:
     assert "- it removes 12 people" in text
 
 
+def test_a_link_says_what_it_is_and_how_far_it_is_used() -> None:
+    link = {**LINK, "id": "k3x9", "role": Role.MEMBER, "groups": ["chess"]}
+    assert plain(texts.link_made({**link, "revoked": ["one", "two"]})).splitlines() == [
+        "This link leads into school. I cannot show it again:",
+        "https://join.example.org/join/abc",
+        "`k3x9` – used by 2 of 5 – until 2026-09-21 14:13 UTC – an admin has to agree – Groups: chess",
+        "2 links were taken back.",
+    ]
+    endless = {**link, "uses": None, "used": 1, "expires_at": None, "needs_approval": False, "groups": []}
+    assert plain(texts.link_line({**endless, "role": Role.ADMIN})) == "`k3x9` – used by 1 person – makes people admin"
+
+
 def test_one_device_is_one_device() -> None:
     assert plain(texts.announced("school", 1)) == "Sent to school. 1 device can read it."
     assert plain(texts.announced("school", 0)) == "Sent to school. 0 devices can read it."
@@ -97,8 +118,8 @@ def _argument(parameter: inspect.Parameter, word: str, language: Language) -> An
         "Sequence[str]": [word],
         "Iterable[tuple[str, str]]": [(word, word)],
         "Sequence[tuple[str, str, str, bool]]": [(word, word, "open", True)],
-        "Mapping[str, Any]": {**STATUS, "name": word, **PERSON, "user": word},
-        "Sequence[Mapping[str, Any]]": [{**PERSON, "user": word}],
+        "Mapping[str, Any]": {**STATUS, "name": word, **LINK, **PERSON, "user": word},
+        "Sequence[Mapping[str, Any]]": [{**LINK, "id": "abc", **PERSON, "user": word}],
     }[str(parameter.annotation)]
 
 

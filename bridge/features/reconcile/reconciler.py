@@ -290,10 +290,22 @@ class Reconciler:
 
         await self.memory.update(look.community.id, take_over)
         await self.memory.kinds_follow(look.community)
+        await self._tell_of_roles(look)
+
+    async def _tell_of_roles(self, look: Look) -> None:
+        """Tell which roles were taken over from people, and if the fallback owner had to step in."""
+        community, adopted = look.community, set()
         for action in look.plan.in_phase(Phase.ADOPT):
             if isinstance(action, AdoptRole):
-                text = texts.role_taken_over(action.user, action.role, action.by, look.community.language)
-                await self.notices.tell(look.community.id, text)
+                adopted.add(action.user)
+                text = texts.role_taken_over(action.user, action.role, action.by, community.language)
+                await self.notices.tell(community.id, text)
+        fallback, now = community.fallback_owner, look.comparison.known.roles
+        if fallback is None or fallback in adopted or now.get(fallback) is not Role.OWNER:
+            return
+        if look.known.roles.get(fallback) is not Role.OWNER:
+            log.warning("%s: every owner is gone, so %s is owner now", community.id, fallback)
+            await self.notices.tell(community.id, texts.fallback_owner(fallback, community.language))
 
     async def _settle(self, look: Look, failed: list[Action]) -> None:
         """Remember what is in force now, but for what failed."""
