@@ -35,7 +35,7 @@ async def test_a_group_is_made_joined_archived_and_released(estate: Estate, folk
     with pytest.raises(CommunitiesError, match=rf"communities\.{community.id}\.groups\.chess in the configuration"):
         await ask("archive", key="chess")
 
-    # made: it stands in the space, a member joins by themselves, and a restart and a reload keep it
+    # made: it stands in the space, a member joins by themselves, and a reload of the file keeps it
     assert (await ask("create", text="Go Club"))["key"] == "go-club"
     group = next(one for one in (await ask("list"))["groups"] if one["key"] == "go-club")
     room_id = group["room_id"]
