@@ -108,7 +108,7 @@ async def test_admins_decide_and_appoint_by_writing_in_the_control_room(
     await community.inside(lisa)
     assert "Approved by" in await community.told(school.owner, lisa.user_id, school.admin.user_id)
     await school.owner.send(community.control, f"!promote {lisa.user_id} admin")
-    assert "admins in the configuration decides that" in await community.told(school.owner, "in the configuration")
+    await community.told(school.owner, "admins in the configuration decides that")
     await school.admin.send(community.control, f"!remove {lisa.user_id} for the test")
     await community.gone(lisa)
     await community.told(school.owner, lisa.user_id, "is removed", "for the test")
