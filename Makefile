@@ -7,6 +7,7 @@ SHELL := /bin/bash
 
 BIN := .venv/bin
 READY := .venv/.ready
+BROWSER := .venv/.browser
 ARGS ?=
 
 .PHONY: help
@@ -16,6 +17,9 @@ help:  ## List the targets
 
 $(READY): pyproject.toml scripts/setup.sh tests/clients/js/package-lock.json
 	@scripts/setup.sh
+
+$(BROWSER): $(READY)
+	@scripts/setup.sh browser
 
 .PHONY: setup
 setup: $(READY)  ## Install what is needed; does nothing when nothing changed
@@ -29,11 +33,11 @@ run: $(READY)  ## Run the service with ./config.yaml
 	@$(BIN)/matrix-communities run $(ARGS)
 
 .PHONY: test
-test: $(READY)  ## Run the tests
+test: $(READY) $(BROWSER)  ## Run the tests
 	$(BIN)/pytest $(ARGS)
 
 .PHONY: soak
-soak: $(READY)  ## Run the long tests: many seeded rounds of faults
+soak: $(READY) $(BROWSER)  ## Run the long tests: many seeded rounds of faults
 	$(BIN)/pytest -m soak --timeout 7200 $(ARGS)
 
 .PHONY: check
@@ -53,7 +57,7 @@ bench: $(READY)  ## Measure: each benchmark prints ratios from one run
 	$(BIN)/python -m benchmarks $(ARGS)
 
 .PHONY: screenshots
-screenshots: $(READY)  ## Take the pictures of the join page in docs/images anew
+screenshots: $(READY) $(BROWSER)  ## Take the pictures of the join page in docs/images anew
 	$(BIN)/python -m tests.browser.screenshots
 
 .PHONY: clean

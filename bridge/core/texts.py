@@ -168,6 +168,11 @@ def help_list(commands: Iterable[tuple[str, str]], communities: Sequence[str], l
     return joined("\n\n", [head, tail])
 
 
+def help_family(word: str, names: Sequence[str], language: Language = EN) -> Marked:
+    """What stands for commands with the same first word."""
+    return say(language, "{names}; `help {word}` says more", names=", ".join(names), word=word)
+
+
 def help_nothing(language: Language = EN) -> Marked:
     """For members: they are in a community, and there is nothing to be asked for."""
     return say(

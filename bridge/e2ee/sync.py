@@ -77,11 +77,9 @@ class Sync:
                 try:
                     await self.once(timeout_ms=POLL_MS)
                     backoff = 0.0
-                except _BrokenOff:
-                    continue
                 except OldDatabase:
                     raise
-                except Exception as error:
+                except Exception as error:  # whatever it is, the announcer goes on listening
                     if isinstance(error, DeviceUnknown) and await self._comes_back():
                         continue
                     backoff = min(LONGEST_BACKOFF_SECONDS, max(FIRST_BACKOFF_SECONDS, backoff * 2))
@@ -143,12 +141,20 @@ class Sync:
         """Fetch and commit what has come; also for a command that runs without the loop.
 
         Args:
-            timeout_ms: how long the homeserver may wait for something to come.
+            timeout_ms: how long the homeserver may wait for something to come; somebody who wants the device to
+                themselves may end that, and then nothing has come.
 
         Raises:
             MatrixError: the homeserver cannot be asked, or refuses.
             OldDatabase: the database is an old copy.
         """
+        with suppress(_BrokenOff):
+            await self._fetch(timeout_ms)
+        async with self._news:
+            self._done += 1
+            self._news.notify_all()
+
+    async def _fetch(self, timeout_ms: int) -> None:
         async with self.exclusive if timeout_ms else self.interrupted():
             row = await self._establishment.finish()
             answer = await self._ask(row.next_batch, timeout_ms)
@@ -157,9 +163,6 @@ class Sync:
             await self._one_time_keys.keep(answer)
             await self._establishment.count_hourly()
             await self._sessions.begin_anew(broken)
-        async with self._news:
-            self._done += 1
-            self._news.notify_all()
 
     async def _ask(self, since: str | None, timeout_ms: int) -> dict[str, Any]:
         wait_ms = 0 if self._stopping.is_set() or self._wanted else timeout_ms

@@ -13,7 +13,6 @@ from bridge.plan.actions import (
     PROFILE_TYPES,
     Action,
     AdoptProfile,
-    AdoptRole,
     Ban,
     Blocked,
     Cause,
@@ -24,6 +23,7 @@ from bridge.plan.actions import (
     SetListed,
     SetState,
 )
+from bridge.plan.changes import with_roles
 from bridge.plan.desired import (
     OPEN_TO_ALL_SERVERS,
     DesiredRoom,
@@ -88,7 +88,7 @@ def compare(
     if space is not None:
         new_roles = adoption.adopted_roles(community, space, roles, census, known, accounts)
         adopted += new_roles
-        known = _with_roles(known, roles, new_roles)
+        known = with_roles(known, {**roles, **{one.user: one.role for one in new_roles}})
         known = replace(known, settled={**known.settled, **adoption.judged(space)})
         roles = people.roles_in_force(community, known, census, accounts)
     known = replace(known, roles=roles)
@@ -146,11 +146,6 @@ def _remembered(
 
 def _reachable(key: RoomKeyName, known: Known, rooms: Mapping[RoomKeyName, RoomState]) -> bool:
     return key in rooms or key not in known.rooms
-
-
-def _with_roles(known: Known, roles: Mapping[UserId, Role], adopted: list[AdoptRole]) -> Known:
-    now = {**known.roles, **roles, **{adoption.user: adoption.role for adoption in adopted}}
-    return replace(known, roles={user: role for user, role in now.items() if role >= Role.ADMIN})
 
 
 def _with_profiles(known: Known, adopted: list[AdoptProfile]) -> Known:

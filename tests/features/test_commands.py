@@ -203,6 +203,21 @@ async def test_an_admin_makes_a_link_in_words() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(("language", "family", "inside"), [
+    (EN, "group", "group rename"), (DE, "gruppe", "gruppe umbenennen"),
+    (EN, "link", "link reset"), (DE, "link", "link neu"), (EN, "moderator", "moderator add"),
+])  # fmt: skip
+async def test_help_folds_families_and_unfolds_them_by_name(language: Language, family: str, inside: str) -> None:
+    deeds = FakeDeeds(Role.OWNER, language=language)
+    whole = str(await ask(deeds, "help"))
+    assert sum(line.startswith(f"- `{family}") for line in whole.splitlines()) == 1
+    assert inside in whole
+    assert len(whole) < 2000
+    unfolded = str(await ask(deeds, f"help {family}"))
+    assert f"- `{inside}" in unfolded
+    assert "status" not in unfolded
+
+
 async def test_links_are_listed_without_those_that_nobody_can_use() -> None:
     answer = await ask(FakeDeeds(Role.ADMIN), "links")
     assert answer is not None

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 
 from bridge.core.community import SPACE, Community, Role
 from bridge.core.errors import MatrixError, RateLimited, Refused
 from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId, domain_of
-from bridge.core.power_levels import users_of
 from bridge.features.reconcile.memory import Memory
+from bridge.plan import changes
 from bridge.plan.people import ABSENT
 from bridge.plan.state import Accounts, Known, RoomState
 from bridge.ports import RoomExecutor, RoomReader
@@ -37,7 +36,7 @@ class Arrival:
 
 
 class Arrivals:
-    """Part of the reconciler; it shares its memory and its locks."""
+    """Part of the reconciler; it shares its memory."""
 
     def __init__(
         self,
@@ -47,14 +46,12 @@ class Arrivals:
         executor: RoomExecutor,
         accounts: Accounts,
         declared: Callable[[CommunityId], Community | None],
-        lock: Callable[[CommunityId], AbstractAsyncContextManager[None]],
     ) -> None:
         self._memory = memory
         self._reader = reader
         self._executor = executor
         self._accounts = accounts
         self._declared = declared
-        self._lock = lock
 
     async def space(self, community: CommunityId) -> RoomState:
         """The space as it is, from the own copy where that is current.
@@ -139,31 +136,13 @@ class Arrivals:
     async def grant(
         self, community: CommunityId, user: UserId, role: Role, groups: Collection[RoomKeyName] = ()
     ) -> None:
-        """Give somebody a role, at least: an admin of the community, or a moderator of these groups. A pass follows.
-
-        The space's levels are written first, by the steward: as long as an owner's event stood there, a role of which
-        it says nothing would be taken for one that the owner took away.
-
-        Raises:
-            MatrixError: the homeserver refuses, or cannot be asked.
-        """
-        async with self._lock(community):  # a pass would write over it what it remembered at its beginning
-            if role >= Role.ADMIN:
-                space = await self.space(community)
-                levels = space.power_levels
-                users = users_of(levels)
-                if users.get(user, 0) < role.level:
-                    raised = {**levels, "users": {**levels.get("users", {}), user: role.level}}
-                    await self._executor.set_state(space.room_id, "m.room.power_levels", "", raised)
-            await self._memory.update(community, _with_role(user, role, groups))
+        """Give somebody a role, at least: an admin of the community, or a moderator of these groups. A pass follows."""
+        await self._memory.update(community, lambda known: _with_role(known, user, role, groups))
 
 
-def _with_role(user: UserId, role: Role, groups: Collection[RoomKeyName]) -> Callable[[Known], Known]:
-    def change(known: Known) -> Known:
-        if role >= Role.ADMIN:
-            now = max(role, known.roles.get(user, Role.MEMBER))
-            return replace(known, roles={**known.roles, user: now})
-        more = {key: known.moderators.get(key, frozenset()) | {user} for key in groups}
-        return replace(known, moderators={**known.moderators, **more})
-
-    return change
+def _with_role(known: Known, user: UserId, role: Role, groups: Collection[RoomKeyName]) -> Known:
+    if role >= Role.ADMIN:
+        return changes.with_roles(known, {user: max(role, known.roles.get(user, Role.MEMBER))})
+    for key in groups:
+        known = changes.with_moderator(known, key, user)
+    return known

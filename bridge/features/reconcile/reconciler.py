@@ -89,7 +89,6 @@ class Reconciler:
             executor=executor,
             accounts=setting.accounts,
             declared=lambda community: self.declared.get(community),  # noqa: PLW0108 - they may be declared anew
-            lock=self._lock,
         )
 
     def use(self, rules: Rules) -> None:
