@@ -134,6 +134,8 @@ class Known:
     waiting: frozenset[UserId] = frozenset()
     """Who was asked to agree to the rules, and has not: general and groups open for them after that, where a community
     wants it so."""
+    shut_out: frozenset[UserId] = frozenset()
+    """Whom the service banned from the space because they are banned from a community above."""
 
 
 def digest_of(value: Any) -> str:

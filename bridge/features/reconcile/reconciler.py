@@ -16,6 +16,7 @@ from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import EN, Language
 from bridge.features.reconcile.arrivals import Arrivals
 from bridge.features.reconcile.fights import Fights
+from bridge.features.reconcile.kinship import Kinship
 from bridge.features.reconcile.look import Look
 from bridge.features.reconcile.memory import Memory, followed, settled
 from bridge.features.reconcile.notices import Notices
@@ -76,6 +77,8 @@ class Reconciler:
         self._loaded: tuple[Community, ...] = ()
         self._own: dict[CommunityId, list[OwnGroup]] = {}
         self.memory = Memory(database, index, clock)
+        self.kinship = Kinship(memory=self.memory, reader=reader, index=index, accounts=setting.accounts)
+        self.memory.lacking_above = self.kinship.lacking_above
         self.notices = Notices(database=database, memory=self.memory, jobs=jobs, wake=wake, clock=clock)
         self._fights = Fights(database=database, memory=self.memory, notices=self.notices, clock=clock)
         self._refused: dict[CommunityId, list[tuple[Action, Failure]]] = {}
@@ -89,7 +92,13 @@ class Reconciler:
             executor=executor,
             accounts=setting.accounts,
             declared=lambda community: self.declared.get(community),  # noqa: PLW0108 - they may be declared anew
+            above=self.kinship.above,
         )
+
+    def tell_whom(self, look_again: Callable[[CommunityId], None]) -> None:
+        """Say who has a community looked at again, when those above or below it changed."""
+        self.kinship.look_again = look_again
+        self.memory.look_again = look_again
 
     def use(self, rules: Rules) -> None:
         """Follow other settings from now on."""
@@ -100,6 +109,7 @@ class Reconciler:
         """Take these declarations as the loaded ones."""
         self._loaded = tuple(communities)
         self.declared = {community.id: self.effective(community) for community in self._loaded}
+        self.kinship.declare(self.declared)
 
     def effective(self, community: Community) -> Community:
         """A declaration with the groups that people made."""
@@ -120,12 +130,20 @@ class Reconciler:
 
     # --- looking ------------------------------------------------------------------------------------------------
 
-    async def look(self, community: Community, *, fresh: bool = False, remake: bool = False) -> Look:
+    async def look(
+        self,
+        community: Community,
+        *,
+        fresh: bool = False,
+        remake: bool = False,
+        declared: Mapping[CommunityId, Community] | None = None,
+    ) -> Look:
         """Compare desired and actual; changes nothing.
 
         Args:
             fresh: read every room from the homeserver, instead of the service's own copy where that is current.
             remake: plan rooms that cannot be read any more as if they had never been made.
+            declared: all declarations, where they are not the loaded ones.
 
         Raises:
             Unreachable, RateLimited: the homeserver cannot be asked.
@@ -134,7 +152,8 @@ class Reconciler:
         rooms = await self._read(known, fresh=fresh)
         if remake:
             known = replace(known, rooms={key: room_id for key, room_id in known.rooms.items() if key in rooms})
-        comparison = compare(community, known, rooms, self.setting)
+        kin = await self.kinship.kin_of(community, declared, rooms.get(SPACE))
+        comparison = compare(community, known, rooms, self.setting, kin)
         reasons = safety.reasons_against(comparison, rooms, self.setting.accounts, self.rules.thresholds)
         return Look(community, known, comparison, rooms, tuple(reasons))
 
@@ -189,7 +208,9 @@ class Reconciler:
                 look = await self.look(community)
             if try_all:
                 self._refused.pop(community.id, None)
-            return await self._until_done(look, force=force, progress=progress)
+            outcome = await self._until_done(look, force=force, progress=progress)
+        await self.kinship.looked_at(community.id)
+        return outcome
 
     async def _until_done(self, look: Look, *, force: bool, progress: Progress | None) -> Outcome:
         done, unsafe = 0, tuple[str, ...]()
@@ -403,7 +424,17 @@ class Reconciler:
     # --- asked by others ----------------------------------------------------------------------------------------
 
     async def role_of(self, community: CommunityId, user: UserId) -> Role | None:
-        """Somebody's role as it is in force; None for who is not in the space, or where that cannot be read."""
+        """Somebody's role as it is in force; None for who is not in the space, or where that cannot be read.
+
+        Owners and admins of a community above are so here, whether they have entered the space or not.
+        """
+        roles = [await self._own_role_of(community, user)]
+        for above in self.kinship.above(community):
+            role = await self._own_role_of(above, user)
+            roles.append(role if role is not None and role >= Role.ADMIN else None)
+        return max((role for role in roles if role is not None), default=None)
+
+    async def _own_role_of(self, community: CommunityId, user: UserId) -> Role | None:
         known = await self.memory.known(community)
         space_id = known.rooms.get(SPACE)
         if space_id is None:
@@ -439,6 +470,7 @@ class Reconciler:
         for key in (SPACE, ANNOUNCEMENTS):
             if key in known.rooms:
                 self._reader.forget(known.rooms[key])
+        self.kinship.forget_spaces_above(self.kinship.above(community_id))
         look = await self.look(community)
         if ANNOUNCEMENTS in known.rooms and ANNOUNCEMENTS not in look.rooms:
             raise Refused(
@@ -513,7 +545,11 @@ def _due_removals(look: Look) -> list[Kick | Ban]:
         removal
         for removal in look.comparison.removals
         if removal.room == ANNOUNCEMENTS
-        and (not look.unsafe or (space is not None and not space.members.get(removal.user, ABSENT).present))
+        and (
+            not look.unsafe
+            or removal.user in look.comparison.kin.outside
+            or (space is not None and not space.members.get(removal.user, ABSENT).present)
+        )
     ]
 
 
