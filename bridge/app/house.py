@@ -74,6 +74,8 @@ from bridge.worker import Complete, Worker
 log = logging.getLogger(__name__)
 
 FALLBACK_ROOM_VERSION = "11"
+MOST_LOOKS = 6
+"""How often a command that works alone looks at a community at most; what is left then, the service does."""
 HISTORY_SPAN_MS = 1_000
 """Newcomers within this time are given the past together."""
 
@@ -106,8 +108,10 @@ class House:
         self.clock = SystemClock()
         self.wait_ping: Callable[[str, float], Awaitable[bool]] | None = None
         """Waits for a ping of the homeserver; there while something listens."""
-        self.look_again: Callable[[CommunityId], None] = lambda _: None
-        """Has a community looked at again; nobody does where a command works alone."""
+        self.touched: dict[CommunityId, None] = {}
+        """What is to be looked at again where a command works alone."""
+        self.look_again: Callable[[CommunityId], None] = lambda community: self.touched.update({community: None})
+        """Has a community looked at again."""
         self.settled: Callable[[CommunityId], Awaitable[None]] = self._look_once
         """Waits until what a community needs is done, as far as it can be; there is no deadline."""
         self.rescan: Callable[[], None] = lambda: None
@@ -186,6 +190,7 @@ class House:
             accounts=self.accounts,
             clock=self.clock,
             language_of=self.reconciler.language_of,
+            above=self.reconciler.kinship.above,
         )
         self.entering = Entering(database=self.database, jobs=self.jobs, wake=self.worker.wake, clock=self.clock)
         self.chats = Chats(
@@ -202,6 +207,7 @@ class House:
         self.members = Members(
             database=self.database,
             memory=self.reconciler.memory,
+            kinship=self.reconciler.kinship,
             reader=self.reader,
             rooms=self.executor,
             jobs=self.jobs,
@@ -258,6 +264,7 @@ class House:
         self.conversations = Conversations(self.database, self.clock)
         self.history = config.history
         """How much of the past newcomers are given; may change while the service runs."""
+        self.reconciler.tell_whom(self._again)
         self.reconciler.declare(config.communities)
 
     def _declared(self, community: CommunityId) -> Community | None:
@@ -267,8 +274,15 @@ class House:
         self.look_again(community)
 
     async def _look_once(self, community: CommunityId) -> None:
-        """Where a command works alone: nothing looks by itself."""
-        await self.reconciler.reconcile(community)
+        """Where a command works alone: nothing looks by itself, neither at it nor at those above and below it."""
+        self.touched[community] = None
+        rounds = 0
+        while self.touched and rounds < MOST_LOOKS * len(self.reconciler.declared):
+            name = next(iter(self.touched))
+            del self.touched[name]
+            rounds += 1
+            if name in self.reconciler.declared:
+                await self.reconciler.reconcile(name)
 
     def _may_hold_keys(self, room_id: RoomId) -> bool:
         """Groups are none of our business: the announcer reads announcement rooms, control rooms and its own chats."""

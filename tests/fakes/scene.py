@@ -136,6 +136,7 @@ class Scene:
             accounts=ACCOUNTS,
         )
         self.watch = Watch(self.reconciler, self.reader)
+        self.reconciler.tell_whom(self.watch.look_again)
         self.announcements = Announcements(
             database=self.database,
             jobs=self.jobs,
@@ -153,11 +154,13 @@ class Scene:
             rooms=self.executor,
             accounts=ACCOUNTS,
             clock=self.clock,
+            above=self.reconciler.kinship.above,
         )
         self.entering = Entering(database=self.database, jobs=self.jobs, wake=self._wake, clock=self.clock)
         self.members = Members(
             database=self.database,
             memory=self.reconciler.memory,
+            kinship=self.reconciler.kinship,
             reader=self.reader,
             rooms=self.executor,
             jobs=self.jobs,

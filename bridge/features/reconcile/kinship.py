@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from bridge.core.community import SPACE, Community, RoomKind
+from bridge.core.community import SPACE, Community, Role, RoomKind
 from bridge.core.errors import Forbidden, NotFound
 from bridge.core.ids import CommunityId, RoomId, UserId
 from bridge.features.reconcile.memory import Memory
@@ -95,6 +95,33 @@ class Kinship:
         """The communities above one, the nearest first."""
         declared = self._declared.get(community)
         return [] if declared is None else [one.id for one in self.family.above(declared)]
+
+    def related(self, community: CommunityId) -> list[CommunityId]:
+        """A community with those above and below it."""
+        return [community, *self.above(community), *(one.id for one in self.family.below(community))]
+
+    async def rulers(self, community: CommunityId) -> Mapping[UserId, Role]:
+        """Owners and admins of the communities above one, who have joined where they are so.
+
+        Raises:
+            MatrixError: the homeserver cannot be asked.
+        """
+        declared = self._declared.get(community)
+        return {} if declared is None else (await self.kin_of(declared)).commanding
+
+    async def barred(self, community: CommunityId) -> Mapping[UserId, CommunityId]:
+        """Who is kept out by a community above one, and by which: banned, or removed by its declaration.
+
+        Raises:
+            MatrixError: the homeserver cannot be asked.
+        """
+        found: dict[UserId, CommunityId] = {}
+        for name in self.above(community):
+            one = await self.relative(self._declared[name])
+            members = {} if one.space is None else one.space.members
+            banned = {user for user, here in members.items() if here.state == "ban"}
+            found |= dict.fromkeys(banned | one.community.removed, name)
+        return found
 
     async def looked_at(self, community: CommunityId) -> None:
         """After a pass: where others see something new of a community, they are looked at, too."""

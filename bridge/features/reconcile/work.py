@@ -81,14 +81,9 @@ class Work:
                 await self._executor.kick(await self._room(action.room), action.user, action.reason)
                 await self._forget_invites(action.room, action.user)
             case Ban():
-                if action.room == SPACE:  # first: what is remembered too much does no harm
-                    await self._remember_shut_out(action.user, shut_out=True)
-                await self._executor.ban(await self._room(action.room), action.user, action.reason)
-                await self._forget_invites(action.room, action.user)
+                await self._ban(action)
             case Unban():
-                await self._executor.unban(await self._room(action.room), action.user)
-                if action.room == SPACE:
-                    await self._remember_shut_out(action.user, shut_out=False)
+                await self._unban(action)
             case AdoptRole() | AdoptProfile():
                 return  # taken over with the comparison's memory
 
@@ -148,6 +143,17 @@ class Work:
         if not action.invited:
             await self._executor.invite(room_id, self._accounts.announcer, by_announcer=False)
         await self._executor.join_as_announcer(room_id)
+
+    async def _ban(self, action: Ban) -> None:
+        if action.room == SPACE:  # first: what is remembered too much does no harm
+            await self._remember_shut_out(action.user, shut_out=True)
+        await self._executor.ban(await self._room(action.room), action.user, action.reason)
+        await self._forget_invites(action.room, action.user)
+
+    async def _unban(self, action: Unban) -> None:
+        await self._executor.unban(await self._room(action.room), action.user)
+        if action.room == SPACE:
+            await self._remember_shut_out(action.user, shut_out=False)
 
     async def _remember_shut_out(self, user: UserId, *, shut_out: bool) -> None:
         """Bans from the space that stand for a ban from a community above are lifted with that one, and no other is."""
