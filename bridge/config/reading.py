@@ -12,7 +12,7 @@ from ruamel.yaml.nodes import Node
 
 from bridge.config import nodes, readers
 from bridge.config.nodes import Report, join
-from bridge.config.schema import Entry, Key, Named, SecretKey, Section, Users
+from bridge.config.schema import Again, Entry, Key, Named, SecretKey, Section, Users
 from bridge.config.secret import Secret
 from bridge.core.ids import UserId, parse_stable_id, parse_user_id
 
@@ -20,6 +20,8 @@ FILE = "_file"
 ENV = "_env"
 VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,39}\Z")
 MAX_SECRET_BYTES = 10_000
+DEEPEST = 5
+"""How many communities may stand in each other, the outermost one counted."""
 READABLE_BY_OTHERS = 0o004
 
 
@@ -50,6 +52,8 @@ class Reading:
                 values[name] = self.section(found.get(name), entry, place)
             elif isinstance(entry, Named):
                 values[name] = self.named(found.get(name), entry, place)
+            elif isinstance(entry, Again):
+                values[name] = self._again(found.get(name), entry, place)
             elif not given:
                 self._absent(name, entry, defaults, values, path)
             else:
@@ -73,6 +77,13 @@ class Reading:
                 self.report.fault(place, named.reserved[name])
             values[name] = self.section(inner, named.section, place)
         return values
+
+    def _again(self, node: Node | None, again: Again, path: str) -> dict[str, dict[str, Any]]:
+        if path.count(".subcommunities") < DEEPEST:
+            return self.named(node, again.named, path)
+        if node is not None and not nodes.is_empty(node):
+            self.report.fault(path, f"is too deep: at most {DEEPEST} communities stand in each other")
+        return {}
 
     def users(self, node: Node, entry: Users, path: str) -> People:
         """A list of user ids, without those that are at fault."""
@@ -164,7 +175,7 @@ def build(section: Section, values: Mapping[str, Any], **more: Any) -> Any:
     """The object that a section makes of values without fault."""
     ready: dict[str, Any] = dict(more)
     for name, value in values.items():
-        entry = section.keys[name]
+        entry = section.keys.get(name)
         if isinstance(entry, Section):
             ready[name] = build(entry, value)
         elif isinstance(entry, Named):

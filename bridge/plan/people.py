@@ -304,7 +304,7 @@ def membership_actions(
                 if key in desired or standing in OUT:
                     actions.append(out)
                 continue
-            if _ban_is_over(key, user, here, rooms, accounts) or (
+            if (standing is not Standing.BANNED and _ban_is_over(key, user, here, rooms, accounts)) or (
                 key == SPACE and _may_come_back(user, here, known, accounts, kin)
             ):
                 actions.append(Unban(key, user))

@@ -108,12 +108,16 @@ class Reconciler:
     def declare(self, communities: Iterable[Community]) -> None:
         """Take these declarations as the loaded ones."""
         self._loaded = tuple(communities)
-        self.declared = {community.id: self.effective(community) for community in self._loaded}
+        self.declared = self.effective_all(self._loaded)
         self.kinship.declare(self.declared)
 
     def effective(self, community: Community) -> Community:
         """A declaration with the groups that people made."""
         return effective(community, self._own.get(community.id, ()))
+
+    def effective_all(self, communities: Iterable[Community]) -> dict[CommunityId, Community]:
+        """Declarations with what people made: all communities that there are to be, by id."""
+        return {community.id: self.effective(community) for community in communities}
 
     async def read_groups(self) -> None:
         """Read anew which groups people made, after something of that was stored."""
