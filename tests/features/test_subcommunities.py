@@ -242,7 +242,7 @@ async def test_an_announcement_waits_for_the_removal_of_who_is_out_above(scene: 
 
 
 @pytest.mark.parametrize(
-    ("version", "step"), [("12", 11), *(pytest.param(one, 1, marks=pytest.mark.soak) for one in ("11", "12"))]
+    ("version", "step"), [("12", 29), *(pytest.param(one, 1, marks=pytest.mark.soak) for one in ("11", "12"))]
 )
 async def test_a_ban_goes_down_whatever_dies_on_the_way(new_scene: Callable[..., Any], version: str, step: int) -> None:
     point = 0

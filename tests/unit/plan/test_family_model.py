@@ -136,9 +136,7 @@ class Estate:
                     assert not present & banned, f"{present & banned} are banned from {above}, and in {name}/{key}"
                     for user in self.in_state(above, "join") - self.in_state(name, "leave", "ban"):
                         have, need = room.level(user), self.worlds[above].rooms[SPACE].level(user)
-                        assert need < Role.ADMIN or have >= need, (
-                            f"{user}: {need} in {above}, {have} in {name}/{key}"
-                        )
+                        assert need < Role.ADMIN or have >= need, f"{user}: {need} in {above}, {have} in {name}/{key}"
                 assert self.worlds[name].known.shut_out <= banned | self.banned_above(name), name
             kin = self.worlds[name].kin(self.declared[name])
             for user in (*some.PEOPLE, some.OUTSIDER):
