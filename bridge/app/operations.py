@@ -14,6 +14,7 @@ from bridge.app.groups import GroupDesk
 from bridge.app.guard import Guard, Sight
 from bridge.app.house import House, patience_of, rules_of
 from bridge.app.links import LinkDesk
+from bridge.app.subcommunities import SubcommunityDesk
 from bridge.config import Config, load
 from bridge.core.community import ANNOUNCEMENTS, Community, Role
 from bridge.core.errors import Refused
@@ -64,6 +65,7 @@ class Operations:
         self.links = LinkDesk(house)
         self.about_people = AboutPeople(house)
         self.about_groups = GroupDesk(house)
+        self.about_subcommunities = SubcommunityDesk(house)
         self.ready = False
         """Whether the local door may be used: set when everything runs."""
 
@@ -436,6 +438,18 @@ class Operations:
         """
         name = self._declared(community)
         answer = await self.about_groups.do(deed, self._house.reconciler.declared[name], by, what)
+        return {**answer, "said": [plain(text) for text in answer["said"]]} if by is None else answer
+
+    # --- communities within communities -------------------------------------------------------------------------
+
+    async def subcommunities(self, deed: str, community: str, by: UserId | None = None, **what: Any) -> dict[str, Any]:
+        """What is asked about communities within one: see `app/subcommunities`; `by` is None for the operator.
+
+        Raises:
+            Refused: a rule says no, or there is no such community.
+        """
+        name = self._declared(community)
+        answer = await self.about_subcommunities.do(deed, self._house.reconciler.declared[name], by, what)
         return {**answer, "said": [plain(text) for text in answer["said"]]} if by is None else answer
 
     # --- deeds of people, by chat -------------------------------------------------------------------------------

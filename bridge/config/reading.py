@@ -15,13 +15,12 @@ from bridge.config.nodes import Report, join
 from bridge.config.schema import Again, Entry, Key, Named, SecretKey, Section, Users
 from bridge.config.secret import Secret
 from bridge.core.ids import UserId, parse_stable_id, parse_user_id
+from bridge.core.subcommunities import DEEPEST
 
 FILE = "_file"
 ENV = "_env"
 VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,39}\Z")
 MAX_SECRET_BYTES = 10_000
-DEEPEST = 5
-"""How many communities may stand in each other, the outermost one counted."""
 READABLE_BY_OTHERS = 0o004
 
 

@@ -189,6 +189,15 @@ def check_groups(people: People, by: UserId | None, deed: Deed) -> None:
         raise _refused(people, "only owners and admins make groups here", "ask one of them")
 
 
+def check_subcommunities(people: People, by: UserId | None) -> None:
+    """Whether `by` may make communities within this one, move it, or call it otherwise.
+
+    Raises:
+        Refused: why not.
+    """
+    _entitled(people, by, Deed.SUBCOMMUNITIES)
+
+
 def _entitled(people: People, by: UserId | None, deed: Deed) -> None:
     if by is not None and not may(people.role_of(by), deed):
         who = "an owner" if not may(Role.ADMIN, deed) else "an owner or admin"

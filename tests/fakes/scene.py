@@ -46,6 +46,7 @@ from bridge.features.members import Members
 from bridge.features.reconcile import Outcome, Reconciler, Recovery, Rules
 from bridge.features.reconcile.watch import Watch
 from bridge.features.requests import Patience, Requests
+from bridge.features.subcommunities import Subcommunities
 from bridge.intake.interest import Interest
 from bridge.intake.parse import parse
 from bridge.matrix.client import path
@@ -182,6 +183,16 @@ class Scene:
             accounts=ACCOUNTS,
             clock=self.clock,
             limit=100,
+        )
+        self.subcommunities = Subcommunities(
+            database=self.database,
+            memory=self.reconciler.memory,
+            declared=lambda: self.reconciler.declared,
+            read_again=self.reconciler.read_groups,
+            lock_of=self.reconciler.lock_of,
+            people=self.members.people,
+            rooms=self.executor,
+            clock=self.clock,
         )
         await self.reconciler.read_groups()
         self.requests = Requests(

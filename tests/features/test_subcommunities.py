@@ -57,8 +57,8 @@ def level(scene: Scene, community: Community, user: UserId, key: RoomKeyName = S
 async def settle(scene: Scene, communities: Sequence[Community] = ALL) -> None:
     """Do all that there is to do, and let everybody accept; from then on these are what is declared."""
     scene.reconciler.declare(communities)
-    for community in communities:
-        scene.watch.all_of(community.id)
+    for community in scene.reconciler.declared:
+        scene.watch.all_of(community)
     await scene.catch_up()
     for _ in range(5):
         before = scene._read
@@ -272,3 +272,80 @@ async def test_a_ban_goes_down_whatever_dies_on_the_way(new_scene: Callable[...,
             assert point > 8
             return
         point += step
+
+
+# --- by command -------------------------------------------------------------------------------------------------------
+
+
+async def test_people_make_move_and_rename_communities_and_a_restart_keeps_them(scene: Scene) -> None:
+    await settle(scene)
+    made = await scene.subcommunities.create(await now(scene, SCHOOL), BEA, "Year 2", None, source="$ask")
+    assert made == "year-2"
+    assert await scene.subcommunities.create(await now(scene, SCHOOL), BEA, "Year 2", None, source="$ask") == made
+    await settle(scene)
+    second = await scene.subcommunities.create(scene.reconciler.declared[made], ANN, "Class 2B", "class-2b")
+    await settle(scene)
+    year, class_ = scene.reconciler.declared[made], scene.reconciler.declared[second]
+    assert room(scene, year).content("m.room.name") == {"name": "Year 2"}
+    assert (room(scene, SCHOOL).content("m.space.child", room(scene, year).room_id) or {})["via"]
+    assert level(scene, class_, BEA) == Role.ADMIN
+    await scene.members.invite(class_, BEA, [FAY])
+    await settle(scene)
+    assert states(scene, FAY, SCHOOL, year, class_) == ["join"] * 3
+    for ask in (
+        scene.subcommunities.create(await now(scene, SCHOOL), DAN, "Mine", None),
+        scene.subcommunities.create(await now(scene, SCHOOL), BEA, "Again", "class-1a"),
+        scene.subcommunities.create(await now(scene, SCHOOL), BEA, " ", None),
+        scene.subcommunities.move(await now(scene, CLASS), BEA, year),  # the configuration says where it stands
+        scene.subcommunities.move(year, BEA, class_),  # into itself
+        scene.subcommunities.move(class_, EVE, await now(scene, CLASS)),  # an admin of the one, and not of the other
+        scene.subcommunities.rename(await now(scene, YEAR), BEA, "First"),
+    ):
+        with pytest.raises(Refused):
+            await ask
+    await scene.subcommunities.move(class_, BEA, await now(scene, YEAR))
+    await scene.subcommunities.rename(class_, BEA, "Class 1B")
+    await settle(scene)
+    assert states(scene, FAY, SCHOOL, YEAR, class_) == ["join"] * 3
+    assert room(scene, class_).content("m.room.name") == {"name": "Class 1B"}
+    shown = await scene.subcommunities.listed(await now(scene, SCHOOL))
+    assert [(one.id, one.depth, one.declared) for one in shown] == [
+        ("school", 0, True), ("year-1", 1, True), ("class-1a", 2, True), ("class-2b", 2, False), ("year-2", 1, False),
+    ]  # fmt: skip
+    await scene.restart()
+    scene.reconciler.declare(ALL)
+    assert await at_rest(scene)
+    assert scene.reconciler.declared[second].parent == YEAR.id
+
+
+async def test_moving_keeps_also_who_left_the_new_parent_some_time_but_nobody_who_is_banned_there(
+    scene: Scene,
+) -> None:
+    year_2 = replace(YEAR, id=CommunityId("year-2"), name="Year 2", members=frozenset({DAN}))
+    class_ = replace(CLASS, members=frozenset({DAN, FAY}))
+    await settle(scene, (SCHOOL, YEAR, year_2, class_))
+    await scene.leave(DAN, room(scene, year_2))
+    await scene.join(ANN, room(scene, year_2))
+    await scene.move(ANN, room(scene, year_2), "ban", FAY)
+    await settle(scene, (SCHOOL, YEAR, year_2, class_))
+    assert states(scene, DAN, year_2, CLASS) == ["leave", "join"]
+    await settle(scene, (SCHOOL, YEAR, year_2, replace(class_, parent=year_2.id)))
+    assert states(scene, DAN, year_2, CLASS) == ["join", "join"]
+    assert states(scene, FAY, SCHOOL, YEAR, year_2, CLASS) == ["join", "join", "ban", "ban"]
+
+
+async def test_they_stand_five_deep_at_most(scene: Scene) -> None:
+    await settle(scene)
+    four = await scene.subcommunities.create(await now(scene, CLASS), ANN, "Four", None)
+    await settle(scene)
+    five = await scene.subcommunities.create(scene.reconciler.declared[four], ANN, "Five", None)
+    await settle(scene)
+    with pytest.raises(Refused, match="at most 5"):
+        await scene.subcommunities.create(scene.reconciler.declared[five], ANN, "Six", None)
+    other = await scene.subcommunities.create(await now(scene, SCHOOL), ANN, "Other", None)
+    await settle(scene)
+    deeper = await scene.subcommunities.create(scene.reconciler.declared[other], ANN, "Deeper", None)
+    await settle(scene)
+    assert deeper == "deeper"
+    with pytest.raises(Refused, match="at most 5"):
+        await scene.subcommunities.move(scene.reconciler.declared[other], ANN, scene.reconciler.declared[four])

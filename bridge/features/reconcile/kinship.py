@@ -5,17 +5,23 @@ last, so nothing has to be handed on, and a kill loses nothing."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import partial
 
 from bridge.core.community import SPACE, Community, Role, RoomKind
 from bridge.core.errors import Forbidden, NotFound
 from bridge.core.ids import CommunityId, RoomId, UserId
 from bridge.features.reconcile.memory import Memory
-from bridge.plan.family import Family, Relative, Sight, kin_of, sight
+from bridge.plan import changes
+from bridge.plan.family import Family, Relative, Sight, kin_of, present_in, sight
 from bridge.plan.kin import ALONE, Kin
 from bridge.plan.people import ABSENT
-from bridge.plan.state import Accounts, RoomState
+from bridge.plan.state import Accounts, RoomState, digest_of
 from bridge.ports import RoomReader
 from bridge.store.rooms import RoomIndex
+
+_PARENT = (SPACE, "parent", "")
+"""Where it is remembered within which community one stood when its people were brought along."""
 
 
 class Kinship:
@@ -136,6 +142,25 @@ class Kinship:
         if before is None or before.from_below != now.from_below:
             for child in self.family.right_below(community):
                 self.look_again(child.id)
+
+    async def follow_move(self, community: Community) -> None:
+        """See that a community keeps its people where it stands within another one than before: they are bidden into
+        the communities above, though they may have left one of them some time. Who is banned there stays banned.
+
+        Done once for each move, and before anybody is removed for being outside.
+
+        Raises:
+            MatrixError: the homeserver cannot be asked.
+        """
+        mark = digest_of(community.parent or "")
+        if (await self._memory.known(community.id)).settled.get(_PARENT) == mark:
+            return
+        if community.parent is not None and community.id in self._declared:
+            for user in sorted(present_in(await self.relative(community), self._accounts)):
+                for above in await self.lacking_above(community.id, user):
+                    await self._memory.update(above, partial(changes.bidden, user=user, keys=()))
+                    self.look_again(above)
+        await self._memory.update(community.id, lambda known: replace(known, settled={**known.settled, _PARENT: mark}))
 
     def forget_spaces_above(self, communities: Iterable[CommunityId]) -> None:
         """Have the spaces of communities read anew when they are asked for."""

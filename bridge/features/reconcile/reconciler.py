@@ -14,6 +14,7 @@ from bridge.core.errors import Forbidden, MatrixError, NotFound, RateLimited, Re
 from bridge.core.groups import OwnGroup, effective
 from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import EN, Language
+from bridge.core.subcommunities import OwnCommunity, with_own
 from bridge.features.reconcile.arrivals import Arrivals
 from bridge.features.reconcile.fights import Fights
 from bridge.features.reconcile.kinship import Kinship
@@ -35,6 +36,7 @@ from bridge.ports import Clock, RoomExecutor, RoomReader
 from bridge.store import communities as store
 from bridge.store import declarations
 from bridge.store import groups as own_groups
+from bridge.store import subcommunities as own_communities
 from bridge.store.database import Database
 from bridge.store.jobs import Jobs
 from bridge.store.rooms import RoomIndex
@@ -76,6 +78,7 @@ class Reconciler:
         """The communities as the file declares them, with the groups that people made."""
         self._loaded: tuple[Community, ...] = ()
         self._own: dict[CommunityId, list[OwnGroup]] = {}
+        self._own_communities: list[OwnCommunity] = []
         self.memory = Memory(database, index, clock)
         self.kinship = Kinship(memory=self.memory, reader=reader, index=index, accounts=setting.accounts)
         self.memory.lacking_above = self.kinship.lacking_above
@@ -117,12 +120,14 @@ class Reconciler:
 
     def effective_all(self, communities: Iterable[Community]) -> dict[CommunityId, Community]:
         """Declarations with what people made: all communities that there are to be, by id."""
-        return {community.id: self.effective(community) for community in communities}
+        every = with_own({community.id: community for community in communities}, self._own_communities)
+        return {name: self.effective(community) for name, community in every.items()}
 
     async def read_groups(self) -> None:
-        """Read anew which groups people made, after something of that was stored."""
+        """Read anew which groups and communities people made, after something of that was stored."""
         async with self._database.transaction() as tx:
             self._own = await own_groups.load_all(tx)
+            self._own_communities = await own_communities.load_all(tx)
         self.declare(self._loaded)
 
     def lock_of(self, community: CommunityId) -> asyncio.Lock:
@@ -197,6 +202,7 @@ class Reconciler:
             Refused: the plan changed since it was shown.
         """
         async with self._lock(community.id):
+            await self.kinship.follow_move(community)
             look = await self.look(community, fresh=fresh, remake=remake)
             if digest is not None and look.plan.digest != digest:
                 raise Refused(
@@ -475,6 +481,7 @@ class Reconciler:
             if key in known.rooms:
                 self._reader.forget(known.rooms[key])
         self.kinship.forget_spaces_above(self.kinship.above(community_id))
+        await self.kinship.follow_move(community)
         look = await self.look(community)
         if ANNOUNCEMENTS in known.rooms and ANNOUNCEMENTS not in look.rooms:
             raise Refused(
