@@ -89,7 +89,8 @@ def _given_up(queue: dict[str, int]) -> str:
 
 
 def _show_community(community: dict[str, Any]) -> None:
-    say(f"{one_line(community['name'], LONGEST_NAME)} ({community['id']})", "bold")
+    within = f", part of {community['parent']}" if community["parent"] else ""
+    say(f"{one_line(community['name'], LONGEST_NAME)} ({community['id']}{within})", "bold")
     say(f"  space {community['space'] or 'not made yet'}, looked at {when(community.get('last_reconcile'))}")
     members = ", ".join(f"{count} {role}" for role, count in community["members"].items())
     say(f"  members: {members}")

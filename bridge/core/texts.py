@@ -461,6 +461,8 @@ def status(community: Mapping[str, Any], language: Language = EN) -> Marked:
     rooms = say_many(language, "{count} room", "{count} rooms", len(community["rooms"]))
     name = literal(one_line(community["name"], LONGEST_NAME))
     lines = [Marked(f"**{name}** ({literal(community['id'])}): {people}, {rooms}.")]
+    if community.get("parent"):
+        lines.append(say(language, "It is part of {parent}.", parent=community["parent"]))
     if community.get("held"):
         lines.append(
             say(

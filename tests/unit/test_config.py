@@ -44,6 +44,52 @@ def faults(text: str) -> list[str]:
     return caught.value.faults
 
 
+NESTED = """\
+room_version: "11"
+communities:
+  springfield:
+    name: Springfield School
+    owners: ["@principal:example.org"]
+    language: de
+    room_version: "12"
+    removed: ["@nelson:example.org"]
+    subcommunities:
+      year-1:
+        subcommunities:
+          class-1a: {language: en, members: ["@homer:example.org"]}
+      year-2: {}
+  company: {owners: ["@boss:example.org"]}
+"""
+
+
+def test_communities_within_communities_become_a_row_with_parents_first() -> None:
+    config = read(REQUIRED + NESTED)
+    assert [(one.id, one.parent) for one in config.communities] == [
+        ("springfield", None), ("year-1", "springfield"), ("class-1a", "year-1"), ("year-2", "springfield"),
+        ("company", None),
+    ]  # fmt: skip
+    assert [(one.language, one.room_version) for one in config.communities] == [
+        ("de", "12"), ("de", "12"), ("en", "12"), ("de", "12"), ("en", "11"),
+    ]  # fmt: skip
+    assert config.warnings == ()  # who owns the school owns the years
+
+
+def test_faults_of_communities_within_communities_name_their_place() -> None:
+    place = "communities.springfield.subcommunities.year-1.subcommunities.class-1a"
+    twice = NESTED.replace("      year-2: {}", "      class-1a: {}")
+    assert faults(REQUIRED + twice) == [
+        f"config.yaml:17: communities.springfield.subcommunities.class-1a: has the id of {place}; "
+        "every community needs one of its own, wherever it is"
+    ]
+    [fault] = faults(REQUIRED + NESTED.replace("@homer", "@nelson"))
+    assert f"{place}.members[0]: @nelson:example.org stands in communities.springfield.removed" in fault
+    deep = "communities: {a: {owners: ['@a:b.c'], subcommunities: {b: {subcommunities: {c: {subcommunities: {d: "
+    allowed = f"{deep}{{subcommunities: {{e: {{}}}}}}}}}}}}}}}}}}}}"
+    assert [str(one.id) for one in read(REQUIRED + allowed).communities] == list("abcde")
+    [fault] = faults(REQUIRED + allowed.replace("e: {}", "e: {subcommunities: {f: {}}}"))
+    assert "is too deep: at most 5 communities stand in each other" in fault
+
+
 def test_what_must_be_given_is_enough() -> None:
     config = read(REQUIRED)
     assert config.homeserver.url == "http://127.0.0.1:8008"
