@@ -19,6 +19,7 @@ def flatten(values: dict[str, Any], report: Report) -> dict[str, str]:
     """
     flat: dict[str, dict[str, Any]] = {}
     places: dict[str, str] = {}
+    values.pop("templates", None)  # they were put into those that use them
     _take(values["communities"], "communities", None, flat, places, report)
     values["communities"] = flat
     return places
@@ -35,6 +36,7 @@ def _take(
     for name, community in communities.items():
         place = join(path, shown_key(name))
         within = community.pop("subcommunities", {})
+        community.pop("use", None)
         if name in places:
             report.fault(place, f"has the id of {places[name]}; every community needs one of its own, wherever it is")
             continue

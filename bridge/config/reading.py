@@ -53,6 +53,8 @@ class Reading:
                 values[name] = self.named(found.get(name), entry, place)
             elif isinstance(entry, Again):
                 values[name] = self._again(found.get(name), entry, place)
+            elif not given and isinstance(entry, Key) and entry.put_in:
+                continue
             elif not given:
                 self._absent(name, entry, defaults, values, path)
             else:

@@ -25,6 +25,8 @@ class Key:
     """One value."""
 
     read: Callable[[Node], Any]
+    put_in: bool = False
+    """Whether it is carried out before anything is read, and no field takes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,7 @@ GROUP = Section(
 COMMUNITY = Section(
     Community,
     {
+        "use": Key(readers.name, put_in=True),
         "name": Key(readers.name),
         "description": Key(readers.description),
         "avatar": Key(readers.mxc),
@@ -212,6 +215,7 @@ SCHEMA = Section(
             },
         ),
         "room_version": _ROOM_VERSION,
+        "templates": Again(),
         "communities": Named(COMMUNITY, "id"),
     },
 )
