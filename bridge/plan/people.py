@@ -236,10 +236,13 @@ def roles_in_force(
 
 
 def governing(own: Mapping[UserId, Role], kin: Kin, census: Census) -> dict[UserId, Role]:
-    """Owners and admins with those of the communities above, who are so here, too, unless they are out."""
+    """Owners and admins with those of the communities above, who are so here, too, unless they are banned.
+
+    That they left the space, or one between, changes nothing: they may enter it again by themselves.
+    """
     roles = dict(own)
     for user, role in kin.roles.items():
-        if not census.is_out(user):
+        if census.standing.get(user) is not Standing.BANNED:
             roles[user] = max(role, roles.get(user, role))
     return dict(sorted(roles.items()))
 

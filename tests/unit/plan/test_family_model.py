@@ -134,7 +134,7 @@ class Estate:
                 for key, room in self.worlds[name].rooms.items():
                     present = {user for user, here in room.members.items() if here.present}
                     assert not present & banned, f"{present & banned} are banned from {above}, and in {name}/{key}"
-                    for user in self.in_state(above, "join") - self.in_state(name, "leave", "ban"):
+                    for user in self.in_state(above, "join") - self.in_state(name, "ban"):
                         have, need = room.level(user), self.worlds[above].rooms[SPACE].level(user)
                         assert need < Role.ADMIN or have >= need, f"{user}: {need} in {above}, {have} in {name}/{key}"
                 assert self.worlds[name].known.shut_out <= banned | self.banned_above(name), name
@@ -144,7 +144,8 @@ class Estate:
                 level = self.worlds[name].rooms[SPACE].level(user)
                 assert here.state != "join" or level >= Role.ADMIN, f"{user} is in the control room of {name}"
                 own = self.worlds[name].known.roles.get(user, Role.MEMBER)
-                assert level == max(own, kin.roles.get(user, 0) if user not in self.out(name) else 0), (user, name)
+                shut = self.in_state(name, "ban") | kin.banned
+                assert level == max(own, kin.roles.get(user, 0) if user not in shut else 0), (user, name)
             assert sight(self.relative(name), kin, ACCOUNTS).from_above[1] == inside
             for user in inside & self.in_state(name, "join"):
                 for key in (ANNOUNCEMENTS, GENERAL):
@@ -156,10 +157,6 @@ class Estate:
             if (self.worlds[name].rooms[SPACE].content("m.space.child", self.worlds[CLASS].rooms[SPACE].room_id))
         ]
         assert listed_in == ([parent] if parent else [])
-
-    def out(self, name: CommunityId) -> set[UserId]:
-        kin = self.worlds[name].kin(self.declared[name])
-        return self.in_state(name, "leave", "ban") | kin.outside
 
     def banned_above(self, name: CommunityId) -> set[UserId]:
         above = Family(self.declared).above(self.declared[name])
