@@ -275,8 +275,12 @@ class House:
         self.conversations = Conversations(self.database, self.clock)
         self.history = config.history
         """How much of the past newcomers are given; may change while the service runs."""
-        self.reconciler.tell_whom(self._again)
         self.reconciler.declare(config.communities)
+
+    def follow_kin(self) -> None:
+        """From now on communities above and below one are looked at when it changes; not before everything is known
+        that a look needs."""
+        self.reconciler.tell_whom(self._again)
 
     def _declared(self, community: CommunityId) -> Community | None:
         return self.reconciler.declared.get(community)

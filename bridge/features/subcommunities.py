@@ -118,11 +118,14 @@ class Subcommunities:
     async def move(self, community: Community, by: UserId | None, parent: Community) -> None:
         """Have a community that people made stand within another. Its people and its rooms stay.
 
+        Whoever asks governs the community, the one that it is taken from and the one that it is put into.
+
         Raises:
             Refused: why not.
         """
-        rank.check_subcommunities(await self._people(community), by)
-        rank.check_subcommunities(await self._people(parent), by)
+        before = self._declared().get(CommunityId(str(community.parent)))
+        for one in (community, parent, *([] if before is None else [before])):
+            rank.check_subcommunities(await self._people(one), by)
         async with self._storing:
             own = await self._own()
             rules.check_not_declared(community, own)

@@ -96,6 +96,7 @@ def kin_of(
         commanding=commanding,
         banned=frozenset(banned),
         out=frozenset(out - banned),
+        blind=any(one.space is None and SPACE in one.known.rooms for one in line),
         named=family.named_below(community.id),
         present=frozenset().union(*(present_in(child, accounts) for child in children)),
         children={name: space for name, space in spaces.items() if space is not None},

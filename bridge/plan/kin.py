@@ -26,6 +26,8 @@ class Kin:
     """Who is banned from a community above, and so from this one."""
     out: frozenset[UserId] = frozenset()
     """Who left or was removed from a community above, and so is out of this one."""
+    blind: bool = False
+    """Whether a space above cannot be read, so that nobody knows who is banned there: then no ban is lifted here."""
     named: frozenset[UserId] = frozenset()
     """Whom the declaration names in a community below: they are members here."""
     present: frozenset[UserId] = frozenset()

@@ -198,7 +198,13 @@ def uninvited(key: RoomKeyName, user: UserId, here: Membership, known: Known, ac
 
 def _may_come_back(user: UserId, here: Membership, known: Known, accounts: Accounts, kin: Kin) -> bool:
     """Whether we banned somebody from the space for a ban from a community above, and that one was lifted."""
-    return here.state == "ban" and here.sender in accounts.both and user in known.shut_out and user not in kin.banned
+    return (
+        here.state == "ban"
+        and here.sender in accounts.both
+        and user in known.shut_out
+        and user not in kin.banned
+        and not kin.blind
+    )
 
 
 def _contradiction(user: UserId, in_space: Membership, kin: Kin) -> str:

@@ -198,6 +198,17 @@ async def test_banned_above_stays_out_below_by_every_door_until_it_is_lifted(sce
     assert (await scene.known(CLASS.id)).shut_out == frozenset()
 
 
+async def test_while_a_space_above_cannot_be_read_no_ban_is_lifted(scene: Scene) -> None:
+    await settle(scene)
+    await settle(scene, (SCHOOL, YEAR, replace(CLASS, members=None)))
+    await scene.move(ANN, room(scene, SCHOOL), "ban", DAN)
+    await scene.catch_up()
+    scene.homeserver.rooms[room(scene, SCHOOL).room_id].state.pop(("m.room.member", STEWARD))
+    await settle(scene, (SCHOOL, YEAR, replace(CLASS, members=None)))
+    assert states(scene, DAN, YEAR, CLASS) == ["ban", "ban"]
+    assert level(scene, CLASS, BEA) == Role.ADMIN
+
+
 async def test_a_plan_above_that_waits_for_a_word_does_nothing_below(scene: Scene) -> None:
     crowd = frozenset(UserId(f"@pupil{number}:example.org") for number in range(8))
     school, class_ = replace(SCHOOL, members=crowd), replace(CLASS, members=crowd)
@@ -289,16 +300,17 @@ async def test_people_make_move_and_rename_communities_and_a_restart_keeps_them(
     assert room(scene, year).content("m.room.name") == {"name": "Year 2"}
     assert (room(scene, SCHOOL).content("m.space.child", room(scene, year).room_id) or {})["via"]
     assert level(scene, class_, BEA) == Role.ADMIN
-    await scene.members.invite(class_, BEA, [FAY])
+    await scene.members.invite(class_, BEA, [EVE, FAY])
     await settle(scene)
     assert states(scene, FAY, SCHOOL, year, class_) == ["join"] * 3
+    await scene.members.give_role(class_, ANN, EVE, Role.ADMIN)
     for ask in (
         scene.subcommunities.create(await now(scene, SCHOOL), DAN, "Mine", None),
         scene.subcommunities.create(await now(scene, SCHOOL), BEA, "Again", "class-1a"),
         scene.subcommunities.create(await now(scene, SCHOOL), BEA, " ", None),
         scene.subcommunities.move(await now(scene, CLASS), BEA, year),  # the configuration says where it stands
         scene.subcommunities.move(year, BEA, class_),  # into itself
-        scene.subcommunities.move(class_, EVE, await now(scene, CLASS)),  # an admin of the one, and not of the other
+        scene.subcommunities.move(class_, EVE, await now(scene, CLASS)),  # an admin of both, and not of where it is
         scene.subcommunities.rename(await now(scene, YEAR), BEA, "First"),
     ):
         with pytest.raises(Refused):
