@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -252,17 +252,23 @@ async def test_an_announcement_waits_for_the_removal_of_who_is_out_above(scene: 
     assert room(scene, CLASS, ANNOUNCEMENTS).membership(DAN) == "leave"
 
 
-@pytest.mark.parametrize(
-    ("version", "step"), [("12", 29), *(pytest.param(one, 1, marks=pytest.mark.soak) for one in ("11", "12"))]
-)
-async def test_a_ban_goes_down_whatever_dies_on_the_way(new_scene: Callable[..., Any], version: str, step: int) -> None:
-    point = 0
-    while True:
+Act = Callable[[Scene], Awaitable[None]]
+
+
+async def kill_everywhere(
+    new_scene: Callable[..., Any], version: str, step: int, act: Act, begin: Act | None = None
+) -> AsyncIterator[tuple[Scene, int]]:
+    """Scenes in which something was done by a process that was killed at one point after the other, and what was asked
+    came again, up to one that survives."""
+    point, survived = 0, False
+    while not survived:
         scene: Scene = await new_scene(version=version)
         await settle(scene)
+        if begin is not None:
+            await begin(scene)
         scene.faults.arm(point)
         try:
-            await scene.members.remove(await now(scene, SCHOOL), ANN, DAN, "", ban=True, source="$ban")
+            await act(scene)
             await scene.catch_up()
         except Crash:
             pass
@@ -270,19 +276,50 @@ async def test_a_ban_goes_down_whatever_dies_on_the_way(new_scene: Callable[...,
         if not survived:
             await scene.die()
             await scene.start()
-            scene.reconciler.declare((SCHOOL, YEAR, CLASS))
+            scene.reconciler.declare(ALL)
         scene.faults.arm(None)
+        await act(scene)
+        yield scene, point
+        await scene.stop()
+        point += step
+    assert point > 8
+
+
+FEW_AND_ALL = [("12", 29), *(pytest.param(one, 1, marks=pytest.mark.soak) for one in ("11", "12"))]
+
+
+@pytest.mark.parametrize(("version", "step"), FEW_AND_ALL)
+async def test_a_ban_goes_down_whatever_dies_on_the_way(new_scene: Callable[..., Any], version: str, step: int) -> None:
+    async def ban(scene: Scene) -> None:
         await scene.members.remove(await now(scene, SCHOOL), ANN, DAN, "", ban=True, source="$ban")
+
+    async for scene, point in kill_everywhere(new_scene, version, step, ban):
         await settle(scene)
         assert states(scene, DAN) == ["ban"] * 3, f"killed at {point}"
         for key in (ANNOUNCEMENTS, GENERAL):
             assert room(scene, CLASS, key).membership(DAN) == "ban", f"killed at {point}"
-        assert room(scene, CLASS).membership(STEWARD) == "join"
-        await scene.stop()
-        if survived:
-            assert point > 8
-            return
-        point += step
+
+
+@pytest.mark.parametrize(("version", "step"), FEW_AND_ALL)
+async def test_a_move_keeps_its_people_whatever_dies_on_the_way(
+    new_scene: Callable[..., Any], version: str, step: int
+) -> None:
+    year_2 = replace(YEAR, id=CommunityId("year-2"), name="Year 2", members=frozenset({DAN}))
+    moved = (SCHOOL, YEAR, year_2, replace(CLASS, parent=year_2.id))
+
+    async def begin(scene: Scene) -> None:
+        await settle(scene, (SCHOOL, YEAR, year_2, CLASS))
+        await scene.leave(DAN, room(scene, year_2))
+        await scene.catch_up()
+
+    async def move(scene: Scene) -> None:
+        scene.reconciler.declare(moved)
+
+    async for scene, point in kill_everywhere(new_scene, version, step, move, begin):
+        await settle(scene, moved)
+        assert states(scene, DAN, SCHOOL, year_2, CLASS) == ["join"] * 3, f"killed at {point}"
+        assert not room(scene, YEAR).content("m.space.child", room(scene, CLASS).room_id)
+        assert await at_rest(scene)
 
 
 # --- by command -------------------------------------------------------------------------------------------------------
