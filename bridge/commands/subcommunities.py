@@ -44,7 +44,7 @@ async def rename(deeds: Deeds, request: Request) -> str:
 ROWS = (
     Row(
         name="subcommunity create",
-        names={DE: "untergemeinschaft neu"},
+        names={DE: "teil neu"},
         aliases=("subcommunity new",),
         arguments=(ID, NAME),
         deed=Deed.SUBCOMMUNITIES,
@@ -53,7 +53,7 @@ ROWS = (
     ),
     Row(
         name="subcommunity list",
-        names={DE: "untergemeinschaften"},
+        names={DE: "teile"},
         aliases=("subcommunities",),
         deed=Deed.SUBCOMMUNITIES,
         explain=texts.explain_subcommunity_list,
@@ -61,7 +61,7 @@ ROWS = (
     ),
     Row(
         name="subcommunity move",
-        names={DE: "untergemeinschaft verlegen"},
+        names={DE: "teil verlegen"},
         arguments=(PARENT,),
         deed=Deed.SUBCOMMUNITIES,
         explain=texts.explain_subcommunity_move,
@@ -69,7 +69,7 @@ ROWS = (
     ),
     Row(
         name="subcommunity rename",
-        names={DE: "untergemeinschaft umbenennen"},
+        names={DE: "teil umbenennen"},
         arguments=(NAME,),
         deed=Deed.SUBCOMMUNITIES,
         explain=texts.explain_subcommunity_rename,
