@@ -9,8 +9,8 @@ BIN := .venv/bin
 READY := .venv/.ready
 BROWSER := .venv/.browser
 ARGS ?=
-# Tests wait more than they work: more processes than cores are well used.
-WORKERS ?= 3
+# Tests wait more than they work, so two processes of them fill two cores with the homeservers that they start.
+WORKERS ?= 2
 
 .PHONY: help
 help:  ## List the targets
