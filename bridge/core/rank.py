@@ -29,6 +29,8 @@ class People:
     """Owners and admins of the communities above this one, who have joined where they are so: they are so here, too."""
     barred: Mapping[UserId, CommunityId] = field(default_factory=dict)
     """Who is kept out by a community above, and by which."""
+    named_below: Mapping[UserId, str] = field(default_factory=dict)
+    """Whom the declaration names in a community below, and by which key: such as `class-1a.members`."""
 
     def role_of(self, user: UserId) -> Role | None:
         """Somebody's role; None for who is not in the space, and is no admin of a community above."""
@@ -79,8 +81,14 @@ def check_removal(people: People, by: UserId | None, user: UserId, *, ban: bool)
         raise _refused(people, f"{user} is {_a(role)}", "only an owner can remove them")
     if role is Role.OWNER and not people.other_owner_than(user):
         raise _last_owner(people, user)
-    if place := _named_in(people.community, user):
+    if place := named_in(people.community, user):
         raise _declared(people, place, f"{user} stands there")
+    if place := people.named_below.get(user, ""):
+        raise _refused(
+            people,
+            f"communities.{place} in the configuration decides that: whoever stands there is a member here, too",
+            "change it there, or ask whoever runs the service",
+        )
     if not ban and people.memberships.get(user) not in ("join", "invite", "knock"):
         raise _refused(people, f"{user} is not in the community", "look with `status`, or ban them to keep them out")
 
@@ -234,7 +242,7 @@ def _stays(people: People, user: UserId, role: Role) -> bool:
     return role is Role.OWNER or (Role.ADMIN if listed else Role.MEMBER) is role
 
 
-def _named_in(community: Community, user: UserId) -> str:
+def named_in(community: Community, user: UserId) -> str:
     """The key of the declaration that names somebody; empty where none does."""
     lists = {"owners": community.owners, "admins": community.admins, "members": community.members}
     for group in community.groups:

@@ -38,11 +38,13 @@ class Memory(Protocol):
 
 
 class Kinship(Protocol):
-    """What the communities above one say of its people."""
+    """What the communities above and below one say of its people."""
 
     async def rulers(self, community: CommunityId) -> Mapping[UserId, Role]: ...
 
     async def barred(self, community: CommunityId) -> Mapping[UserId, CommunityId]: ...
+
+    def named_below(self, community: CommunityId) -> Mapping[UserId, str]: ...
 
 
 class Members:
@@ -98,6 +100,7 @@ class Members:
             self._accounts.both,
             above=await self._kinship.rulers(community.id),
             barred=await self._kinship.barred(community.id),
+            named_below=self._kinship.named_below(community.id),
         )
 
     async def invite(

@@ -11,6 +11,7 @@ from functools import partial
 from bridge.core.community import SPACE, Community, Role, RoomKind
 from bridge.core.errors import Forbidden, NotFound
 from bridge.core.ids import CommunityId, RoomId, UserId
+from bridge.core.rank import named_in
 from bridge.features.reconcile.memory import Memory
 from bridge.plan import changes
 from bridge.plan.family import Family, Relative, Sight, kin_of, present_in, sight
@@ -128,6 +129,10 @@ class Kinship:
             banned = {user for user, here in members.items() if here.state == "ban"}
             found |= dict.fromkeys(banned | one.community.removed, name)
         return found
+
+    def named_below(self, community: CommunityId) -> Mapping[UserId, str]:
+        """Whom the declaration names in a community below one, and by which key: such as `class-1a.members`."""
+        return {user: f"{one.id}.{named_in(one, user)}" for one in self.family.below(community) for user in one.named}
 
     async def looked_at(self, community: CommunityId) -> None:
         """After a pass: where others see something new of a community, they are looked at, too."""
