@@ -12,6 +12,8 @@ from bridge.core import texts
 from bridge.core.community import Community, Posting, RoomKind
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, RoomKeyName, UserId
+from bridge.core.languages import Language
+from bridge.features.adopting import Proposal, proposed
 from bridge.features.groups import shown
 from bridge.features.members import answer_language
 from bridge.worker import State
@@ -33,7 +35,8 @@ class GroupDesk:
 
         Args:
             by: who asks; None for the operator.
-            what: `key`, `name`, `text`, `kind`, `posting`, `source`, `wait`, as the deed needs them.
+            what: `key`, `name`, `text`, `kind`, `posting`, `room`, `digest`, `encrypt`, `source`, `wait`, as the deed
+                needs them.
 
         Raises:
             Refused: a rule says no, or what is given cannot be understood.
@@ -66,6 +69,20 @@ class GroupDesk:
                 await groups.change(community, by, key, archived=deed == "archive")
                 say = texts.group_archived if deed == "archive" else texts.group_unarchived
                 said = [say(key, language)]
+            case "propose":
+                proposal = await self._propose(community, by, what)
+                return {"said": [_adoption(proposal, language)], "done": True, **proposed(proposal)}
+            case "adopt":
+                key = await self._house.adopting.adopt(
+                    community,
+                    by,
+                    str(what.get("room") or ""),
+                    key or None,
+                    _kind(what),
+                    digest=str(what.get("digest") or ""),
+                    encrypt=what.get("encrypt") is True,
+                )
+                said = [texts.group_adoption_begins(key, language)]
             case "heirs":
                 return {"said": [], "done": True, "heirs": await groups.heirs(community, by, key)}
             case "release":
@@ -76,6 +93,10 @@ class GroupDesk:
             case _:
                 raise Refused(f"{deed!r} is nothing that can be asked about groups")
         return {"said": said, "done": await self._follow(community.id, what), "key": key}
+
+    async def _propose(self, community: Community, by: UserId | None, what: Mapping[str, Any]) -> Proposal:
+        named, key = str(what.get("room") or ""), str(what.get("key") or "")
+        return await self._house.adopting.propose(community, by, named, key or None, _kind(what))
 
     async def _wait_for(self, community: CommunityId, job: str) -> None:
         outcome = await self._house.worker.wait_done(job, WAIT_SECONDS)
@@ -95,6 +116,23 @@ class GroupDesk:
                 await self._house.settled(community)
                 return True
         return False
+
+
+def _kind(what: Mapping[str, Any]) -> RoomKind | None:
+    return _one_of(KINDS, what, "kind") if what.get("kind") else None
+
+
+def _adoption(proposal: Proposal, language: Language) -> str:
+    return texts.adoption_caution(
+        proposal.name,
+        proposal.group.key,
+        proposal.group.kind.value,
+        proposal.changes,
+        proposal.remains,
+        len(proposal.invited),
+        proposal.encrypts,
+        language,
+    )
 
 
 def _one_of(words: Mapping[str, Any], what: Mapping[str, Any], name: str, default: str = "") -> Any:

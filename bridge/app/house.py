@@ -42,6 +42,7 @@ from bridge.core.messages import (
 from bridge.e2ee.keys import Keys
 from bridge.e2ee.recipients import Trust
 from bridge.e2ee.window import Window
+from bridge.features.adopting import Adopting
 from bridge.features.announcements import Announcements
 from bridge.features.arrivals import Arrivals
 from bridge.features.chats import Chats
@@ -223,6 +224,24 @@ class House:
             accounts=self.accounts,
             clock=self.clock,
             limit=config.limits.groups_per_community,
+        )
+        self.adopting = Adopting(
+            database=self.database,
+            index=self.index,
+            memory=self.reconciler.memory,
+            read_groups=self.reconciler.read_groups,
+            lock_of=self.reconciler.lock_of,
+            storing=self.groups.storing,
+            look_as_if=self.reconciler.look_as_if,
+            people=self.members.people,
+            language_of=self.reconciler.language_of,
+            reader=self.reader,
+            hands=self.executor,
+            jobs=self.jobs,
+            wake=self.worker.wake,
+            accounts=self.accounts,
+            clock=self.clock,
+            limit=lambda: self.groups.limit,
         )
         self.requests = Requests(
             database=self.database,

@@ -93,6 +93,31 @@ def unarchive(community: Community, key: Key, config: ConfigFile = DEFAULT_CONFI
 
 
 @app.command()
+def adopt(
+    community: Community,
+    room: Annotated[str, typer.Argument(metavar="ROOM", help="The room's id (`!…`) or address (`#…`).")],
+    kind: Annotated[str, typer.Option(metavar="KIND", help="`open`, `request` or `hidden`; as the room is now.")] = "",
+    key: Annotated[str, typer.Option(metavar="KEY", help="Its key; made of the room's name if left out.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    encrypt: Annotated[
+        bool, typer.Option("--encrypt", help="With --yes: encrypt a room that is not, for good.")
+    ] = False,
+    config: ConfigFile = DEFAULT_CONFIG,
+    json: AsJson = False,
+) -> None:
+    """Make a group of a room that exists. The steward has to be invited to it first, with an admin's level."""
+    what = {"room": room, "kind": kind, "key": key}
+    if not yes:
+        found = asyncio.run(_ask("propose", community, config, what))
+        for line in found["said"]:
+            say(line)
+        typer.confirm("Adopt it?", abort=True)
+        encrypt = True  # what was shown says so
+        what |= {"key": found["key"], "kind": found["kind"], "digest": found["digest"]}
+    _do("adopt", community, config, json, encrypt=encrypt, **what)
+
+
+@app.command()
 def release(
     community: Community,
     key: Key,

@@ -29,6 +29,8 @@ TEXT = arguments.text("description", names={DE: "Beschreibung"})
 KEY = arguments.word("key", names={DE: "Schlüssel"}).as_option()
 KIND = arguments.choice("kind", KINDS, names={DE: "Art"})
 KIND_OPTION = KIND.as_option()
+ROOM = arguments.room()
+PLAN = arguments.word("plan", names={DE: "Plan"}).as_option()
 WHO_POSTS = arguments.choice("who", POSTING, names={DE: "wer"})
 
 
@@ -73,6 +75,23 @@ async def archive(deeds: Deeds, request: Request) -> str:
 
 async def unarchive(deeds: Deeds, request: Request) -> str:
     return await _ask(deeds, request, "unarchive", key=request.asked[GROUP])
+
+
+async def adopt(deeds: Deeds, request: Request) -> str:
+    """Whoever comes here has said yes to what the caution says, encryption included."""
+    return await _ask(deeds, request, "adopt", encrypt=True, digest=request.asked.get(PLAN), **_adopted(request))
+
+
+def _adopted(request: Request) -> dict[str, Any]:
+    asked = request.asked
+    return {"room": asked[ROOM], "key": asked.get(KEY), "kind": asked.get(KIND_OPTION)}
+
+
+async def adopt_caution(deeds: Deeds, request: Request) -> Caution:
+    """What changes in the room is shown first; and what is shown is what is done, or nothing."""
+    found = await deeds.groups("propose", request.community, request.person, **_adopted(request))
+    asked = request.asked.having(KEY, found["key"]).having(KIND_OPTION, found["kind"]).having(PLAN, found["digest"])
+    return Caution(what=Marked(found["said"][0]), asked=asked)
 
 
 async def release(deeds: Deeds, request: Request) -> str:
@@ -152,6 +171,15 @@ ROWS = (
         deed=Deed.CHANGE_GROUPS,
         explain=texts.explain_group_unarchive,
         run=unarchive,
+    ),
+    Row(
+        name="group adopt",
+        names={DE: "gruppe aufnehmen"},
+        arguments=(ROOM, KEY, KIND_OPTION, PLAN),
+        deed=Deed.ADOPT_GROUPS,
+        explain=texts.explain_group_adopt,
+        run=adopt,
+        confirm=adopt_caution,
     ),
     Row(
         name="group release",

@@ -156,7 +156,7 @@ def check_decision(people: People, by: UserId | None) -> None:
 
 
 def check_groups(people: People, by: UserId | None, deed: Deed) -> None:
-    """Whether `by` may make, change or release groups. Who makes them is the community's own affair (`groups_by`).
+    """Whether `by` may make, change, adopt or release groups. Who makes them is the community's affair (`groups_by`).
 
     Raises:
         Refused: why not.

@@ -1019,6 +1019,78 @@ def release_caution(key: str, heirs: Sequence[str], language: Language = EN) -> 
     return joined(" ", [head, say(language, "In charge of it are then: {people}.", people=people)])
 
 
+def explain_group_adopt(language: Language = EN) -> Explained:
+    return Explained(
+        say(language, "makes a group of a room that exists; invite the steward to it first, as an admin"),
+        "#chess:example.org",
+    )
+
+
+def adoption_caution(
+    name: str,
+    key: str,
+    kind: str,
+    changes: Sequence[str],
+    remains: Sequence[str],
+    invited: int,
+    encrypts: bool,
+    language: Language = EN,
+) -> Marked:
+    """
+    Args:
+        changes: what would change in the room, in the words of a plan.
+        remains: what cannot be as it should, and what helps.
+        invited: how many of its members would be invited to the community.
+    """
+    parts = [
+        say(
+            language, "“{name}” would become the group `{key}`.",
+            name=one_line(name, LONGEST_NAME), key=key,
+        ),
+        _how_people_come(kind, language),
+    ]  # fmt: skip
+    if invited:
+        parts.append(
+            say_many(
+                language,
+                "{count} person in it is not in the community, is invited to it, and leaves the group if they decline.",
+                "{count} people in it are not in the community, are invited to it, and leave the group if they "
+                "decline.",
+                invited,
+            )
+        )
+    text = joined(" ", parts)
+    if changes:
+        text = joined("\n", [text, _with_list(say(language, "In the room I would:"), [*map(literal, changes)])])
+    if remains:
+        head = say(language, "What I cannot change there, and what helps:")
+        text = joined("\n", [text, _with_list(head, [*map(literal, remains)])])
+    if encrypts:
+        text = joined(
+            "\n",
+            [
+                text,
+                say(
+                    language,
+                    "**The room is not encrypted. Your yes encrypts it, and that can never be undone.** What was "
+                    "written before stays readable as it was.",
+                ),
+            ],
+        )
+    return text
+
+
+def group_adoption_begins(key: str, language: Language = EN) -> Marked:
+    return say(language, "`{key}` is a group of the community now. Its members are being invited.", key=key)
+
+
+def group_adopted(name: str, key: str, by: str, language: Language = EN) -> Marked:
+    return say(
+        language, "“{name}” is the group `{key}` now, as {by} decided.",
+        name=one_line(name, LONGEST_NAME), key=key, by=by,
+    )  # fmt: skip
+
+
 def group_release_begins(key: str, language: Language = EN) -> Marked:
     return say(language, "`{key}` leaves the community; its own people are in charge of it now.", key=key)
 

@@ -97,7 +97,8 @@ class Groups:
         self._accounts = accounts
         self._clock = clock
         self.limit = limit
-        self._storing = asyncio.Lock()
+        self.storing = asyncio.Lock()
+        """Held by whoever gives a group its key, or changes what is stored of one."""
 
     async def listed(self, community: Community) -> list[Shown]:
         """The groups that there are, in the order of the space: those in use, then archived ones."""
@@ -126,7 +127,7 @@ class Groups:
         """
         rank.check_groups(await self._people(community), by, Deed.MAKE_GROUPS)
         title = _name(community, name)
-        async with self._storing:
+        async with self.storing:
             known = await self._memory.known(community.id)
             own = await self._own(community.id)
             if source and (before := next((one for one in own.values() if one.source == source), None)):
@@ -163,7 +164,7 @@ class Groups:
         """
         rank.check_groups(await self._people(community), by, Deed.CHANGE_GROUPS)
         rules.check_not_declared(community, key)
-        async with self._storing:
+        async with self.storing:
             group = await self._theirs(community, key)
             if archived is not None:
                 group = replace(group, stage=Stage.ARCHIVED if archived else Stage.OPEN)
@@ -233,7 +234,7 @@ class Groups:
         now = self._clock.now_ms()
         job = ReleaseGroup(community.id, key, by or texts.the_operator())
         job_id = f"release-{digest_of([community.id, key, source or now])}"
-        async with self._storing:
+        async with self.storing:
             group = replace(await self._theirs(community, key), stage=Stage.LEAVING)
             async with self._database.transaction() as tx:
                 await groups.put(tx, community.id, group)

@@ -113,7 +113,9 @@ def compare(
     notes += _strays(known, rooms, desired, levels, accounts)
     ownerless = people.without_owner(census, roles)
     notes += ownerless
-    ordered, obstacles = authority.sift(sorted(actions, key=lambda action: action.phase), rooms, accounts)
+    ordered, obstacles = authority.sift(
+        sorted(actions, key=lambda action: action.phase), rooms, accounts, known.adopted
+    )
     blocked += [*obstacles, *authority.beyond_limits(rooms, accounts)]
     plan = Plan(str(community.id), tuple(ordered), tuple(blocked), tuple(notes))
     remembered = replace(
@@ -308,7 +310,9 @@ def _strays(
     if space is not None:
         taken_away = adoption.unentitled_links(space, desired[SPACE], known, levels, accounts)
         notes = [
-            f"{sender} added {room_id} to the space by hand. It is no room of this community, and is left alone"
+            f"{sender} added {room_id} to the space by hand. It is no room of this community, and is left alone. "
+            f"To make it a group, invite {accounts.steward} to it, make that an admin there (level 100), and write "
+            f"`group adopt {room_id}` to the announcer"
             for room_id, sender in adoption.stray_children(space, known)
             if sender not in accounts.both and ("m.space.child", room_id) not in taken_away
         ]

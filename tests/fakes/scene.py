@@ -36,6 +36,7 @@ from bridge.core.messages import (
     TakeBackState,
     Welcome,
 )
+from bridge.features.adopting import Adopting
 from bridge.features.announcements import Announcements
 from bridge.features.arrivals import Arrivals
 from bridge.features.chats import Chats
@@ -181,6 +182,24 @@ class Scene:
             limit=100,
         )
         await self.reconciler.read_groups()
+        self.adopting = Adopting(
+            database=self.database,
+            index=self.index,
+            memory=self.reconciler.memory,
+            read_groups=self.reconciler.read_groups,
+            lock_of=self.reconciler.lock_of,
+            storing=self.groups.storing,
+            look_as_if=self.reconciler.look_as_if,
+            people=self.members.people,
+            language_of=self.reconciler.language_of,
+            reader=self.reader,
+            hands=self.executor,
+            jobs=self.jobs,
+            wake=self._wake,
+            accounts=ACCOUNTS,
+            clock=self.clock,
+            limit=lambda: self.groups.limit,
+        )
         self.requests = Requests(
             database=self.database,
             index=self.index,

@@ -24,7 +24,7 @@ from bridge.features.reconcile.rules import Rules
 from bridge.features.reconcile.standing import standing
 from bridge.features.reconcile.work import Work
 from bridge.plan import safety
-from bridge.plan.actions import Action, AdoptRole, Ban, Kick, Phase, SetState
+from bridge.plan.actions import Action, AdoptRole, Ban, Kick, Phase, Plan, SetState
 from bridge.plan.adoption import JUDGED
 from bridge.plan.desired import Setting
 from bridge.plan.diff import compare
@@ -134,6 +134,20 @@ class Reconciler:
         rooms = await self._read(known, fresh=fresh)
         if remake:
             known = replace(known, rooms={key: room_id for key, room_id in known.rooms.items() if key in rooms})
+        return self._compared(community, known, rooms)
+
+    async def look_as_if(
+        self, community: Community, bring: Callable[[Known, Mapping[RoomKeyName, RoomState]], Known], room: RoomState
+    ) -> tuple[Plan, Mapping[RoomKeyName, RoomState]]:
+        """What would have to change if one room more were remembered as the community's, as `bring` puts it there; and
+        the rooms that it has."""
+        before = await self.memory.known(community.id)
+        rooms = await self._read(before, fresh=False)
+        known = bring(before, rooms)
+        more = {key: room for key, room_id in known.rooms.items() if room_id == room.room_id}
+        return self._compared(community, known, {**rooms, **more}).plan, rooms
+
+    def _compared(self, community: Community, known: Known, rooms: dict[RoomKeyName, RoomState]) -> Look:
         comparison = compare(community, known, rooms, self.setting)
         reasons = safety.reasons_against(comparison, rooms, self.setting.accounts, self.rules.thresholds)
         return Look(community, known, comparison, rooms, tuple(reasons))
@@ -565,9 +579,9 @@ def _only_what_protects(look: Look) -> Look:
 
 
 def _is_ours(look: Look, key: RoomKeyName) -> bool:
-    """Whether a room carries our mark, with its key."""
+    """Whether a room carries our mark, with its key, or was adopted by somebody's word."""
     room = look.rooms.get(key)
-    return room is not None and room.marker == (str(look.community.id), key)
+    return room is not None and (room.marker == (str(look.community.id), key) or key in look.known.adopted)
 
 
 def _with_levels_as_they_are(action: SetState, look: Look) -> SetState:

@@ -1,0 +1,79 @@
+"""Rooms that exist taken in as groups: what their people see and may do then, in either room version."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.harness.community import ANNOUNCER, MEGOLM, STEWARD, Estate, refusal
+from tests.harness.people import People
+from tests.harness.wait import eventually
+
+LEVELS = "m.room.power_levels"
+
+
+async def test_a_room_with_people_is_shown_agreed_to_and_taken_in(
+    estate: Estate, folk: People, room_version: str
+) -> None:
+    owner, eve, dan = await asyncio.gather(folk.nio("olga"), folk.nio("eve"), folk.nio("dan"))
+    community = estate.declare(
+        f"choir{room_version}", room_version=room_version, name="Choirs", owners=[owner.user_id], general=False
+    )
+    for person in (owner, eve, dan):
+        person.accept_invites()
+    # a room as people make it in a client: readable by everybody, not encrypted, with somebody in it
+    room = await owner.create_room(
+        room_version=room_version,
+        preset="public_chat",
+        name="Altos",
+        topic="We sing",
+        invite=[eve.user_id],
+    )
+    await eve.wait_joined(room)
+    await owner.invite(room, STEWARD)
+    await estate.apply(community)
+    await community.inside(owner, keys=("space", "control"))
+
+    # without power there it says what helps
+    await owner.send(community.control, f"!group adopt {room}")
+    said = await community.told(owner, "has level 0", "needs 100")
+    assert STEWARD in said
+    levels = await owner.state(room, LEVELS) or {}
+    await owner.put_state(room, LEVELS, "", {**levels, "users": {**levels["users"], STEWARD: 100}})
+
+    # shown first: nothing changes before a yes that says what cannot be undone
+    await owner.send(community.control, f"!group adopt {room}")
+    shown = await community.told(owner, "would become the group `altos`", "can never be undone")
+    assert "set who may join" in shown
+    assert "1 person in it" in shown
+    assert await eve.state(room, "m.room.encryption") is None
+    assert await eve.state(room, "m.room.join_rules") == {"join_rule": "public"}
+    await owner.send(community.control, "!yes")
+    await community.told(owner, "is the group `altos` now")
+
+    await community.inside(eve)  # invited to the community, and in its announcements
+    await eve.wait_state(room, "m.room.encryption", "", lambda content: content.get("algorithm") == MEGOLM)
+    await eventually(lambda: _listed(estate, community.space, room), 20, "the group to stand in the space")
+    rules = await estate.state(room, "m.room.join_rules")
+    assert (rules["join_rule"], rules["allow"][0]["room_id"]) == ("restricted", community.space)
+    assert (await estate.state(room, "m.room.name"))["name"] == "Altos"
+    assert (await estate.state(room, "m.room.topic"))["topic"] == "We sing"
+    assert ANNOUNCER not in await eve.joined_members(room)
+    await eve.send(room, "good evening")
+    assert (await refusal(eve.put_state(room, "m.room.topic", "", {"topic": "?"}))).status == 403
+    await community.admit(dan)
+    await dan.join(room)
+
+    # it is held like any other: what its creator changes is put back
+    plan = await estate.ask("plan", communities=[community.id])
+    assert plan["actions"] == []
+    changed = await owner.put_state(room, "m.room.join_rules", "", {"join_rule": "public"})
+    await estate.taken_in(changed)
+    await eventually(lambda: _rule(estate, room), 20, "the join rule to be put back")
+
+
+async def _listed(estate: Estate, space: str, room: str) -> bool:
+    return bool((await estate.state(space, "m.space.child", room)).get("via"))
+
+
+async def _rule(estate: Estate, room: str) -> bool:
+    return bool((await estate.state(room, "m.room.join_rules"))["join_rule"] == "restricted")
