@@ -187,15 +187,13 @@ def within_reach(levels: Mapping[str, Any], actual: RoomState, steward: UserId) 
     an admin's level; everybody else stays below it, in their order. What the room asks for above that, as for a
     tombstone in version 12, stays as it is: nobody but its creators has it.
     """
-    own = actual.level(steward)
-    if own >= LOCKED:
-        return dict(levels)
-    top = max(own, Role.ADMIN.level)
+    reach = max(actual.level(steward), Role.ADMIN.level)
+    top = min(reach, LOCKED)
     have = actual.power_levels
 
     def capped(name: str, level: int, before: Any) -> int:
-        if name != steward and isinstance(before, int) and before > top:
-            return before
+        if name != steward and _above(before, reach):
+            return int(before)
         return top if level >= LOCKED else min(level, top - 1)
 
     content: dict[str, Any] = {}
@@ -204,7 +202,7 @@ def within_reach(levels: Mapping[str, Any], actual: RoomState, steward: UserId) 
         if isinstance(value, Mapping):
             known = before if isinstance(before, Mapping) and name != "users" else {}
             content[name] = {one: capped(one, level, known.get(one)) for one, level in value.items()}
-            content[name] |= {one: level for one, level in known.items() if one not in value and _above(level, top)}
+            content[name] |= {one: level for one, level in known.items() if one not in value and _above(level, reach)}
         else:
             content[name] = capped(name, value, before)
     return content
