@@ -51,9 +51,7 @@ class GroupDesk:
                 said = [texts.groups_listed(lines, community.id, language)]
                 return {"said": said, "done": True, "groups": [shown(one) for one in found]}
             case "create":
-                kind = _one_of(KINDS, what, "kind", "open")
-                key = await groups.create(community, by, text, kind, key or None, source)
-                said = [texts.group_created(text, key, kind.value, language)]
+                return await self._create(community, by, what, language)
             case "rename" | "describe":
                 await groups.call(community, by, key, "name" if deed == "rename" else "description", text)
                 said = [texts.group_changed(key, language)]
@@ -73,15 +71,7 @@ class GroupDesk:
                 proposal = await self._propose(community, by, what)
                 return {"said": [_adoption(proposal, language)], "done": True, **proposed(proposal)}
             case "adopt":
-                key = await self._house.adopting.adopt(
-                    community,
-                    by,
-                    str(what.get("room") or ""),
-                    key or None,
-                    _kind(what),
-                    digest=str(what.get("digest") or ""),
-                    encrypt=what.get("encrypt") is True,
-                )
+                key = await self._adopt(community, by, what)
                 said = [texts.group_adoption_begins(key, language)]
             case "heirs":
                 return {"said": [], "done": True, "heirs": await groups.heirs(community, by, key)}
@@ -93,6 +83,31 @@ class GroupDesk:
             case _:
                 raise Refused(f"{deed!r} is nothing that can be asked about groups")
         return {"said": said, "done": await self._follow(community.id, what), "key": key}
+
+    async def _create(
+        self, community: Community, by: UserId | None, what: Mapping[str, Any], language: Language
+    ) -> dict[str, Any]:
+        """Make a group, or suggest it where members can only do that: then the key is empty."""
+        name, kind, key = str(what.get("text") or ""), _one_of(KINDS, what, "kind", "open"), str(what.get("key") or "")
+        source = str(what.get("source") or "")
+        wish = await self._house.groups.wish(community, by, name, kind, key or None)
+        if wish is not None and by is not None:
+            await self._house.requests.suggest(community, by, wish, source)
+            return {"said": [texts.group_suggested(wish.name, language)], "done": True, "key": ""}
+        made = await self._house.groups.create(community, by, name, kind, key or None, source)
+        said = [texts.group_created(name, made, kind.value, language)]
+        return {"said": said, "done": await self._follow(community.id, what), "key": made}
+
+    async def _adopt(self, community: Community, by: UserId | None, what: Mapping[str, Any]) -> RoomKeyName:
+        return await self._house.adopting.adopt(
+            community,
+            by,
+            str(what.get("room") or ""),
+            str(what.get("key") or "") or None,
+            _kind(what),
+            digest=str(what.get("digest") or ""),
+            encrypt=what.get("encrypt") is True,
+        )
 
     async def _propose(self, community: Community, by: UserId | None, what: Mapping[str, Any]) -> Proposal:
         named, key = str(what.get("room") or ""), str(what.get("key") or "")

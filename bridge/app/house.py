@@ -26,6 +26,7 @@ from bridge.core.messages import (
     GiveHistory,
     Job,
     LetIn,
+    MakeGroup,
     MembershipChanged,
     PostCard,
     Posted,
@@ -412,7 +413,8 @@ class House:
         | ExpireRequest
         | Welcome
         | SayWelcome
-        | ReleaseGroup,
+        | ReleaseGroup
+        | MakeGroup,
         complete: Complete,
     ) -> None:
         match job:
@@ -433,6 +435,11 @@ class House:
             case ReleaseGroup():
                 await self.groups.release_now(job_id, job)
                 self.look_again(job.community)
+            case MakeGroup():
+                declared = self._declared(job.community)
+                if declared is not None:
+                    await self.groups.grant(job_id, declared, job)
+                    self.look_again(job.community)
             case _:
                 await self.requests.do(job_id, job)
 

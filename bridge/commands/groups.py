@@ -9,7 +9,7 @@ from bridge.commands.deeds import Deeds
 from bridge.commands.row import Caution, Request, Row
 from bridge.core import texts
 from bridge.core.access import Deed
-from bridge.core.community import Role
+from bridge.core.ids import CommunityId
 from bridge.core.languages import DE
 from bridge.core.markup import Marked
 
@@ -40,6 +40,10 @@ async def _ask(deeds: Deeds, request: Request, deed: str, **what: Any) -> str:
         deed, request.community, request.person, source=str(request.event_id), wait=False, **what
     )
     return Marked("\n".join(answer["said"]))
+
+
+def _are_asked(deeds: Deeds, community: CommunityId) -> bool:
+    return deeds.members_ask_for_groups(community)
 
 
 async def create(deeds: Deeds, request: Request) -> str:
@@ -114,7 +118,7 @@ ROWS = (
         deed=Deed.MAKE_GROUPS,
         explain=texts.explain_group_create,
         run=create,
-        shown_to=Role.ADMIN,
+        for_members=_are_asked,
     ),
     Row(
         name="group list",

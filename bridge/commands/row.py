@@ -61,12 +61,20 @@ class Row(Command):
     """What it is for and an example: a function of `core/texts`."""
     run: Run
     confirm: Confirm | None = None
-    shown_to: Role = Role.MEMBER
-    """Who sees it in the help, of those who may: what only some communities allow to members is not held out to all."""
+    for_members: Callable[[Deeds, CommunityId], bool] | None = None
+    """Where members see it in the help, of those who may: what only some communities allow them is not held out to
+    all. None is everywhere."""
 
     def where(self, roles: Mapping[CommunityId, Role]) -> tuple[CommunityId, ...]:
         """The communities in which somebody of these roles may do it."""
         return tuple(community for community, role in roles.items() if may(role, self.deed))
+
+    def is_shown(self, deeds: Deeds, roles: Mapping[CommunityId, Role]) -> bool:
+        """Whether somebody of these roles sees it in the help."""
+        return any(
+            roles[place] >= Role.ADMIN or self.for_members is None or self.for_members(deeds, place)
+            for place in self.where(roles)
+        )
 
     def example(self, language: Language, community: CommunityId | None) -> str:
         """The example as it is written.

@@ -56,6 +56,16 @@ class OwnGroup:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A group that a member suggests."""
+
+    name: str
+    kind: RoomKind = RoomKind.OPEN
+    key: str = ""
+    """The key that they wish for; empty is one made of the name."""
+
+
 def effective(declared: Community, own: Iterable[OwnGroup]) -> Community:
     """The community that is to be: what is declared, with the groups that people made, in the order of their keys."""
     taken = {group.key for group in declared.groups}

@@ -257,7 +257,7 @@ class AskToJoin:
     community: CommunityId
     user: UserId
     how: str
-    """The way: `knock`, `link`, `suggestion`."""
+    """The way: `knock` or `link`."""
     detail: str
     """What the way says of itself: what they wrote, the link's name."""
     groups: tuple[RoomKeyName, ...] = ()
@@ -319,6 +319,22 @@ class ReleaseGroup:
     """Who asked for it, as it is told."""
 
 
+@dataclass(frozen=True, slots=True)
+class MakeGroup:
+    """Make the group that a member suggested, since an admin agreed."""
+
+    community: CommunityId
+    user: UserId
+    """Who suggested it, and moderates it."""
+    name: str
+    kind: str
+    key: str
+    """The key that they wished for; empty is one made of the name."""
+    request: str
+    chat: str
+    """The room in which they are told; empty where there is none."""
+
+
 Job = (
     SendMessage
     | DeliverAnnouncement
@@ -336,4 +352,5 @@ Job = (
     | Welcome
     | SayWelcome
     | ReleaseGroup
+    | MakeGroup
 )

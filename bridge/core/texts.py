@@ -810,8 +810,6 @@ def _way(how: str, language: Language) -> Marked:
             return say(language, "They knocked.")
         case "link":
             return say(language, "They used a link.")
-        case "suggestion":
-            return say(language, "Somebody suggested them.")
         case _:
             return literal(one_line(how, LONGEST_NAME))
 
@@ -825,6 +823,66 @@ def join_request_open(facts: str, user: str, language: Language = EN) -> Marked:
         user=user,
     )
     return joined("\n", [facts, ask])
+
+
+def suggestion(community: str, user: str, name: str, kind: str, language: Language = EN) -> Marked:
+    """The facts of a suggested group."""
+    head = say(
+        language, "{user} suggests a group for {community}: “{name}”.",
+        user=mention(user), community=community, name=one_line(name, LONGEST_NAME),
+    )  # fmt: skip
+    return joined(" ", [head, _how_people_come(kind, language)])
+
+
+def suggestion_open(facts: str, user: str, language: Language = EN) -> Marked:
+    """The card of a suggested group while nobody has decided it."""
+    ask = say(
+        language,
+        "✅ makes it, with them as its moderator, ❌ declines; whoever decides first decides. "
+        "You can also write `!approve {user}` or `!reject {user}` here.",
+        user=user,
+    )
+    return joined("\n", [facts, ask])
+
+
+def suggestion_waits(user: str, community: str, language: Language = EN) -> Marked:
+    return say(
+        language,
+        "The group that {user} suggests for {community} still waits for an answer: react ✅ or ❌ to the card above.",
+        user=mention(user), community=community,
+    )  # fmt: skip
+
+
+def group_suggested(name: str, language: Language = EN) -> Marked:
+    return say(
+        language, "I have shown your suggestion “{name}” to the admins, and tell you what they decide.",
+        name=one_line(name, LONGEST_NAME),
+    )  # fmt: skip
+
+
+def answer_to_suggestion(name: str, community: str, state: str, reason: str, language: Language = EN) -> Marked:
+    """What somebody is told whose group is not made."""
+    words = {"name": one_line(name, LONGEST_NAME), "community": community}
+    if state == "expired":
+        return say(language, "Nobody answered your suggestion of “{name}” for {community} in time.", **words)
+    text = say(language, "Your suggestion of “{name}” for {community} was declined.", **words)
+    return _with_reason(text, reason, language)
+
+
+def suggestion_made(name: str, key: str, language: Language = EN) -> Marked:
+    return say(
+        language,
+        "The admins agreed: I make the group “{name}”, and you moderate it. See your invitations; in commands it is "
+        "called `{key}`.",
+        name=one_line(name, LONGEST_NAME), key=key,
+    )  # fmt: skip
+
+
+def suggestion_failed(name: str, why: str, language: Language = EN) -> Marked:
+    return say(
+        language, "The group “{name}” was agreed to, and cannot be made: {why}.",
+        name=one_line(name, LONGEST_NAME), why=one_line(why),
+    )  # fmt: skip
 
 
 def join_request_decided(facts: str, state: str, by: str, reason: str, language: Language = EN) -> Marked:
@@ -924,7 +982,9 @@ def _with_list(head: Marked, lines: Sequence[str]) -> Marked:
 
 
 def explain_group_create(language: Language = EN) -> Explained:
-    return Explained(say(language, "makes a group, which you then moderate"), "--kind request Chess")
+    return Explained(
+        say(language, "makes a group that you then moderate, or suggests it to the admins"), "--kind request Chess"
+    )
 
 
 def explain_group_list(language: Language = EN) -> Explained:

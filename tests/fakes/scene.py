@@ -22,6 +22,7 @@ from bridge.core.messages import (
     ExpireRequest,
     Invited,
     LetIn,
+    MakeGroup,
     MembershipChanged,
     PostCard,
     Posted,
@@ -427,11 +428,18 @@ class Scene:
                         self.watch.look_again(job.community)
                     case Welcome() | SayWelcome():
                         await self.arrivals.do(stored.id, job)
-                    case ReleaseGroup():
-                        await self.groups.release_now(stored.id, job)
+                    case ReleaseGroup() | MakeGroup():
+                        await self._do_about_groups(stored.id, job)
                     case AskToJoin() | PostCard() | AnswerRequest() | RemindOfRequest() | ExpireRequest():
                         await self.requests.do(stored.id, job)
                 await self.jobs.finish(stored.id)
+
+    async def _do_about_groups(self, job_id: str, job: ReleaseGroup | MakeGroup) -> None:
+        if isinstance(job, ReleaseGroup):
+            await self.groups.release_now(job_id, job)
+            return
+        await self.groups.grant(job_id, self.reconciler.declared[job.community], job)
+        self.watch.look_again(job.community)
 
     async def react(self, by: UserId, card: EventId, key: str) -> None:
         """Somebody reacts to a message in the control room."""
