@@ -1151,6 +1151,15 @@ def group_adopted(name: str, key: str, by: str, language: Language = EN) -> Mark
     )  # fmt: skip
 
 
+def group_moved(name: str, key: str, by: str, language: Language = EN) -> Marked:
+    return say(
+        language,
+        "{by} moved the group “{name}” (`{key}`) to another room. I hold that one now, and invite whoever was in the "
+        "old one.",
+        by=mention(by), name=one_line(name, LONGEST_NAME), key=key,
+    )  # fmt: skip
+
+
 def group_release_begins(key: str, language: Language = EN) -> Marked:
     return say(language, "`{key}` leaves the community; its own people are in charge of it now.", key=key)
 

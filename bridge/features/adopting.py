@@ -69,6 +69,8 @@ class Hands(Protocol):
 
     async def join(self, room_id: RoomId) -> None: ...
 
+    async def leave(self, room_id: RoomId) -> None: ...
+
     async def set_listed(self, room_id: RoomId, *, listed: bool) -> None: ...
 
 
@@ -170,7 +172,7 @@ class Adopting:
         room_id = await self._found(named)
         self._not_ours(room_id)
         room = await self._read(room_id)
-        self._check(room, by, known)
+        await self._check(room, by, known)
         title = one_line(str((room.content("m.room.name") or {}).get("name") or ""), LONGEST_NAME).strip()
         group = await self._group(community, known, room, title, key, kind, by)
         listed = await self._reader.is_listed(room_id)
@@ -275,16 +277,18 @@ class Adopting:
                 remedy=f"invite {steward} to the room, make it an admin there (level 100), and ask again",
             ) from error
 
-    def _check(self, room: RoomState, by: UserId | None, known: Known) -> None:
-        for trouble in (takeover.unfit(room), takeover.lacking(room, self._accounts)):
+    async def _check(self, room: RoomState, by: UserId | None, known: Known) -> None:
+        never = takeover.unfit(room)
+        if never is None and by is not None and not takeover.is_in_charge(room, by, known.rooms.get(SPACE)):
+            never = (
+                "only somebody who is in charge of the room can give it to a community",
+                "become an admin of that room, or let one of its admins ask who is an admin here, too",
+            )
+        if never is not None and takeover.is_public(room):
+            await self._hands.leave(room.room_id)  # nobody invited it
+        for trouble in (never, takeover.lacking(room, self._accounts)):
             if trouble is not None:
                 raise Refused(trouble[0], where=room.room_id, remedy=trouble[1])
-        if by is not None and not takeover.is_in_charge(room, by, known.rooms.get(SPACE)):
-            raise Refused(
-                "only somebody who is in charge of the room can give it to a community",
-                where=room.room_id,
-                remedy="become an admin of that room, or let one of its admins ask who is an admin here, too",
-            )
 
     async def _group(
         self,

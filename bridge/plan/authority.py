@@ -96,6 +96,8 @@ class _Judge:
         match action:
             case SetState(type=event_type) if event_type == _LEVELS:
                 return self._levels(action, room)
+            case SetState(type="m.room.tombstone", content=content) if not content:  # it is redacted: see the executor
+                return self._if_none(action, self._lacks(room, room.threshold("redact"), action.summary))
             case SetState(type=event_type) | Link(type=event_type):
                 return self._if_none(action, self._lacks(room, room.needed(event_type), action.summary))
             case SetListed():

@@ -32,6 +32,11 @@ def kind_of(room: RoomState) -> RoomKind:
     return _KINDS.get(str((room.content("m.room.join_rules") or {}).get("join_rule")), RoomKind.HIDDEN)
 
 
+def is_public(room: RoomState) -> bool:
+    """Whether anybody can join."""
+    return (room.content("m.room.join_rules") or {}).get("join_rule") == "public"
+
+
 def posting_of(room: RoomState) -> Posting:
     """Who may post, as far as the policy can say it."""
     return Posting.MEMBERS if room.threshold("events_default") <= 0 else Posting.MODERATORS

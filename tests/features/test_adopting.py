@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -269,3 +270,136 @@ async def test_a_declared_group_of_the_same_key_takes_the_room_over(scene: Scene
     await settle(scene, replace(CLUB, groups=(*CLUB.groups, Group(CHOIR, RoomKind.HIDDEN))))
     assert room.content("m.room.join_rules") == {"join_rule": "invite"}
     assert not scene.rooms_of(CHOIR)
+
+
+# --- moved to another room --------------------------------------------------------------------------------------------
+
+
+async def with_choir(scene: Scene) -> FakeRoom:
+    """A community with an adopted room whose maker bea is as powerful as the steward, and eve in it."""
+    await settle(scene)
+    room = await made_by(scene, BEA, EVE)
+    await yes(scene, BEA, room)
+    await settle(scene)
+    return room
+
+
+async def upgraded(scene: Scene, by: UserId, old: FakeRoom, **made: Any) -> FakeRoom:
+    """What a client's room upgrade comes to: a new room with the old one's state, and a tombstone in the old one."""
+    kept = ("m.room.join_rules", "m.room.encryption", "m.room.name", "m.room.history_visibility")
+    levels = {key: value for key, value in (old.content("m.room.power_levels") or {}).items() if key != "users"}
+    users = {**(old.content("m.room.power_levels") or {}).get("users", {})}
+    if scene.version == "12":
+        users.pop(by, None)
+    body = {
+        "room_version": scene.version,
+        "creation_content": {"predecessor": {"room_id": old.room_id}},
+        "initial_state": [{"type": kind, "content": old.content(kind)} for kind in kept if old.content(kind)],
+        "power_level_content_override": {**levels, "users": users},
+    }
+    answer = await scene.do(by, "POST", "createRoom", **{**body, **made})
+    new = scene.homeserver.room(answer["room_id"])
+    await scene.write(by, old, "m.room.tombstone", {"body": "moved", "replacement_room": new.room_id})
+    return new
+
+
+@pytest.mark.parametrize("version", ["11", "12"])
+async def test_a_group_is_followed_to_the_room_that_replaces_its(new_scene: Callable[..., Any], version: str) -> None:
+    scene = await new_scene(version=version)
+    old = await with_choir(scene)
+    await scene.reconciler.memory.bid(CLUB.id, DAN, [CHOIR])
+    await settle(scene)
+    new = await upgraded(scene, BEA, old)
+    await settle(scene)
+    assert (await scene.known()).rooms[CHOIR] == new.room_id
+    assert old.content("m.room.tombstone")  # clients lead on by it
+    assert scene.space.content("m.space.child", new.room_id)
+    assert not scene.space.content("m.space.child", old.room_id)
+    assert new.content("m.space.parent", scene.space.room_id)
+    levels = new.content("m.room.power_levels") or {}
+    assert levels["users"][ANN] == 99
+    assert (new.content("m.room.join_rules") or {})["allow"][0]["room_id"] == scene.space.room_id
+    assert {new.membership(user) for user in (STEWARD, BEA, EVE, DAN)} == {"join"}
+    assert len([text for text in await scene.told() if "to another room" in text]) == 1
+    await scene.restart()
+    scene.reconciler.declare([CLUB])
+    assert nothing_left(await scene.reconciler.look(now(scene)))
+    # it is held where it is now, and who leaves the community leaves it
+    await scene.write(BEA, new, "m.room.join_rules", PUBLIC)
+    await scene.leave(EVE, scene.space)
+    await scene.catch_up()
+    assert (new.content("m.room.join_rules") or {})["join_rule"] == "restricted"
+    assert new.membership(EVE) == "leave"
+
+
+async def test_a_new_room_that_is_closed_to_the_steward_is_told_and_followed_when_it_opens(scene: Scene) -> None:
+    old = await with_choir(scene)
+    closed = [{"type": "m.room.join_rules", "content": {"join_rule": "invite"}}]
+    weak = {"users": {STEWARD: 50}}
+    new = await upgraded(scene, BEA, old, initial_state=closed, power_level_content_override=weak)
+    await settle(scene)
+    assert (await scene.known()).rooms[CHOIR] == old.room_id
+    assert [text for text in await scene.told() if new.room_id in text and f"Invite {STEWARD} to that room" in text]
+    assert scene.reconciler.left_behind == {CLUB.id}
+    await scene.move(BEA, new, "invite", STEWARD)
+    await settle(scene)
+    assert [text for text in await scene.told() if "has level 50 in it, and needs 100" in text]
+    await scene.write(BEA, new, "m.room.power_levels", scene.with_users(new, communities=100))
+    await settle(scene)
+    assert (await scene.known()).rooms[CHOIR] == new.room_id
+    assert scene.reconciler.left_behind == set()
+
+
+async def test_who_is_not_entitled_moves_nothing_and_nothing_is_moved_anywhere(scene: Scene) -> None:
+    old = await with_choir(scene)
+    elsewhere = await made_by(scene, BEA)
+    scene.homeserver.tamper(old.room_id, "m.room.tombstone", {"replacement_room": elsewhere.room_id}, by=EVE)
+    await settle(scene)
+    assert not old.content("m.room.tombstone")
+    # a room that was not made to replace it
+    await scene.write(BEA, old, "m.room.tombstone", {"replacement_room": elsewhere.room_id})
+    await settle(scene)
+    assert not old.content("m.room.tombstone")
+    assert elsewhere.membership(STEWARD) == "leave"
+    assert [text for text in await scene.told() if "did not make to replace it" in text]
+    # what people cannot make as it has to be
+    for room in (scene.space, scene.announcement_room, scene.control_room):
+        new = await upgraded_by_force(scene, room)
+        await settle(scene)
+        assert not room.content("m.room.tombstone")
+        assert new.membership(STEWARD) == ""
+    assert (await scene.known()).rooms[CHOIR] == old.room_id
+
+
+async def upgraded_by_force(scene: Scene, room: FakeRoom) -> FakeRoom:
+    """An owner makes a new room in the place of another, whatever its levels say."""
+    made = {"predecessor": {"room_id": room.room_id}}
+    answer = await scene.do(ANN, "POST", "createRoom", room_version=scene.version, creation_content=made)
+    scene.homeserver.tamper(room.room_id, "m.room.tombstone", {"replacement_room": answer["room_id"]}, by=ANN)
+    return scene.homeserver.room(answer["room_id"])
+
+
+async def test_following_survives_a_kill_at_any_point(new_scene: Callable[..., Any]) -> None:
+    point = 0
+    while True:
+        scene = await new_scene()
+        old = await with_choir(scene)
+        new = await upgraded(scene, BEA, old)
+        scene.faults.arm(point)
+        with contextlib.suppress(Crash):
+            await scene.catch_up()
+        survived = not scene.faults.dead
+        if not survived:
+            await scene.die()
+            await scene.start()
+            scene.reconciler.declare([CLUB])
+        scene.faults.arm(None)
+        await settle(scene)
+        assert (await scene.known()).rooms[CHOIR] == new.room_id, f"killed at {point}"
+        assert new.membership(EVE) == "join", f"killed at {point}"
+        assert nothing_left(await scene.reconciler.look(now(scene)))
+        assert len([text for text in await scene.told() if "to another room" in text]) == 1
+        if survived:
+            assert point > 8
+            return
+        point += 4

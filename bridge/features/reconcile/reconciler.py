@@ -22,6 +22,7 @@ from bridge.features.reconcile.notices import Notices
 from bridge.features.reconcile.outcome import Failure, Outcome, Progress
 from bridge.features.reconcile.rules import Rules
 from bridge.features.reconcile.standing import standing
+from bridge.features.reconcile.upgrades import Followed, Upgrades
 from bridge.features.reconcile.work import Work
 from bridge.plan import safety
 from bridge.plan.actions import Action, AdoptRole, Ban, Kick, Phase, Plan, SetState
@@ -78,6 +79,17 @@ class Reconciler:
         self.memory = Memory(database, index, clock)
         self.notices = Notices(database=database, memory=self.memory, jobs=jobs, wake=wake, clock=clock)
         self._fights = Fights(database=database, memory=self.memory, notices=self.notices, clock=clock)
+        self._upgrades = Upgrades(
+            memory=self.memory,
+            index=index,
+            reader=reader,
+            executor=executor,
+            notices=self.notices,
+            accounts=setting.accounts,
+            clock=clock,
+        )
+        self.left_behind: set[CommunityId] = set()
+        """Communities with groups that moved to rooms in which the steward cannot follow them yet."""
         self._refused: dict[CommunityId, list[tuple[Action, Failure]]] = {}
         """What the homeserver refused in the last pass, and will refuse again, or not be asked for so soon: tried again
         when everything is read."""
@@ -195,15 +207,32 @@ class Reconciler:
                     where=str(community.id),
                     remedy="look at the plan again, and apply that",
                 )
+            look, kept = await self._follow(look)
             if look.unsafe and not force:
-                return Outcome(str(community.id), blocked=look.plan.blocked, unsafe=look.unsafe, notes=look.plan.notes)
+                outcome = Outcome(
+                    str(community.id), blocked=look.plan.blocked, unsafe=look.unsafe, notes=look.plan.notes
+                )
+                return _with_kept(outcome, kept)
             if remake:
                 await self._forget_lost_rooms(community)
             if force and await self._fights.thaw(community.id):
                 look = await self.look(community)
             if try_all:
                 self._refused.pop(community.id, None)
-            return await self._until_done(look, force=force, progress=progress)
+            return _with_kept(await self._until_done(look, force=force, progress=progress), kept)
+
+    async def _follow(self, look: Look) -> tuple[Look, Followed]:
+        """Follow groups to the rooms that replace theirs; gives the look of then, and what keeps the others."""
+        kept = Followed()
+        for _ in range(ROUNDS):  # the new room may be replaced already
+            if not look.comparison.upgrades:
+                break
+            kept = await self._upgrades.follow(look)
+            if not kept.done:
+                break
+            look = await self.look(look.community)
+        (self.left_behind.add if kept.blocked else self.left_behind.discard)(look.community.id)
+        return look, kept
 
     async def _until_done(self, look: Look, *, force: bool, progress: Progress | None) -> Outcome:
         done, unsafe = 0, tuple[str, ...]()
@@ -514,6 +543,11 @@ class Reconciler:
         if record.held_digest is not None and record.in_force is not None:
             community = self.effective(declarations.from_json(record.in_force))
         return standing(await self.look(community), record, self.setting.accounts)
+
+
+def _with_kept(outcome: Outcome, kept: Followed) -> Outcome:
+    """An outcome with what keeps groups from being followed into their new rooms."""
+    return replace(outcome, blocked=(*outcome.blocked, *kept.blocked), failures=(*outcome.failures, *kept.failures))
 
 
 def _due_removals(look: Look) -> list[Kick | Ban]:
