@@ -299,7 +299,7 @@ class Requests:
 
     async def _post_card(self, job_id: str, request_id: str) -> None:
         request = await self._find(request_id)
-        if request is None or request.card is not None:
+        if request is None:
             return
         known = await self._memory.known(request.community)
         room_id = known.rooms.get(CONTROL)
@@ -309,10 +309,10 @@ class Requests:
         show = texts.join_request_open if request.wish is None else texts.suggestion_open
         content = call(show(facts(request, language), request.user, language), known.roles)
         sent = await self._messenger.send(room_id, content, txn_id=job_id)
+        async with self._database.transaction() as tx:  # at once: who is quick reacts before we do
+            await requests.carded(tx, request.id, sent.event_id)
         for key, name in ((YES, "yes"), (NO, "no")):
             await self._messenger.react(room_id, sent.event_id, key, txn_id=f"{job_id}-{name}")
-        async with self._database.transaction() as tx:
-            await requests.carded(tx, request.id, sent.event_id)
 
     async def _answer(self, job_id: str, request_id: str) -> None:
         request = await self._find(request_id)

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.harness.community import ANNOUNCER, MEGOLM, STEWARD, Estate, refusal
+from bridge.cli.demo.person import Client
+from tests.harness.community import ANNOUNCER, MEGOLM, STEWARD, Community, Estate, refusal
 from tests.harness.people import People
 from tests.harness.wait import eventually
 
 LEVELS = "m.room.power_levels"
 
 
-async def test_a_room_with_people_is_shown_agreed_to_and_taken_in(
+async def test_a_room_is_taken_in_and_moves_on_and_a_suggested_group_joins_it(
     estate: Estate, folk: People, room_version: str
 ) -> None:
     owner, eve, dan = await asyncio.gather(folk.nio("olga"), folk.nio("eve"), folk.nio("dan"))
     community = estate.declare(
-        f"choir{room_version}", room_version=room_version, name="Choirs", owners=[owner.user_id], general=False
+        f"choir{room_version}",
+        room_version=room_version,
+        name="Choirs",
+        owners=[owner.user_id],
+        general=False,
+        groups_by="suggest",
     )
     for person in (owner, eve, dan):
         person.accept_invites()
@@ -69,6 +75,58 @@ async def test_a_room_with_people_is_shown_agreed_to_and_taken_in(
     changed = await owner.put_state(room, "m.room.join_rules", "", {"join_rule": "public"})
     await estate.taken_in(changed)
     await eventually(lambda: _rule(estate, room), 20, "the join rule to be put back")
+
+    if room_version == "12":  # of which version rooms are does not matter to it
+        await _suggested(community, owner, dan)
+
+    # the first room's maker upgrades it in their client: the group goes on in the new room
+    answer = await owner.call("POST", f"/rooms/{room}/upgrade", {"new_version": "12"})
+    new = answer["replacement_room"]
+    await asyncio.gather(eve.wait_joined(new), dan.wait_joined(new))
+    await community.told(owner, "moved the group “Altos” (`altos`) to another room")
+    await estate.idle()
+    await community.look()
+    assert community["altos"] == new
+    await eventually(lambda: _listed(estate, community.space, new), 20, "the new room to stand in the space")
+    assert not await _listed(estate, community.space, room)
+    assert (await estate.state(room, "m.room.tombstone"))["replacement_room"] == new
+    assert (await estate.state(new, "m.room.create"))["predecessor"]["room_id"] == room
+    assert (await estate.state(new, "m.space.parent", community.space))["via"]
+    levels = await estate.state(new, LEVELS)
+    assert levels["users"][STEWARD] >= 100
+    assert levels["events"]["m.room.join_rules"] == levels["users"][STEWARD]
+    await eve.send(new, "here we are")
+    await community.apply(removed=[dan.user_id], members=None)
+    await dan.wait_left(new)
+
+
+async def _suggested(community: Community, owner: Client, dan: Client) -> None:
+    """A member suggests a group: a card, an admin's ✅, and they moderate it."""
+    chat = await dan.create_dm(ANNOUNCER)
+    await dan.wait_joined(chat, ANNOUNCER)
+    await dan.send(chat, "help")
+    await _heard(dan, chat, "group create")
+    await dan.send(chat, "group create --kind request Basses")
+    await _heard(dan, chat, "I have shown your suggestion “Basses” to the admins")
+    card = await owner.wait_text(
+        community.control, lambda message: "suggests a group" in message.text and dan.user_id in message.text
+    )
+    await owner.react(community.control, card.event_id, "✅")
+    await _heard(dan, chat, "you moderate it", "`basses`")
+    await community.told(owner, "“Basses”", f"Approved by {owner.user_id}")
+
+    async def made() -> str:
+        await community.look()
+        return community.rooms.get("basses", "")
+
+    await dan.wait_joined(await eventually(made, 20, "the group to be made"))
+    await dan.put_state(community["basses"], "m.room.topic", "", {"topic": "Below"})
+
+
+async def _heard(person: Client, chat: str, *parts: str) -> None:
+    await person.wait_text(
+        chat, lambda message: message.sender == ANNOUNCER and all(part in message.text for part in parts)
+    )
 
 
 async def _listed(estate: Estate, space: str, room: str) -> bool:
