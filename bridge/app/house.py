@@ -40,6 +40,7 @@ from bridge.core.messages import (
     Verifying,
     Welcome,
 )
+from bridge.e2ee import attachments
 from bridge.e2ee.keys import Keys
 from bridge.e2ee.recipients import Trust
 from bridge.e2ee.window import Window
@@ -60,6 +61,7 @@ from bridge.intake.interest import Interest
 from bridge.matrix.client import Client, path
 from bridge.matrix.executor import Executor
 from bridge.matrix.key_server import HomeserverKeys, HomeserverRooms
+from bridge.matrix.pictures import Pictures
 from bridge.matrix.reader import AnnouncerEyes, Reader
 from bridge.matrix.sender import Sender
 from bridge.plan.desired import Setting
@@ -275,6 +277,7 @@ class House:
             accounts=self.accounts,
             clock=self.clock,
         )
+        self.pictures = Pictures(self.client, config.announcer, attachments.decrypt)
         self.conversations = Conversations(self.database, self.clock)
         self.history = config.history
         """How much of the past newcomers are given; may change while the service runs."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +12,7 @@ import typer
 from bridge.cli.door import service_or_alone
 from bridge.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json, say, working
 from bridge.config import load
+from bridge.core.errors import Refused
 from bridge.core.lines import LONGEST_NAME, one_line
 
 app = typer.Typer(no_args_is_help=True, help="Make, change, archive and release groups.", rich_markup_mode=None)
@@ -60,6 +63,28 @@ def describe(
 ) -> None:
     """Give a group another description."""
     _do("describe", community, config, json, key=key, text=text)
+
+
+@app.command()
+def picture(
+    community: Community,
+    key: Key,
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="A PNG, JPEG, GIF or WebP file.")] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Take the picture away.")] = False,
+    config: ConfigFile = DEFAULT_CONFIG,
+    json: AsJson = False,
+) -> None:
+    """Give a group a picture, or take it away."""
+    data = "" if file is None else base64.b64encode(_content_of(file)).decode()
+    _do("picture", community, config, json, key=key, remove=remove, data=data)
+
+
+def _content_of(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise Refused(f"cannot be read: {reason}", where=str(file), remedy="name another file") from error
 
 
 @app.command()

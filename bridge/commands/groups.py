@@ -29,6 +29,7 @@ TEXT = arguments.text("description", names={DE: "Beschreibung"})
 KEY = arguments.word("key", names={DE: "Schlüssel"}).as_option()
 KIND = arguments.choice("kind", KINDS, names={DE: "Art"})
 KIND_OPTION = KIND.as_option()
+REMOVE = arguments.flag("remove", names={DE: "entfernen"})
 ROOM = arguments.room()
 PLAN = arguments.word("plan", names={DE: "Plan"}).as_option()
 WHO_POSTS = arguments.choice("who", POSTING, names={DE: "wer"})
@@ -63,6 +64,20 @@ async def rename(deeds: Deeds, request: Request) -> str:
 
 async def describe(deeds: Deeds, request: Request) -> str:
     return await _ask(deeds, request, "describe", key=request.asked[GROUP], text=request.asked[TEXT])
+
+
+async def picture(deeds: Deeds, request: Request) -> str:
+    """The picture is the one under which the command stands, or that of the message that it answers."""
+    return await _ask(
+        deeds,
+        request,
+        "picture",
+        key=request.asked[GROUP],
+        remove=request.asked.get(REMOVE) is True,
+        picture=request.picture,
+        reply_to=request.reply_to,
+        room=request.room_id,
+    )
 
 
 async def posting(deeds: Deeds, request: Request) -> str:
@@ -143,6 +158,14 @@ ROWS = (
         deed=Deed.CHANGE_GROUPS,
         explain=texts.explain_group_describe,
         run=describe,
+    ),
+    Row(
+        name="group picture",
+        names={DE: "gruppe bild"},
+        arguments=(GROUP, REMOVE),
+        deed=Deed.CHANGE_GROUPS,
+        explain=texts.explain_group_picture,
+        run=picture,
     ),
     Row(
         name="group posting",

@@ -11,6 +11,7 @@ from bridge.core.access import Deed, may
 from bridge.core.community import Role
 from bridge.core.ids import CommunityId, EventId, RoomId, UserId
 from bridge.core.languages import Language
+from bridge.core.messages import Picture
 from bridge.core.texts import Explained
 
 
@@ -28,6 +29,10 @@ class Request:
     """What the person is in the communities that they are in."""
     where: tuple[CommunityId, ...]
     """Where they may do this."""
+    picture: Picture | None = None
+    """The picture under which it was written."""
+    reply_to: EventId | None = None
+    """The message that it answers."""
 
     @property
     def community(self) -> CommunityId:

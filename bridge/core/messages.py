@@ -91,6 +91,16 @@ class Pill:
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture that somebody sent into a chat."""
+
+    url: str
+    """Where its file is, `mxc://…`."""
+    file: Mapping[str, Any] | None = None
+    """How it is opened, where it is encrypted: the `EncryptedFile` of the specification, as its sender wrote it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Said:
     """A message in a chat with the announcer, or in a control room; decrypted where it was encrypted."""
 
@@ -102,6 +112,10 @@ class Said:
     encrypted: bool
     pills: tuple[Pill, ...] = ()
     """The people whom it mentions, in their order."""
+    picture: Picture | None = field(default=None, compare=False, repr=False)
+    """Of a picture with words under it: the picture."""
+    reply_to: EventId | None = None
+    """The message that it answers."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -999,6 +999,23 @@ def explain_group_describe(language: Language = EN) -> Explained:
     return Explained(say(language, "gives a group another description"), "chess Tuesdays at four")
 
 
+def explain_group_picture(language: Language = EN) -> Explained:
+    return Explained(
+        say(language, "gives a group the picture under which you write it, or that of the message that you answer"),
+        "chess",
+    )
+
+
+def group_picture(key: str, removed: bool, language: Language = EN) -> Marked:
+    if removed:
+        return say(language, "`{key}` has no picture any more.", key=key)
+    return say(
+        language,
+        "`{key}` has a new picture. Pictures of rooms are not encrypted: the homeserver can see it.",
+        key=key,
+    )
+
+
 def explain_group_posting(language: Language = EN) -> Explained:
     return Explained(say(language, "says who may post in a group"), "chess moderators")
 

@@ -214,27 +214,39 @@ class Groups:
             group = replace(group, kind=kind or group.kind, posting=posting or group.posting)
             await self._store(community, by, group, "group")
 
-    async def call(self, community: Community, by: UserId | None, key: RoomKeyName, field: str, text: str) -> None:
-        """Give a group another name or description.
-
-        The room is written before it is remembered, and no pass of the reconciler comes between: one that finds the
-        old name would take it for a wish of whoever gave it.
-
-        Args:
-            field: `name` or `description`.
+    async def check_call(self, community: Community, by: UserId | None, key: RoomKeyName, field: str) -> None:
+        """Whether somebody may give a group another name, description or picture (`avatar`).
 
         Raises:
             Refused: why not.
-            MatrixError: the homeserver refuses, or cannot be reached.
         """
         rank.check_groups(await self._people(community), by, Deed.CHANGE_GROUPS)
         if community.group(key) is None:
             raise _unknown(community, key)
         rules.check_not_declared(community, key, field)
-        if field == "name":
-            event_type, content = "m.room.name", {"name": _name(community, text)}
-        else:
-            event_type, content = "m.room.topic", {"topic": text.strip()[:LONGEST_DESCRIPTION]}
+
+    async def call(self, community: Community, by: UserId | None, key: RoomKeyName, field: str, text: str) -> None:
+        """Give a group another name, description or picture.
+
+        The room is written before it is remembered, and no pass of the reconciler comes between: one that finds the
+        old name would take it for a wish of whoever gave it.
+
+        Args:
+            field: `name`, `description` or `avatar`.
+            text: the picture's address (`mxc://…`), empty for none.
+
+        Raises:
+            Refused: why not.
+            MatrixError: the homeserver refuses, or cannot be reached.
+        """
+        await self.check_call(community, by, key, field)
+        match field:
+            case "name":
+                event_type, content = "m.room.name", {"name": _name(community, text)}
+            case "avatar":
+                event_type, content = "m.room.avatar", {"url": text} if text else {}
+            case _:
+                event_type, content = "m.room.topic", {"topic": text.strip()[:LONGEST_DESCRIPTION]}
         async with self._lock_of(community.id):
             room_id = (await self._memory.known(community.id)).rooms.get(key)
             if room_id is not None:

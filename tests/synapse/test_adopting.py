@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+from typing import Any
+
+from nio.crypto import encrypt_attachment
 
 from bridge.cli.demo.person import Client
 from tests.harness.community import ANNOUNCER, MEGOLM, STEWARD, Community, Estate, refusal
 from tests.harness.people import People
 from tests.harness.wait import eventually
 
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
+)
 LEVELS = "m.room.power_levels"
 
 
@@ -79,6 +86,8 @@ async def test_a_room_is_taken_in_and_moves_on_and_a_suggested_group_joins_it(
     if room_version == "12":  # of which version rooms are does not matter to it
         await _suggested(community, owner, dan)
 
+        await _pictured(estate, community, owner)
+
     # the first room's maker upgrades it in their client: the group goes on in the new room
     answer = await owner.call("POST", f"/rooms/{room}/upgrade", {"new_version": "12"})
     new = answer["replacement_room"]
@@ -121,6 +130,46 @@ async def _suggested(community: Community, owner: Client, dan: Client) -> None:
 
     await dan.wait_joined(await eventually(made, 20, "the group to be made"))
     await dan.put_state(community["basses"], "m.room.topic", "", {"topic": "Below"})
+
+
+async def _pictured(estate: Estate, community: Community, owner: Client) -> None:
+    """An encrypted picture, given to a group by answering it; with words of its own under it; and taken away."""
+    data, file = encrypt_attachment(PNG)
+    body: dict[str, Any] = {"msgtype": "m.image", "body": "choir.png", "info": {"mimetype": "image/png"}}
+    body["file"] = {**file, "url": await _uploaded(estate, data)}
+    message = await owner.send_event(community.control, "m.room.message", body)
+    reply: dict[str, Any] = {"msgtype": "m.text", "body": "!group picture altos"}
+    reply["m.relates_to"] = {"m.in_reply_to": {"event_id": message}}
+    await owner.send_event(community.control, "m.room.message", reply)
+    await community.told(owner, "`altos` has a new picture")
+    url = (await estate.state(community["altos"], "m.room.avatar"))["url"]
+    assert await estate.service_client.download(
+        f"/_matrix/client/v1/media/download/{url.removeprefix('mxc://')}", query={}, most_bytes=9999, deadline=10
+    ) == ("image/png", PNG)
+
+    words = {**body, "filename": "choir.png", "body": "!group picture altos"}
+    await owner.send_event(community.control, "m.room.message", words)
+
+    async def another() -> bool:
+        return bool((await estate.state(community["altos"], "m.room.avatar")).get("url") != url)
+
+    await eventually(another, 20, "the other picture")
+    await owner.send(community.control, "!group picture altos")
+    await community.told(owner, "no picture came with it")
+    data, file = encrypt_attachment(b"<svg/>")
+    words["file"] = {**file, "url": await _uploaded(estate, data)}
+    await owner.send_event(community.control, "m.room.message", words)
+    await community.told(owner, "no picture that every app can show")
+    await owner.send(community.control, "!group picture altos --remove")
+    await community.told(owner, "`altos` has no picture any more")
+    assert not await estate.state(community["altos"], "m.room.avatar")
+    await estate.idle()
+    assert (await estate.ask("plan", communities=[community.id]))["actions"] == []
+
+
+async def _uploaded(estate: Estate, data: bytes) -> str:
+    answer = await estate.service_client.request("POST", "/_matrix/media/v3/upload", data=data)
+    return str(answer["content_uri"])
 
 
 async def _heard(person: Client, chat: str, *parts: str) -> None:
