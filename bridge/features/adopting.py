@@ -170,7 +170,7 @@ class Adopting:
             raise Refused("has no space yet", where=str(community.id), remedy="apply the configuration first")
         rules.check_room_for_one_more(community, self._limit())
         room_id = await self._found(named)
-        self._not_ours(room_id)
+        self._not_ours(community, room_id)
         room = await self._read(room_id)
         await self._check(room, by, known)
         title = one_line(str((room.content("m.room.name") or {}).get("name") or ""), LONGEST_NAME).strip()
@@ -258,10 +258,11 @@ class Adopting:
             )
         return room_id
 
-    def _not_ours(self, room_id: RoomId) -> None:
+    def _not_ours(self, community: Community, room_id: RoomId) -> None:
         place = self._index.place_of(room_id)
-        if place is not None:
-            raise Refused(f"it is a room of {place.community} already", where=room_id, remedy="release it there first")
+        if place is not None:  # which other one is nobody's business here
+            whose = "this community" if place.community == community.id else "another community"
+            raise Refused(f"it is a room of {whose} already", where=room_id, remedy="release it there first")
         if room_id in self._index.chats:
             raise Refused("it is a chat with the announcer", where=room_id, remedy="name another room")
 

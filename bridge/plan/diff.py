@@ -129,7 +129,8 @@ def compare(
     blocked += [*obstacles, *authority.beyond_limits(rooms, accounts)]
     plan = Plan(str(community.id), tuple(ordered), tuple(blocked), tuple(notes))
     remembered = replace(
-        _remembered(community, known, desired, census), bidden=people.still_bidden(known, rooms, census)
+        _remembered(community, known, desired, census),
+        bidden=people.still_bidden(known, rooms, census) | people.back_after_agreeing(community, rooms, moves),
     )
     if space is not None and _reachable(SPACE, known, rooms):
         placed = adoption.entitled_links(space, desired[SPACE], known, levels, accounts)

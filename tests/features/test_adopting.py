@@ -12,6 +12,7 @@ import pytest
 from bridge.core.community import Community, Group, Posting, RoomKind
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
+from bridge.plan import changes
 from tests.fakes.faults import Crash
 from tests.fakes.homeserver import ANNOUNCER, STEWARD, FakeRoom
 from tests.fakes.scene import Scene
@@ -156,7 +157,7 @@ async def test_what_a_room_lacks_is_said_with_what_helps(scene: Scene) -> None:
         await propose(DAN)
     with pytest.raises(Refused, match="in charge of the room"):
         await propose(ANN)
-    with pytest.raises(Refused, match="room of school already"):
+    with pytest.raises(Refused, match="room of this community already"):
         await propose(ANN, scene.space.room_id)
     with pytest.raises(Refused, match="there is no room"):
         await propose(ANN, "#nothing:example.org")
@@ -260,7 +261,19 @@ async def test_an_adoption_survives_a_kill_at_any_point(new_scene: Callable[...,
         if survived:
             assert point > 8
             return
-        point += 3
+        point += 5
+
+
+async def test_whoever_has_to_agree_to_the_rules_first_comes_back_into_their_room(scene: Scene) -> None:
+    strict = replace(CLUB, rules="Be kind", rules_required=True)
+    await settle(scene, strict)
+    room = await made_by(scene, BEA, EVE, rule="invite")
+    await yes(scene, BEA, room)
+    await settle(scene, strict)
+    assert (scene.space.membership(EVE), room.membership(EVE)) == ("join", "leave")
+    await scene.reconciler.memory.update(CLUB.id, lambda known: changes.agreed(known, EVE))
+    await settle(scene, strict)
+    assert room.membership(EVE) == "join"
 
 
 async def test_a_declared_group_of_the_same_key_takes_the_room_over(scene: Scene) -> None:

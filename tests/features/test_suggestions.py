@@ -165,4 +165,4 @@ async def test_an_agreement_survives_a_kill_at_any_point(new_scene: Callable[...
         if survived:
             assert point > 6
             return
-        point += 3
+        point += 4

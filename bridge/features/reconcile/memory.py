@@ -201,6 +201,7 @@ def settled(look: Look, failed: Sequence[Action]) -> Callable[[Known], Known]:
     present = _present(look)
     before = look.known
     answered = before.bidden - after.bidden
+    returning = {bid for bid in after.bidden - before.bidden if bid[0] != SPACE}
     placed = dict(after.settled.items() - look.known.settled.items())
 
     def change(known: Known) -> Known:
@@ -209,7 +210,7 @@ def settled(look: Look, failed: Sequence[Action]) -> Callable[[Known], Known]:
             moderators=followed(known.moderators, before.moderators, after.moderators),
             settled={**known.settled, **placed, **digests},
             invited=(known.invited | present) - forgotten,
-            bidden=known.bidden - answered,
+            bidden=(known.bidden - answered) | returning,
             named=_named(community, known, unfinished),
         )
 
