@@ -375,7 +375,8 @@ def still_bidden(known: Known, rooms: Rooms, census: Census) -> frozenset[tuple[
 def back_after_agreeing(
     community: Community, rooms: Rooms, moves: Sequence[Action]
 ) -> frozenset[tuple[RoomKeyName, UserId]]:
-    """Who is taken out of a group until they agree to the rules: they were in it, as in an adopted room, and come back."""
+    """Who is taken out of a group until they agree to the rules: they were in it, maybe before it was adopted, and come
+    back then."""
     return frozenset(
         (move.room, move.user)
         for move in moves
