@@ -7,8 +7,9 @@ reconciler's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from bridge.core import groups as rules
@@ -91,7 +92,8 @@ class Proposal:
     """Whether the room is not encrypted yet; that cannot be undone."""
     listed: bool
     """Whether it stands in the public directory, and would be taken out of it."""
-    bring: Bring
+    bring: Callable[[Known], Known]
+    """What is remembered with it."""
 
     @property
     def digest(self) -> str:
@@ -174,7 +176,10 @@ class Adopting:
         room = await self._read(room_id)
         await self._check(room, by, known)
         title = one_line(str((room.content("m.room.name") or {}).get("name") or ""), LONGEST_NAME).strip()
-        group = await self._group(community, known, room, title, key, kind, by)
+        taken = await self._taken(community)
+        name = rules.check_key(community, key, taken) if key else rules.key_of(title, taken)
+        posting, history = takeover.posting_of(room), takeover.kept_history(room)
+        group = OwnGroup(name, kind or takeover.kind_of(room), posting, made_by=by or "", history=history)
         listed = await self._reader.is_listed(room_id)
         return await self._proposal(community, group, room, title or str(group.key), listed)
 
@@ -204,7 +209,8 @@ class Adopting:
         known = await self._memory.known(community.id)
         if place is not None and place.community == community.id and place.key in known.adopted:
             return place.key  # the same word came again
-        async with self._lock_of(community.id), self._storing:
+        await self.propose(community, by, named, key, kind)  # whatever takes long is done before anybody has to wait
+        async with self._lock_of(community.id):
             proposal = await self.propose(community, by, named, key, kind)
             if digest and proposal.digest != digest:
                 raise Refused(
@@ -220,7 +226,9 @@ class Adopting:
                 )
             if proposal.listed:
                 await self._hands.set_listed(proposal.room.room_id, listed=False)
-            await self._store(community, by, proposal)
+            async with self._storing:
+                rules.check_key(community, proposal.group.key, await self._taken(community))
+                await self._store(community, by, proposal)
         self._wake()
         return proposal.group.key
 
@@ -228,7 +236,6 @@ class Adopting:
         group, room = proposal.group, proposal.room
         control = (await self._memory.known(community.id)).rooms.get(CONTROL)
         who = by or texts.the_operator()
-        _, rooms = await self._look_as_if(community, proposal.bring, room)
 
         async def also(tx: Transaction) -> None:
             now = self._clock.now_ms()
@@ -239,9 +246,7 @@ class Adopting:
                 job_id = f"adopted-{digest_of([community.id, group.key, room.room_id, now])}"
                 await self._jobs.add(tx, job_id, control, SendMessage(control, notice(text)), now)
 
-        await self._memory.adopt_room(
-            community.id, group.key, group.kind, room.room_id, lambda known: proposal.bring(known, rooms), also
-        )
+        await self._memory.adopt_room(community.id, group.key, group.kind, room.room_id, proposal.bring, also)
         self._reader.forget(room.room_id)  # until now nothing that happened in it was pushed to us
         await self._read_groups()
 
@@ -279,34 +284,19 @@ class Adopting:
             ) from error
 
     async def _check(self, room: RoomState, by: UserId | None, known: Known) -> None:
-        never = takeover.unfit(room)
-        if never is None and by is not None and not takeover.is_in_charge(room, by, known.rooms.get(SPACE)):
-            never = (
-                "only somebody who is in charge of the room can give it to a community",
-                "become an admin of that room, or let one of its admins ask who is an admin here, too",
-            )
+        never = None if by is None else takeover.withheld(room, by, known.rooms.get(SPACE))
+        never = never or takeover.unfit(room)  # nothing is told of a room to whom it does not concern
         if never is not None and takeover.is_public(room):
             await self._hands.leave(room.room_id)  # nobody invited it
         for trouble in (never, takeover.lacking(room, self._accounts)):
             if trouble is not None:
                 raise Refused(trouble[0], where=room.room_id, remedy=trouble[1])
 
-    async def _group(
-        self,
-        community: Community,
-        known: Known,
-        room: RoomState,
-        title: str,
-        key: str | None,
-        kind: RoomKind | None,
-        by: UserId | None,
-    ) -> OwnGroup:
+    async def _taken(self, community: Community) -> set[str]:
         async with self._database.transaction() as tx:
             own = (await groups.load_all(tx)).get(community.id, [])
-        taken: Collection[str] = {*(one.key for one in own), *known.rooms, *(one.key for one in community.groups)}
-        name = rules.check_key(community, key, taken) if key else rules.key_of(title, taken)
-        posting, history = takeover.posting_of(room), takeover.kept_history(room)
-        return OwnGroup(name, kind or takeover.kind_of(room), posting, made_by=by or "", history=history)
+        known = await self._memory.known(community.id)
+        return {*(one.key for one in own), *known.rooms, *(one.key for one in community.groups)}
 
     async def _proposal(
         self, community: Community, group: OwnGroup, room: RoomState, name: str, listed: bool
@@ -316,7 +306,7 @@ class Adopting:
         def bring(known: Known, rooms: Rooms) -> Known:
             return takeover.taken_in(wanted, known, group.key, room, rooms, self._accounts)
 
-        plan, _ = await self._look_as_if(wanted, bring, room)
+        plan, rooms = await self._look_as_if(wanted, bring, room)
         mine = [
             action
             for action in plan.actions
@@ -340,7 +330,7 @@ class Adopting:
             invited=tuple(invited),
             encrypts=not takeover.is_encrypted(room),
             listed=listed,
-            bring=bring,
+            bring=partial(bring, rooms=rooms),
         )
 
 

@@ -80,11 +80,18 @@ def lacking(room: RoomState, accounts: Accounts) -> tuple[str, str] | None:
     )
 
 
-def is_in_charge(room: RoomState, user: UserId, space: RoomId | None) -> bool:
-    """Whether somebody may give the room away: they can change its levels, or it names the space as its own already."""
+def withheld(room: RoomState, user: UserId, space: RoomId | None) -> tuple[str, str] | None:
+    """Why somebody may not give the room away, and what helps; None where they may: they can change its levels, or it
+    names the space as its own already.
+    """
     names_us = space is not None and bool((room.content("m.space.parent", space) or {}).get("via"))
     here = room.members.get(user, ABSENT)
-    return names_us or (here.state == "join" and room.level(user) >= room.needed("m.room.power_levels"))
+    if names_us or (here.state == "join" and room.level(user) >= room.needed("m.room.power_levels")):
+        return None
+    return (
+        "only somebody who is in charge of the room can give it to a community",
+        "become an admin of that room, or let one of its admins ask who is an admin here, too",
+    )
 
 
 def taken_in(
