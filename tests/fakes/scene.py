@@ -291,6 +291,15 @@ class Scene:
             await self.hear()
         assert (await self.reconciler.look(community)).plan.empty
 
+    async def come_to_rest(self, community: Community) -> None:
+        """Declare a community, do all that there is to do, and let everybody accept."""
+        self.reconciler.declare([community])
+        for _ in range(3):
+            self.watch.all_of(community.id)
+            await self.catch_up()
+            await self.accept_all()
+        await self.catch_up()
+
     async def known(self, community: CommunityId = CommunityId("school")) -> Known:
         return await self.reconciler.memory.known(community)
 

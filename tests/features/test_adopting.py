@@ -31,16 +31,6 @@ CLUB = Community(
 PUBLIC = {"join_rule": "public"}
 
 
-async def settle(scene: Scene, community: Community = CLUB) -> None:
-    """Do all that there is to do, and let everybody accept."""
-    scene.reconciler.declare([community])
-    for _ in range(3):
-        scene.watch.all_of(community.id)
-        await scene.catch_up()
-        await scene.accept_all()
-    await scene.catch_up()
-
-
 def now(scene: Scene) -> Community:
     return scene.reconciler.declared[CLUB.id]
 
@@ -86,7 +76,7 @@ async def test_a_room_is_shown_then_taken_in_with_its_people_and_held(
     new_scene: Callable[..., Any], version: str
 ) -> None:
     scene = await new_scene(version=version)
-    await settle(scene)
+    await scene.come_to_rest(CLUB)
     kept = {
         "m.room.topic": {"topic": "We sing"},
         "m.room.history_visibility": {"history_visibility": "joined"},
@@ -112,7 +102,7 @@ async def test_a_room_is_shown_then_taken_in_with_its_people_and_held(
         await scene.adopting.adopt(now(scene), BEA, room.room_id)
     assert await yes(scene, BEA, room) == CHOIR
     assert await yes_again(scene, room) == CHOIR
-    await settle(scene)
+    await scene.come_to_rest(CLUB)
     assert room.content("m.room.encryption") == {"algorithm": "m.megolm.v1.aes-sha2"}
     assert room.content("m.room.name") == {"name": "Choir"}
     assert room.content("m.room.topic") == {"topic": "We sing"}
@@ -135,7 +125,7 @@ async def test_a_room_is_shown_then_taken_in_with_its_people_and_held(
     assert (room.content("m.room.join_rules") or {})["join_rule"] == "restricted"
     assert room.content("m.room.name") == {"name": "The choir"}
     await scene.groups.release(now(scene), ANN, CHOIR)
-    await settle(scene)
+    await scene.come_to_rest(CLUB)
     assert room.membership(STEWARD) == "leave"
     assert now(scene).group(CHOIR) is None
 
@@ -147,7 +137,7 @@ async def yes_again(scene: Scene, room: FakeRoom) -> RoomKeyName:
 
 
 async def test_what_a_room_lacks_is_said_with_what_helps(scene: Scene) -> None:
-    await settle(scene)
+    await scene.come_to_rest(CLUB)
     room = await made_by(scene, BEA, EVE)
 
     async def propose(by: UserId | None, named: str = room.room_id, **how: Any) -> Any:
@@ -181,13 +171,13 @@ async def test_what_a_room_lacks_is_said_with_what_helps(scene: Scene) -> None:
 
 
 async def test_a_private_room_stays_private_and_who_was_removed_is_not_asked_back(scene: Scene) -> None:
-    await settle(scene)
+    await scene.come_to_rest(CLUB)
     room = await made_by(scene, BEA, DAN, EVE, GUS, rule="invite")
     await scene.move(ANN, scene.space, "kick", DAN)
     await scene.write(BEA, room, "m.room.power_levels", scene.levels(room, events_default=50))
     await scene.catch_up()
     assert await yes(scene, BEA, room, key="singers") == "singers"
-    await settle(scene)
+    await scene.come_to_rest(CLUB)
     group = now(scene).group(RoomKeyName("singers"))
     assert group is not None
     assert (group.kind, group.posting) == (RoomKind.HIDDEN, Posting.MODERATORS)
@@ -200,7 +190,7 @@ async def test_a_private_room_stays_private_and_who_was_removed_is_not_asked_bac
 
 
 async def test_what_changed_since_it_was_shown_is_shown_anew(scene: Scene) -> None:
-    await settle(scene)
+    await scene.come_to_rest(CLUB)
     room = await made_by(scene, BEA, EVE)
     proposal = await scene.adopting.propose(now(scene), BEA, room.room_id)
     await scene.move(BEA, room, "kick", EVE)  # who comes and goes does not matter
@@ -211,21 +201,21 @@ async def test_what_changed_since_it_was_shown_is_shown_anew(scene: Scene) -> No
 
 
 async def test_a_lost_power_is_told_with_the_level_that_helps(scene: Scene) -> None:
-    await settle(scene)
+    await scene.come_to_rest(CLUB)
     room = await made_by(scene, BEA, EVE)
     await yes(scene, BEA, room)
-    await settle(scene)
+    await scene.come_to_rest(CLUB)
     await scene.write(BEA, room, "m.room.power_levels", scene.with_users(room, communities=0))
     await scene.catch_up()
     found = await scene.reconciler.look(now(scene))
     assert any("raise @communities:example.org to 100" in item.reason for item in found.plan.blocked)
     await scene.write(BEA, room, "m.room.power_levels", scene.with_users(room, communities=100))
-    await settle(scene)
+    await scene.come_to_rest(CLUB)
     assert nothing_left(await scene.reconciler.look(now(scene)))
 
 
 async def test_a_room_that_an_admin_adds_to_the_space_is_offered(scene: Scene) -> None:
-    await settle(scene)
+    await scene.come_to_rest(CLUB)
     await scene.write(BEA, scene.space, "m.space.child", {"via": ["example.org"]}, "!theirs")
     await scene.catch_up()
     assert [text for text in await scene.told() if "!theirs" in text and "`group adopt !theirs`" in text]
@@ -235,7 +225,7 @@ async def test_an_adoption_survives_a_kill_at_any_point(new_scene: Callable[...,
     point = 0
     while True:
         scene = await new_scene()
-        await settle(scene)
+        await scene.come_to_rest(CLUB)
         room = await made_by(scene, BEA, EVE)
         scene.faults.arm(point)
         try:
@@ -252,7 +242,7 @@ async def test_an_adoption_survives_a_kill_at_any_point(new_scene: Callable[...,
         assert room.membership(EVE) == "join", f"killed at {point}"
         if CHOIR not in (await scene.known()).rooms:
             await yes(scene, BEA, room)  # the message comes again
-        await settle(scene)
+        await scene.come_to_rest(CLUB)
         assert (room.membership(EVE), scene.space.membership(EVE)) == ("join", "join"), f"killed at {point}"
         assert room.content("m.room.encryption")
         assert nothing_left(await scene.reconciler.look(now(scene)))
@@ -266,21 +256,21 @@ async def test_an_adoption_survives_a_kill_at_any_point(new_scene: Callable[...,
 
 async def test_whoever_has_to_agree_to_the_rules_first_comes_back_into_their_room(scene: Scene) -> None:
     strict = replace(CLUB, rules="Be kind", rules_required=True)
-    await settle(scene, strict)
+    await scene.come_to_rest(strict)
     room = await made_by(scene, BEA, EVE, rule="invite")
     await yes(scene, BEA, room)
-    await settle(scene, strict)
+    await scene.come_to_rest(strict)
     assert (scene.space.membership(EVE), room.membership(EVE)) == ("join", "leave")
     await scene.reconciler.memory.update(CLUB.id, lambda known: changes.agreed(known, EVE))
-    await settle(scene, strict)
+    await scene.come_to_rest(strict)
     assert room.membership(EVE) == "join"
 
 
 async def test_a_declared_group_of_the_same_key_takes_the_room_over(scene: Scene) -> None:
-    await settle(scene)
+    await scene.come_to_rest(CLUB)
     room = await made_by(scene, BEA, EVE)
     await yes(scene, BEA, room)
-    await settle(scene, replace(CLUB, groups=(*CLUB.groups, Group(CHOIR, RoomKind.HIDDEN))))
+    await scene.come_to_rest(replace(CLUB, groups=(*CLUB.groups, Group(CHOIR, RoomKind.HIDDEN))))
     assert room.content("m.room.join_rules") == {"join_rule": "invite"}
     assert not scene.rooms_of(CHOIR)
 
@@ -290,10 +280,10 @@ async def test_a_declared_group_of_the_same_key_takes_the_room_over(scene: Scene
 
 async def with_choir(scene: Scene) -> FakeRoom:
     """A community with an adopted room whose maker bea is as powerful as the steward, and eve in it."""
-    await settle(scene)
+    await scene.come_to_rest(CLUB)
     room = await made_by(scene, BEA, EVE)
     await yes(scene, BEA, room)
-    await settle(scene)
+    await scene.come_to_rest(CLUB)
     return room
 
 
@@ -321,9 +311,9 @@ async def test_a_group_is_followed_to_the_room_that_replaces_its(new_scene: Call
     scene = await new_scene(version=version)
     old = await with_choir(scene)
     await scene.reconciler.memory.bid(CLUB.id, DAN, [CHOIR])
-    await settle(scene)
+    await scene.come_to_rest(CLUB)
     new = await upgraded(scene, BEA, old)
-    await settle(scene)
+    await scene.come_to_rest(CLUB)
     assert (await scene.known()).rooms[CHOIR] == new.room_id
     assert old.content("m.room.tombstone")  # clients lead on by it
     assert scene.space.content("m.space.child", new.room_id)
@@ -350,15 +340,15 @@ async def test_a_new_room_that_is_closed_to_the_steward_is_told_and_followed_whe
     closed = [{"type": "m.room.join_rules", "content": {"join_rule": "invite"}}]
     weak = {"users": {STEWARD: 50}}
     new = await upgraded(scene, BEA, old, initial_state=closed, power_level_content_override=weak)
-    await settle(scene)
+    await scene.come_to_rest(CLUB)
     assert (await scene.known()).rooms[CHOIR] == old.room_id
     assert [text for text in await scene.told() if new.room_id in text and f"Invite {STEWARD} to that room" in text]
     assert scene.reconciler.left_behind == {CLUB.id}
     await scene.move(BEA, new, "invite", STEWARD)
-    await settle(scene)
+    await scene.come_to_rest(CLUB)
     assert [text for text in await scene.told() if "has level 50 in it, and needs 100" in text]
     await scene.write(BEA, new, "m.room.power_levels", scene.with_users(new, communities=100))
-    await settle(scene)
+    await scene.come_to_rest(CLUB)
     assert (await scene.known()).rooms[CHOIR] == new.room_id
     assert scene.reconciler.left_behind == set()
 
@@ -367,18 +357,18 @@ async def test_who_is_not_entitled_moves_nothing_and_nothing_is_moved_anywhere(s
     old = await with_choir(scene)
     elsewhere = await made_by(scene, BEA)
     scene.homeserver.tamper(old.room_id, "m.room.tombstone", {"replacement_room": elsewhere.room_id}, by=EVE)
-    await settle(scene)
+    await scene.come_to_rest(CLUB)
     assert not old.content("m.room.tombstone")
     # a room that was not made to replace it
     await scene.write(BEA, old, "m.room.tombstone", {"replacement_room": elsewhere.room_id})
-    await settle(scene)
+    await scene.come_to_rest(CLUB)
     assert not old.content("m.room.tombstone")
     assert elsewhere.membership(STEWARD) == "leave"
     assert [text for text in await scene.told() if "did not make to replace it" in text]
     # what people cannot make as it has to be
     for room in (scene.space, scene.announcement_room, scene.control_room):
         new = await upgraded_by_force(scene, room)
-        await settle(scene)
+        await scene.come_to_rest(CLUB)
         assert not room.content("m.room.tombstone")
         assert new.membership(STEWARD) == ""
     assert (await scene.known()).rooms[CHOIR] == old.room_id
@@ -407,7 +397,7 @@ async def test_following_survives_a_kill_at_any_point(new_scene: Callable[..., A
             await scene.start()
             scene.reconciler.declare([CLUB])
         scene.faults.arm(None)
-        await settle(scene)
+        await scene.come_to_rest(CLUB)
         assert (await scene.known()).rooms[CHOIR] == new.room_id, f"killed at {point}"
         assert new.membership(EVE) == "join", f"killed at {point}"
         assert nothing_left(await scene.reconciler.look(now(scene)))

@@ -32,13 +32,8 @@ CLUB = Community(
 
 
 async def settle(scene: Scene, community: Community = CLUB) -> None:
-    scene.reconciler.declare([community])
     scene.index.chats[CHAT] = DAN
-    for _ in range(3):
-        scene.watch.all_of(community.id)
-        await scene.catch_up()
-        await scene.accept_all()
-    await scene.catch_up()
+    await scene.come_to_rest(community)
 
 
 def now(scene: Scene) -> Community:
@@ -165,4 +160,4 @@ async def test_an_agreement_survives_a_kill_at_any_point(new_scene: Callable[...
         if survived:
             assert point > 6
             return
-        point += 4
+        point += 6
