@@ -28,6 +28,7 @@ class Deed(StrEnum):
     CHANGE_GROUPS = "group"
     RELEASE_GROUPS = "group release"
     SUBCOMMUNITIES = "subcommunity"
+    ADOPT_GROUPS = "group adopt"
 
 
 NEEDED: dict[Deed, Role] = {
@@ -49,6 +50,7 @@ NEEDED: dict[Deed, Role] = {
     Deed.CHANGE_GROUPS: Role.ADMIN,
     Deed.RELEASE_GROUPS: Role.OWNER,
     Deed.SUBCOMMUNITIES: Role.ADMIN,
+    Deed.ADOPT_GROUPS: Role.ADMIN,
 }
 
 

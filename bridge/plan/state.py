@@ -136,6 +136,9 @@ class Known:
     wants it so."""
     shut_out: frozenset[UserId] = frozenset()
     """Whom the service banned from the space because they are banned from a community above."""
+    adopted: frozenset[RoomKeyName] = frozenset()
+    """Rooms that others made and somebody entitled brought in: they carry no mark of ours, and the steward did not make
+    them."""
 
 
 def digest_of(value: Any) -> str:
