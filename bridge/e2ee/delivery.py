@@ -28,7 +28,7 @@ from bridge.e2ee.bulk import payload_bytes
 from bridge.e2ee.devices import FAILURE_PAUSE_MS
 from bridge.e2ee.giving import IN_FLIGHT, ROOM_KEY, SHARED_HISTORY, Giver, Means, a_few_at_once
 from bridge.e2ee.machine import MEGOLM, Peer, encrypt_group, import_room_key, load_group, new_group
-from bridge.e2ee.olm_sessions import by_device
+from bridge.e2ee.olm_sessions import Message, messages_of
 from bridge.e2ee.recipients import (
     Decision,
     Device,
@@ -388,20 +388,21 @@ class Delivery(Giver):
             async with self._database.transaction() as tx:
                 await self._sessions.save(tx, sealed)
                 await shares.save_shares(tx, parcel.session_id, rows, now_ms=self._clock.now_ms())
-        messages = by_device(sealed)
+        messages = messages_of(sealed)
         del sealed, rows, peers  # a room's memory is that of what is on its way
-        await self._send(parcel.session_id, txn_id, messages)
+        await self._send(txn_id, messages, parcel)
         await self._tell_no_olm(
             [one.device for one in piece.missing if not one.told and one.device.identity[:2] not in sent], parcel
         )
 
-    async def _send(self, session_id: str, txn_id: str, messages: Mapping[str, Mapping[str, Any]]) -> None:
+    async def _send(self, txn_id: str, messages: Sequence[Message], parcel: _Parcel) -> None:
         if not messages:
             return
-        users = list(messages)
-        await self._server.send_to_device("m.room.encrypted", txn_id, messages)
-        now = self._clock.now_ms()
+        users = {user for (user, _), _ in messages}
+        refused = await self._to_devices("m.room.encrypted", txn_id, messages)
+        session_id, now = parcel.session_id, self._clock.now_ms()
         async with self._database.transaction() as tx:
+            await shares.refuse_shares(tx, session_id, txn_id, refused, attempt=parcel.attempt)
             await shares.settle_shares(tx, session_id, txn_id, ShareState.HELD, users=users, now_ms=now)
 
     async def _withhold(self, withheld: Sequence[Withheld], parcel: _Parcel) -> None:
@@ -436,10 +437,8 @@ class Delivery(Giver):
             "code": code,
             "reason": _REASONS[code],
         }
-        messages: dict[str, dict[str, Any]] = {}
-        for device in devices:
-            messages.setdefault(device.user_id, {})[device.device_id] = content
-        await self._server.send_to_device("m.room_key.withheld", secrets.token_urlsafe(16), messages)
+        messages = [((device.user_id, device.device_id), content) for device in devices]
+        await self._to_devices("m.room_key.withheld", secrets.token_urlsafe(16), messages)
 
     # --- using it -----------------------------------------------------------------------------------------------------
 
@@ -492,8 +491,8 @@ def _peer(device: Device) -> Peer:
 
 
 def _row(one: Missing, parcel: _Parcel, txn_id: str | None) -> ShareRow:
-    # One whose earlier try was never answered may hold the key, even if it cannot be repeated now.
-    state = ShareState.NO_OLM if txn_id is None and not one.txn_id else ShareState.PENDING
+    # One that an earlier try may have reached may hold the key, even if it cannot be repeated now.
+    state = ShareState.NO_OLM if txn_id is None and not one.may_hold else ShareState.PENDING
     return _share_row(one.device, one.member_event, parcel.index, state, txn_id or parcel.attempt)
 
 

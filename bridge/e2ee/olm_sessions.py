@@ -16,6 +16,7 @@ from bridge.core.errors import BadRequest, MatrixError
 from bridge.core.ids import UserId
 from bridge.e2ee.bulk import seal
 from bridge.e2ee.device import OwnDevice
+from bridge.e2ee.division import in_parts
 from bridge.e2ee.machine import ONE_TIME_KEY, Peer, Ratchet, Sealed, is_key, verify_json
 from bridge.ports import Clock, KeyServer
 from bridge.store import keys as store
@@ -26,6 +27,9 @@ log = logging.getLogger(__name__)
 
 Name = tuple[str, str]
 """User id and device id."""
+
+Message = tuple[Name, Any]
+"""A device, and the content of what it is sent."""
 
 THREADS = 2
 LEAST_FOR_A_THREAD = 20
@@ -59,15 +63,25 @@ class OlmSessions:
         """
         if not peers:
             return {}
-        wanted: dict[str, dict[str, str]] = {}
-        for peer in peers:
-            wanted.setdefault(peer.user_id, {})[peer.device_id] = ONE_TIME_KEY
-        try:
+        found: dict[Name, str] = {}
+
+        async def ask(part: Sequence[Peer]) -> None:
+            wanted: dict[str, dict[str, str]] = {}
+            for peer in part:
+                wanted.setdefault(peer.user_id, {})[peer.device_id] = ONE_TIME_KEY
             answer = await self._server.claim_keys(wanted)
+            found.update(await asyncio.get_running_loop().run_in_executor(self._threads, _verified, answer, part))
+
+        try:
+            refused = await in_parts(
+                peers, ask, owner=lambda peer: peer.user_id, probe=lambda: self._server.claim_keys({})
+            )
         except BadRequest as error:
             log.warning("the homeserver refuses to hand out %d one-time keys: %s", len(peers), error.what)
-            return {}
-        return await asyncio.get_running_loop().run_in_executor(self._threads, _verified, answer, peers)
+            return found
+        if refused.things:
+            log.warning("the homeserver hands out no keys of %d devices: %s", len(refused.things), refused.reason)
+        return found
 
     async def seal(
         self,
@@ -149,7 +163,8 @@ class OlmSessions:
                     await self.save(tx, sealed)
                     for one in sealed:
                         await store.prune_olm_sessions(tx, one.peer.curve25519)
-            await self._server.send_to_device("m.room.encrypted", secrets.token_urlsafe(16), by_device(sealed))
+            messages = by_device(messages_of(sealed))
+            await self._server.send_to_device("m.room.encrypted", secrets.token_urlsafe(16), messages)
         except MatrixError as error:
             log.info("broken sessions could not be replaced: %s", error)
 
@@ -176,12 +191,17 @@ class OlmSessions:
         ]
 
 
-def by_device(sealed: Iterable[Sealed]) -> dict[str, dict[str, Any]]:
+def messages_of(sealed: Iterable[Sealed]) -> list[Message]:
+    """What was sealed, with whom it is for."""
+    return [((one.peer.user_id, one.peer.device_id), one.content) for one in sealed]
+
+
+def by_device(messages: Iterable[Message]) -> dict[str, dict[str, Any]]:
     """As `/sendToDevice` takes it: user id, device id, content."""
-    messages: dict[str, dict[str, Any]] = {}
-    for one in sealed:
-        messages.setdefault(one.peer.user_id, {})[one.peer.device_id] = one.content
-    return messages
+    found: dict[str, dict[str, Any]] = {}
+    for (user, device), content in messages:
+        found.setdefault(user, {})[device] = content
+    return found
 
 
 def _with_session(peer: Peer, session_id: str, pickle: bytes) -> Peer:

@@ -65,6 +65,8 @@ class ShareState(StrEnum):
     HELD = "held"
     NO_OLM = "no_olm"
     """No Olm session could be made: it holds nothing, and is tried again."""
+    REFUSED = "refused"
+    """The homeserver took no request for it: it may hold the key all the same, and is tried again."""
     WITHHELD = "withheld"
 
 
@@ -111,7 +113,7 @@ class Share:
 
     @property
     def may_hold(self) -> bool:
-        return self.state in (ShareState.PENDING, ShareState.HELD)
+        return self.state in (ShareState.PENDING, ShareState.HELD, ShareState.REFUSED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +176,8 @@ class Missing:
     """Set where an earlier try was never answered: it is repeated under the same id."""
     told: bool = False
     """Whether it knows already that no Olm session with it could be made (`m.no_olm`)."""
+    may_hold: bool = False
+    """Whether an earlier try, never answered or refused, may have reached it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +226,13 @@ def decide(
     known = {} if rotation is not None else {share.identity: share for share in current}
     told = {share.identity for share in current if share.state is ShareState.NO_OLM}
     missing = [
-        Missing(device, events[device.user_id], _txn_id(known.get(device.identity)), device.identity in told)
+        Missing(
+            device,
+            events[device.user_id],
+            _txn_id(share),
+            told=device.identity in told,
+            may_hold=share is not None and share.may_hold,
+        )
         for device in admitted.values()
         if (share := known.get(device.identity)) is None or share.state is not ShareState.HELD
     ]

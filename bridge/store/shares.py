@@ -110,7 +110,7 @@ _UNSETTLED = f"""
     LEFT JOIN crypto_share s ON s.session_id = $2 AND s.user_id = d.user_id AND s.device_id = d.device_id
     WHERE a.room_id = $1 AND a.user_id <> $4 AND (s.state IS NULL OR NOT (
         {_SAME} AND (
-            ({_ADMITTED} AND (s.state = 'held' OR (s.state IN ('no_olm', 'pending') AND s.txn_id = $5)))
+            ({_ADMITTED} AND (s.state = 'held' OR (s.state IN ('no_olm', 'pending', 'refused') AND s.txn_id = $5)))
             OR (NOT {_ADMITTED} AND s.state = 'withheld')
         )))"""
 _COLUMNS = """a.user_id, a.member_event, d.device_id, d.curve25519, d.ed25519, d.cross_signed, d.verified,
@@ -204,7 +204,8 @@ async def strays(tx: Transaction, question: Question, *, limit: int = 1) -> list
         "d.verified FROM crypto_share s "
         "LEFT JOIN crypto_audience a ON a.room_id = $1 AND a.user_id = s.user_id AND a.user_id <> $4 "
         "LEFT JOIN crypto_device d ON d.user_id = s.user_id AND d.device_id = s.device_id "
-        "WHERE s.session_id = $2 AND s.state IN ('pending', 'held') AND (a.member_event IS NULL OR d.ed25519 IS NULL "
+        "WHERE s.session_id = $2 AND s.state IN ('pending', 'held', 'refused') "
+        "AND (a.member_event IS NULL OR d.ed25519 IS NULL "
         f"OR NOT ({_SAME}) OR NOT ({_ADMITTED})) ORDER BY s.user_id, s.device_id LIMIT $5",
         *question.args[:4],
         limit,
@@ -289,6 +290,22 @@ async def settle_shares(
     )
 
 
+async def refuse_shares(
+    tx: Transaction, session_id: str, txn_id: str, devices: Iterable[tuple[str, str]], *, attempt: str | None = None
+) -> None:
+    """Note that the homeserver takes no request for these devices (user and device id), which may hold the key.
+
+    Args:
+        txn_id: the request that was refused.
+        attempt: in which they are not tried again.
+    """
+    await tx.execute_many(
+        "UPDATE crypto_share SET state = 'refused', txn_id = $5 "
+        "WHERE session_id = $1 AND txn_id = $2 AND user_id = $3 AND device_id = $4",
+        [(session_id, txn_id, user, device, attempt or txn_id) for user, device in devices],
+    )
+
+
 async def forget_earlier_holders(tx: Transaction, room_id: str, *, but: Iterable[str]) -> None:
     """Forget who was given sessions of ours in a room, but for these."""
     await tx.execute(
@@ -321,7 +338,7 @@ class Reach:
     devices: int
     """That hold the key."""
     without: Mapping[str, int]
-    """Devices that do not, by the state of their share: `withheld`, `no_olm`, `pending`."""
+    """Devices that do not, by the state of their share: `withheld`, `no_olm`, `refused`, `pending`."""
     people: int
     """Members besides us."""
     unreached: int
