@@ -135,7 +135,8 @@ class Gifts(Giver):
         """
         now = self._clock.now_ms()
         self._resting.forget(now)
-        strangers = await self._sessions.strangers([_peer(one) for one in devices])
+        known = await self._sessions.load([_peer(one) for one in devices])
+        strangers = {(peer.user_id, peer.device_id) for peer in known if peer.session is None}
         resting = {name: at for name in strangers if (at := self._resting.until(name, now)) is not None}
         asked = [one for one in devices if name_of(one) in strangers and name_of(one) not in resting]
         if asked:
@@ -200,7 +201,7 @@ class Gifts(Giver):
         peers = [_peer(one) for one in there]
         async with self._own.ratchets.hold(peer.curve25519 for peer in peers):
             sealed, _ = await self._sessions.seal(
-                peers, found.one_time_keys, gift.event_type, gift.content, more=gift.more
+                await self._sessions.load(peers), found.one_time_keys, gift.event_type, gift.content, more=gift.more
             )
             sent = {(one.peer.user_id, one.peer.device_id) for one in sealed}
             found.unreached.update({name_of(one) for one in ready} - sent)

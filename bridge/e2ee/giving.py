@@ -91,9 +91,10 @@ async def a_few_at_once(pieces: AsyncIterator[Piece], serve: Callable[[Piece], C
     under_way: set[asyncio.Task[None]] = set()
     try:
         async for piece in pieces:
+            under_way.add(asyncio.create_task(serve(piece)))
+            del piece
             if len(under_way) >= IN_FLIGHT:
                 await _one_of(under_way)
-            under_way.add(asyncio.create_task(serve(piece)))
         while under_way:
             await _one_of(under_way)
     finally:

@@ -50,11 +50,20 @@ class OlmSessions:
         # Threads of its own, and few: more would bring nothing but memory, and keep others from the processor.
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="olm")
 
-    async def strangers(self, peers: Sequence[Peer]) -> set[Name]:
-        """Those of these devices with which there is no session."""
+    async def load(self, peers: Sequence[Peer]) -> list[Peer]:
+        """These devices with the session that was last used with each; without one where there is none.
+
+        To seal with it, hold their ratchets from here until `save` is committed.
+        """
+        if not peers:
+            return []
         async with self._database.transaction() as tx:
-            ready = await self._with_sessions(tx, peers)
-        return {(peer.user_id, peer.device_id) for peer in ready if peer.session is None}
+            sessions = await store.newest_sessions(tx, (peer.curve25519 for peer in peers))
+        # Bound to both keys: somebody may publish another's curve25519 key under a signing key of their own.
+        return [
+            peer if (found := sessions.get((peer.curve25519, peer.ed25519))) is None else _with_session(peer, *found)
+            for peer in peers
+        ]
 
     async def claim(self, peers: Sequence[Peer]) -> dict[Name, str]:
         """One-time keys, verified, for these devices, whether there is a session with them or not.
@@ -90,24 +99,22 @@ class OlmSessions:
         event_type: str,
         content: Mapping[str, Any],
         *,
-        anew: bool = False,
         own: store.AccountRow | None = None,
         more: Mapping[str, Any] | None = None,
     ) -> tuple[list[Sealed], list[Peer]]:
-        """Encrypt an event for many devices. Hold their ratchets from here until `save` is committed.
+        """Encrypt an event for many devices, on the session that was loaded with each, or on a new one.
 
         Args:
-            anew: begin a new session with each, even where there is one.
             own: our account, where it was loaded already (its identity keys alone are used).
             more: what else stands in the plaintext, beside type and content.
 
         Returns:
             What was sealed, and the devices for which it was not possible.
         """
-        async with self._database.transaction() as tx:
-            own = own or await self._own.row(tx)
-            ready = list(peers) if anew else await self._with_sessions(tx, peers)
-        keyed = [_with_key(peer, one_time_keys) for peer in ready]
+        if own is None:
+            async with self._database.transaction() as tx:
+                own = await self._own.row(tx)
+        keyed = [_with_key(peer, one_time_keys) for peer in peers] if one_time_keys else peers
         return await self._seal(own, keyed, event_type, content, more)
 
     async def _seal(
@@ -158,7 +165,7 @@ class OlmSessions:
             if not ready:
                 return
             async with self._own.ratchets.hold(peer.curve25519 for peer in ready):
-                sealed, _ = await self.seal(ready, claimed, "m.dummy", {}, anew=True)
+                sealed, _ = await self.seal(ready, claimed, "m.dummy", {})
                 async with self._database.transaction() as tx:
                     await self.save(tx, sealed)
                     for one in sealed:
@@ -180,15 +187,6 @@ class OlmSessions:
                     ):
                         peers.append(Peer(user, device.device_id, curve25519, device.ed25519))
         return peers
-
-    async def _with_sessions(self, tx: Transaction, peers: Iterable[Peer]) -> list[Peer]:
-        every = list(peers)
-        sessions = await store.newest_sessions(tx, (peer.curve25519 for peer in every))
-        # Bound to both keys: somebody may publish another's curve25519 key under a signing key of their own.
-        return [
-            peer if (found := sessions.get((peer.curve25519, peer.ed25519))) is None else _with_session(peer, *found)
-            for peer in every
-        ]
 
 
 def messages_of(sealed: Iterable[Sealed]) -> list[Message]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
@@ -77,8 +77,7 @@ class WithheldCode(StrEnum):
     NO_OLM = "m.no_olm"
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
+class Device(NamedTuple):
     """A member's device, its self-signature verified."""
 
     user_id: UserId
@@ -89,6 +88,10 @@ class Device:
     """Whether the owner's identity has signed it."""
     verified: bool = False
     """Whether moreover the announcer has verified that identity."""
+
+    @property
+    def name(self) -> tuple[str, str]:
+        return self.user_id, self.device_id
 
     @property
     def identity(self) -> tuple[str, str, str, str]:
@@ -166,8 +169,7 @@ def _clamped(content: Mapping[str, Any] | None, key: str, least: int, most: int)
     return max(least, min(most, value))
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
+class Missing(NamedTuple):
     """A device that is to be given the key."""
 
     device: Device
@@ -226,15 +228,9 @@ def decide(
     known = {} if rotation is not None else {share.identity: share for share in current}
     told = {share.identity for share in current if share.state is ShareState.NO_OLM}
     missing = [
-        Missing(
-            device,
-            events[device.user_id],
-            _txn_id(share),
-            told=device.identity in told,
-            may_hold=share is not None and share.may_hold,
-        )
-        for device in admitted.values()
-        if (share := known.get(device.identity)) is None or share.state is not ShareState.HELD
+        _missing(device, events[device.user_id], share, told=identity in told)
+        for identity, device in admitted.items()
+        if (share := known.get(identity)) is None or share.state is not ShareState.HELD
     ]
     withheld = [
         Withheld(device, events[device.user_id], code)
@@ -244,8 +240,10 @@ def decide(
     return Decision(rotation, tuple(missing), tuple(withheld))
 
 
-def _txn_id(share: Share | None) -> str:
-    return share.txn_id if share is not None and share.state is ShareState.PENDING else ""
+def _missing(device: Device, event: str, share: Share | None, *, told: bool) -> Missing:
+    if share is None:
+        return Missing(device, event, "", told)
+    return Missing(device, event, share.txn_id if share.state is ShareState.PENDING else "", told, share.may_hold)
 
 
 def _sort(
