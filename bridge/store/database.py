@@ -107,6 +107,8 @@ class Transaction:
         if not rows:
             return
         if self._sqlite:
+            if types[1] == "bytea":
+                rows = [(name, value.decode("ascii")) for name, value in rows]  # faster than `_ascii`, value by value
             await self._connection.execute(
                 f"UPDATE {table} SET {column} = {_json_column('new.value', 1, types[1])} FROM json_each($1) AS new "  # noqa: S608 - names of ours
                 f"WHERE {table}.{key} = {_json_column('new.value', 0, types[0])}",
