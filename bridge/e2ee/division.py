@@ -19,7 +19,7 @@ MOST_REFUSALS = 100
 """How many refusals are cut further: enough to find ten people among hundreds who do not know of each other."""
 
 LONGEST_SECONDS = 300.0
-"""For how long after the first refusal others are cut further: a refusal may take all of the client's patience."""
+"""For how long after the first refusal it goes on: a refusal may take all of the client's patience."""
 
 T = TypeVar("T")
 
@@ -38,17 +38,21 @@ async def in_parts(
     *,
     owner: Callable[[T], str],
     probe: Callable[[], Awaitable[object]],
+    outlasting: bool = True,
 ) -> Refusal[T]:
     """Ask for everything at once, and where that is refused in parts.
 
     People are told apart before their devices are, so that one person's many devices never use up what it takes to find
-    another's. Beyond `MOST_REFUSALS` and `LONGEST_SECONDS` each part that is left is asked for once more, as it is.
+    another's. Beyond `MOST_REFUSALS` each part that is left is asked for once, as it is; beyond `LONGEST_SECONDS` what
+    is left counts as refused.
 
     Args:
         things: what it is for, at least one.
         ask: makes one request for some of them; what it raises tells a refusal.
         owner: whose a thing is.
         probe: makes a request of the same kind for nothing.
+        outlasting: whether 502 to 504 that outlast the client's retries are refusals as well: to a request that is too
+            much for the homeserver at once they are, and to an outage that the probe did not see.
 
     Raises:
         MatrixError: the homeserver cannot be asked, or takes nothing of that kind at all.
@@ -59,14 +63,17 @@ async def in_parts(
     now = asyncio.get_running_loop().time
     while several or single:
         part = several.popleft() if several else single.popleft()
+        if now() > until:
+            refused += part
+            continue
         try:
             await ask(part)
         except MatrixError as error:
-            if not _may_be_for_content(error):
+            if not isinstance(error, BadRequest | Forbidden | NotFound) and not (outlasting and _is_answer(error)):
                 raise
             await _see_that_it_takes(probe, error)
             reason, refusals, until = error.what, refusals + 1, min(until, now() + LONGEST_SECONDS)
-            if len(part) == 1 or refusals > MOST_REFUSALS or now() > until:
+            if len(part) == 1 or refusals > MOST_REFUSALS:
                 refused += part
                 continue
             for half in _halves(part, owner):
@@ -74,12 +81,8 @@ async def in_parts(
     return Refusal(refused, reason)
 
 
-def _may_be_for_content(error: MatrixError) -> bool:
-    """Whether the homeserver, or a proxy before it, may have refused a request for what stands in it.
-
-    502 to 504 are such answers as well where they persist: to a request that is too much for it at once.
-    """
-    return isinstance(error, BadRequest | Forbidden | NotFound) or (isinstance(error, Unreachable) and error.status > 0)
+def _is_answer(error: MatrixError) -> bool:
+    return isinstance(error, Unreachable) and error.status > 0
 
 
 async def _see_that_it_takes(probe: Callable[[], Awaitable[object]], refusal: MatrixError) -> None:

@@ -214,7 +214,9 @@ class Gifts(Giver):
                     await store.hold(tx, gift.session_id, reached, gift.index, held, now_ms=now)
         if not sealed:
             return
-        refused = await self._to_devices("m.room.encrypted", piece.txn_id, messages_of(sealed))
+        # What is refused here is not given again: so an outage, long as it may be, is no refusal.
+        messages = messages_of(sealed)
+        refused = await self._to_devices("m.room.encrypted", piece.txn_id, messages, outlasting=False)
         found.refused.update(refused)
         async with self._database.transaction() as tx:
             await store.settle_given(tx, gift.room_id, gift.session_id, piece.txn_id)

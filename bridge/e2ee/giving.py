@@ -55,11 +55,16 @@ class Giver:
         self._sessions = means.sessions
         self._trust = means.trust
 
-    async def _to_devices(self, event_type: str, txn_id: str, messages: Sequence[Message]) -> set[Name]:
+    async def _to_devices(
+        self, event_type: str, txn_id: str, messages: Sequence[Message], *, outlasting: bool = True
+    ) -> set[Name]:
         """Send each device its message (`/sendToDevice`); gives those for which the homeserver takes no request.
 
         The whole goes under `txn_id`, its parts (where it is refused) under ids of their own: if this is killed in
         between and repeated, some devices are sent the same twice. What is refused for a device may have reached it.
+
+        Args:
+            outlasting: as of `in_parts`.
 
         Raises:
             MatrixError: the homeserver cannot be asked, or takes no such request at all.
@@ -74,7 +79,9 @@ class Giver:
 
         if not messages:
             return set()
-        refused = await in_parts(messages, send, owner=lambda message: message[0][0], probe=nothing)
+        refused = await in_parts(
+            messages, send, owner=lambda message: message[0][0], probe=nothing, outlasting=outlasting
+        )
         if refused.things:
             log.warning(
                 "%s for %d of %d devices is refused by the homeserver: %s",

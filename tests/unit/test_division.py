@@ -150,6 +150,15 @@ def test_a_homeserver_that_goes_away_meanwhile_is_no_refusal(error: MatrixError)
     assert len(homeserver.requests) == 1
 
 
+def test_where_an_outage_must_not_be_taken_for_a_refusal_it_is_raised() -> None:
+    homeserver = Homeserver({(3, 0)})
+    homeserver.error = error_503
+    with pytest.raises(Unreachable):
+        asyncio.run(
+            in_parts(people(9), homeserver.ask, owner=lambda thing: "", probe=homeserver.probe, outlasting=False)
+        )
+
+
 def test_slow_refusals_are_not_cut_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(division, "LONGEST_SECONDS", -1.0)
     homeserver = Homeserver({(3, 0)})
