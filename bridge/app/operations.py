@@ -39,8 +39,8 @@ log = logging.getLogger(__name__)
 DELIVERY_SECONDS = 300.0
 WATCH_SECONDS = 0.2
 
-CODES = {"withheld": "m.unverified", "no_olm": "m.no_olm"}
-"""Why a device has no key (`m.room_key.withheld`), by the state of its share."""
+CODES = {"withheld": "m.unverified", "no_olm": "m.no_olm", "refused": "refused"}
+"""Why a device has no key, by the state of its share: the codes of `m.room_key.withheld`, and one of ours."""
 
 
 def _nobody(done: int, total: int, text: str) -> None:

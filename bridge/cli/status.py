@@ -15,6 +15,7 @@ from bridge.core.lines import LONGEST_NAME, one_line
 WITHHELD = {
     "m.unverified": "are not signed by their owner, or not verified by us (`encryption.trust`)",
     "m.no_olm": "have no one-time keys left: they get the key of the next messages when they are on line again",
+    "refused": "are refused by the homeserver (its words are in the log): they are tried again with each message",
 }
 
 
