@@ -15,6 +15,7 @@ from bridge.core.community import ANNOUNCEMENTS, GENERAL, SPACE, Community
 from bridge.core.errors import BadRequest, RateLimited, Unreachable
 from bridge.core.ids import CommunityId, EventId, RoomId, UserId
 from bridge.features.reconcile import watch as watching
+from bridge.matrix import servers
 from bridge.matrix.client import path
 from bridge.plan.state import StateEvent
 from tests.fakes.homeserver import STEWARD
@@ -213,6 +214,37 @@ async def test_what_fails_elsewhere_does_not_delay_the_healing(settled: Scene, m
 
 
 @pytest.mark.usefixtures("quick")
+async def test_whoever_waits_for_a_pass_waits_for_no_later_try(settled: Scene) -> None:
+    assert await settled.watch.settled(SCHOOL.id), "nothing is left to do"
+    settled.faults.fail(unreachable(), lambda name: "/invite" in name, times=None)
+    settled.reconciler.declare([replace(SCHOOL, members=frozenset({CID, UserId("@nelson:example.org")}))])
+    async with asyncio.timeout(5):
+        assert not await settled.watch.settled(SCHOOL.id), "the invite is tried again later"
+        settled.faults.heal()
+        assert await settled.watch.settled(SCHOOL.id)
+    settled.reconciler.declare([])
+    assert not await settled.watch.settled(SCHOOL.id), "nobody looks at what is not declared"
+    await settled.watch.stop()
+    assert not await settled.watch.settled(SCHOOL.id)
+
+
+async def test_a_server_that_is_away_keeps_its_own_people_waiting_alone(
+    settled: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lisa, nelson = UserId("@lisa:there.example"), UserId("@nelson:example.org")
+    monkeypatch.setattr(servers, "FIRST_AWAY_SECONDS", 0.2)
+    settled.faults.fail(unreachable(), lambda name: "there.example" in name, times=None)
+    settled.reconciler.declare([replace(SCHOOL, members=frozenset({CID, lisa, nelson}))])
+    assert not await settled.watch.settled(SCHOOL.id)
+    assert settled.space.membership(nelson) == "invite"
+    assert not [name for name in settled.homeserver.requests if "/invite" in name and "there.example" in name]
+    asked = [name for name in settled.homeserver.requests if "/profile/" in name]
+    assert len(asked) == 1, "three rooms wait for one answer"
+    settled.faults.heal()
+    await eventually(lambda: settled.space.membership(lisa) == "invite")
+    await settled.watch.idle()
+
+
 async def test_what_no_retry_helps_is_told_and_not_tried_in_a_loop(settled: Scene) -> None:
     refused = BadRequest("no such user", status=400, errcode="M_UNKNOWN")
     settled.faults.fail(refused, lambda name: "/invite" in name, times=None)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from bridge.core import texts
 from bridge.core.community import ANNOUNCEMENTS, SPACE, Community, Role
-from bridge.core.errors import Forbidden, MatrixError, NotFound, RateLimited, Refused, Unreachable
+from bridge.core.errors import Forbidden, MatrixError, NotFound, RateLimited, Refused, ServerAway, Unreachable
 from bridge.core.groups import OwnGroup, effective
 from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import EN, Language
@@ -268,10 +268,11 @@ class Reconciler:
                 await work.do(action)
         except (MatrixError, Refused) as error:
             log.warning("%s: %s: %s", action.room, action.summary, error.what)
-            asked = error.seconds if isinstance(error, RateLimited) else 0.0
+            asked = error.seconds if isinstance(error, RateLimited | ServerAway) else 0.0
             not_before = self._clock.now_ms() + int(asked * 1000) if asked else 0
             passes = isinstance(error, MatrixError) and error.retry_helps
-            return Failure(str(action.room), action.summary, error.what, passes, not_before)
+            elsewhere = isinstance(error, ServerAway)
+            return Failure(str(action.room), action.summary, error.what, passes, not_before, elsewhere)
         return None
 
     async def _adopt(self, look: Look) -> None:
@@ -374,8 +375,12 @@ class Reconciler:
 
     def seconds_until(self, failures: Iterable[Failure]) -> float | None:
         """How long to wait at least before what passes is tried again; None where nothing of it passes."""
-        passing = [failure.not_before for failure in failures if failure.passes]
-        return max(0.0, (max(passing) - self._clock.now_ms()) / 1000) if passing else None
+        passing = [failure for failure in failures if failure.passes]
+        if not passing:
+            return None
+        ours = [failure.not_before for failure in passing if not failure.elsewhere]
+        due = max(ours) if ours else min(failure.not_before for failure in passing)
+        return max(0.0, (due - self._clock.now_ms()) / 1000)
 
     # --- an owner's word ----------------------------------------------------------------------------------------
 

@@ -44,6 +44,8 @@ class _Marks:
     everything: bool = False
     again: bool = False
     """Whether there is to be a pass though nothing has to be read anew."""
+    waiting: list[asyncio.Future[bool]] = field(default_factory=list)
+    """Told when the pass has ended, whether nothing is left that a later try may do."""
 
     @property
     def touched(self) -> set[RoomId]:
@@ -125,8 +127,10 @@ class Watch:
         if self._stopping or not self._marks.get(community):
             return
         if community not in self._reconciler.declared:
-            for room_id in self._marks.pop(community).touched:  # nobody looks; whoever does later looks anew
+            marks = self._marks.pop(community)
+            for room_id in marks.touched:  # nobody looks; whoever does later looks anew
                 self._reader.forget(room_id)
+            _tell(marks.waiting, done=False)
             return
         self._bell(community).set()
         task = self._tasks.get(community)
@@ -144,13 +148,17 @@ class Watch:
             self._bell(community).clear()
             marks = self._marks.pop(community, None)
             if marks:
-                asked = await self._pass(community, marks)
+                try:
+                    asked = await self._pass(community, marks)
+                finally:
+                    _tell(marks.waiting, done=False)
                 wait = FIRST_RETRY_SECONDS if asked is None else wait
             elif asked is None:
                 return
             elif not await self._rings(community, max(wait, min(asked, LONGEST_OBEYED_SECONDS))):
                 wait = min(LONGEST_RETRY_SECONDS, wait * 2)
                 self._mark(community).everything = True
+        _tell(self._mark(community).waiting, done=False)
 
     async def _pass(self, community: CommunityId, marks: _Marks) -> float | None:
         """Look, and carry out what follows; None if nothing is left that a later try may do, else how many seconds the
@@ -158,6 +166,7 @@ class Watch:
         try:
             await self._refresh(marks)
             outcome = await self._reconciler.reconcile(community, fresh=marks.everything)
+            _tell(marks.waiting, done=not any(failure.passes for failure in outcome.failures))
         except CommunitiesError as error:
             log.warning("%s: will look again: %s", community, error.what)
             return error.seconds if isinstance(error, RateLimited) else 0.0
@@ -215,11 +224,18 @@ class Watch:
         while tasks := [task for task in self._tasks.values() if not task.done()]:
             await asyncio.wait(tasks)
 
-    async def settled(self, community: CommunityId) -> None:
-        """Look at a community again, and wait until nobody works on it."""
+    async def settled(self, community: CommunityId) -> bool:
+        """Look at a community again, and wait for the end of that pass.
+
+        Returns:
+            Whether nothing is left that a later try may do. What is left is tried again without anybody waiting for it.
+        """
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._mark(community).waiting.append(answer)
         self.look_again(community)
-        if (task := self._tasks.get(community)) is not None:
-            await asyncio.wait({task})
+        if self._stopping:
+            return False
+        return await answer
 
     async def stop(self) -> None:
         """Let passes under way be cut off: whatever they did not do is found again at the next start."""
@@ -228,3 +244,11 @@ class Watch:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for marks in self._marks.values():
+            _tell(marks.waiting, done=False)
+
+
+def _tell(waiting: list[asyncio.Future[bool]], *, done: bool) -> None:
+    for answer in waiting:
+        if not answer.done():
+            answer.set_result(done)
