@@ -178,6 +178,21 @@ def settled(look: Look, failed: Sequence[Action]) -> Callable[[Known], Known]:
     return change
 
 
+def settled_of_few(look: Look) -> Callable[[Known], Known]:
+    """What to remember after a plan about a few people alone was carried out: nothing of anybody else."""
+    before, after = look.known, look.comparison.known
+    forgotten = before.invited - after.invited
+    present = _present(look) - forgotten
+    answered = before.bidden - after.bidden
+
+    def change(known: Known) -> Known:
+        if forgotten & known.invited or not present <= known.invited:
+            known = replace(known, invited=(known.invited | present) - forgotten)
+        return replace(known, bidden=known.bidden - answered) if answered & known.bidden else known
+
+    return change
+
+
 K = TypeVar("K")
 V = TypeVar("V")
 

@@ -16,14 +16,14 @@ from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import EN, Language
 from bridge.features.reconcile.arrivals import Arrivals
 from bridge.features.reconcile.fights import Fights
-from bridge.features.reconcile.look import Look
-from bridge.features.reconcile.memory import Memory, followed, settled
+from bridge.features.reconcile.look import Look, Rest
+from bridge.features.reconcile.memory import Memory, followed, settled, settled_of_few
 from bridge.features.reconcile.notices import Notices
 from bridge.features.reconcile.outcome import Failure, Outcome, Progress
 from bridge.features.reconcile.rules import Rules
 from bridge.features.reconcile.standing import standing
 from bridge.features.reconcile.work import Work
-from bridge.plan import safety
+from bridge.plan import few, safety
 from bridge.plan.actions import Action, AdoptRole, Ban, Kick, Phase, SetState
 from bridge.plan.adoption import JUDGED
 from bridge.plan.desired import Setting
@@ -81,6 +81,8 @@ class Reconciler:
         self._refused: dict[CommunityId, list[tuple[Action, Failure]]] = {}
         """What the homeserver refused in the last pass, and will refuse again, or not be asked for so soon: tried again
         when everything is read."""
+        self._rest: dict[CommunityId, Rest] = {}
+        """Communities in which the last whole look left nothing to do."""
         self._locks: dict[CommunityId, asyncio.Lock] = {}
         self._gate = asyncio.Semaphore(rules.parallel_rooms)
         self.arrivals = Arrivals(
@@ -98,6 +100,7 @@ class Reconciler:
 
     def declare(self, communities: Iterable[Community]) -> None:
         """Take these declarations as the loaded ones."""
+        self._rest.clear()
         self._loaded = tuple(communities)
         self.declared = {community.id: self.effective(community) for community in self._loaded}
 
@@ -131,12 +134,16 @@ class Reconciler:
             Unreachable, RateLimited: the homeserver cannot be asked.
         """
         known = await self.memory.known(community.id)
+        readings = self._readings(known)
         rooms = await self._read(known, fresh=fresh)
         if remake:
             known = replace(known, rooms={key: room_id for key, room_id in known.rooms.items() if key in rooms})
         comparison = compare(community, known, rooms, self.setting)
         reasons = safety.reasons_against(comparison, rooms, self.setting.accounts, self.rules.thresholds)
-        return Look(community, known, comparison, rooms, tuple(reasons))
+        return Look(community, known, comparison, rooms, tuple(reasons), readings)
+
+    def _readings(self, known: Known) -> dict[RoomId, int]:
+        return {room_id: self._reader.readings(room_id) for room_id in known.rooms.values()}
 
     async def _read(self, known: Known, *, fresh: bool) -> dict[RoomKeyName, RoomState]:
         async def one(key: RoomKeyName, room_id: RoomId) -> tuple[RoomKeyName, RoomState | None]:
@@ -174,6 +181,7 @@ class Reconciler:
             Refused: the plan changed since it was shown.
         """
         async with self._lock(community.id):
+            self._rest.pop(community.id, None)
             look = await self.look(community, fresh=fresh, remake=remake)
             if digest is not None and look.plan.digest != digest:
                 raise Refused(
@@ -218,6 +226,8 @@ class Reconciler:
             if (not failure.passes or failure.not_before) and action.phase in _ADDING
         ]
         why = tuple(failure for _, failure in failures)
+        if tried.plan.empty and not why and not unsafe:
+            self._rest[look.community.id] = Rest(look.readings, look.told)
         return Outcome(str(look.community.id), done, why, look.plan.blocked, unsafe, look.plan.notes)
 
     async def _drop_leftover_aliases(self, community: CommunityId) -> None:
@@ -341,6 +351,50 @@ class Reconciler:
         refused = (failure.line for failure in outcome.failures if not failure.passes)
         await self.notices.report(community_id, [*outcome.notes, *blocked, *refused])
         return outcome
+
+    async def follow(self, community_id: CommunityId, users: frozenset[UserId]) -> Outcome | None:
+        """Do what follows from what a few people did, at the same cost however many others there are.
+
+        Returns:
+            None where the whole community has to be looked at: somebody with a say is among them, the last whole look
+            left something to do, rooms were read anew since, or there is more to do than to follow.
+        """
+        async with self._lock(community_id):
+            done = 0
+            for _ in range(ROUNDS):
+                look = await self._look_at_few(community_id, users)
+                if look is None:
+                    return None
+                failures = await self._work(look)
+                if failures:
+                    self._rest.pop(community_id, None)
+                    return Outcome(str(community_id), done, tuple(failure for _, failure in failures))
+                await self.memory.update(community_id, settled_of_few(look))
+                done += len(look.plan.actions)
+                if look.plan.empty:
+                    return Outcome(str(community_id), done)
+        return None
+
+    async def _look_at_few(self, community_id: CommunityId, users: frozenset[UserId]) -> Look | None:
+        rest, community = self._rest.get(community_id), self.declared.get(community_id)
+        if rest is None or community is None or self._refused.get(community_id):
+            return None
+        known, accounts = await self.memory.known(community_id), self.setting.accounts
+        found = {key: self._reader.peek(room_id) for key, room_id in known.rooms.items()}
+        rooms = {key: room for key, room in found.items() if room is not None}
+        if len(rooms) < len(found) or rest.readings != self._readings(known):
+            return None
+        with_a_say = few.people_with_a_say(community, known, rooms, accounts)
+        if users & with_a_say:
+            return None
+        small, memory, seen = few.narrowed(community, known, rooms, users | with_a_say)
+        if few.is_dropped(small, memory):
+            return None
+        comparison = compare(small, memory, seen, self.setting)
+        reasons = safety.reasons_against(comparison, seen, accounts, self.rules.thresholds)
+        look = Look(small, memory, comparison, seen, tuple(reasons), rest.readings)
+        follows = few.concerns_only(look.plan.actions, users) and look.told <= rest.told and not look.unsafe
+        return look if follows else None
 
     async def _hold(self, community: Community) -> None:
         """Keep the plan for an owner's word, without the drift that was healed meanwhile: its digest stays the same."""

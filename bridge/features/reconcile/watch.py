@@ -22,7 +22,9 @@ LONGEST_RETRY_SECONDS = 60.0
 LONGEST_OBEYED_SECONDS = 3600.0
 """For how long a homeserver that asks for it is left alone."""
 PIECES_BEFORE_WHOLE = 3
-"""Reading a room as a whole costs one request, whatever its size."""
+"""Reading a room as a whole costs one request, whatever its size; but an answer that grows with its members."""
+MEMBERS_A_PIECE = 20
+"""How many members of a room are read in the time that one piece takes."""
 MEMBER = "m.room.member"
 LEVELS = "m.room.power_levels"
 HELD_TYPES = frozenset(
@@ -46,6 +48,13 @@ class _Marks:
     """Whether there is to be a pass though nothing has to be read anew."""
     waiting: list[asyncio.Future[bool]] = field(default_factory=list)
     """Told when the pass has ended, whether nothing is left that a later try may do."""
+
+    @property
+    def people(self) -> frozenset[UserId]:
+        """Who came, went or was moved, where nothing else was touched; else nobody."""
+        if self.rooms or self.everything or self.again or any(kind != MEMBER for _, kind, _ in self.pieces):
+            return frozenset()
+        return frozenset(UserId(user) for _, _, user in self.pieces)
 
     @property
     def touched(self) -> set[RoomId]:
@@ -165,7 +174,9 @@ class Watch:
         homeserver wants to be left alone."""
         try:
             await self._refresh(marks)
-            outcome = await self._reconciler.reconcile(community, fresh=marks.everything)
+            outcome = await self._reconciler.follow(community, marks.people) if marks.people else None
+            if outcome is None:
+                outcome = await self._reconciler.reconcile(community, fresh=marks.everything)
             _tell(marks.waiting, done=not any(failure.passes for failure in outcome.failures))
         except CommunitiesError as error:
             log.warning("%s: will look again: %s", community, error.what)
@@ -187,7 +198,7 @@ class Watch:
     async def _refresh(self, marks: _Marks) -> None:
         """Read again what was touched; a room in which much was touched is read as a whole."""
         touched = Counter(room_id for room_id, _, _ in marks.pieces)
-        whole = marks.rooms | {room_id for room_id, count in touched.items() if count > PIECES_BEFORE_WHOLE}
+        whole = marks.rooms | {room_id for room_id, count in touched.items() if self._is_much(room_id, count)}
         for room_id in whole:
             self._reader.forget(room_id)
         for (room_id, event_type, state_key), pushed in marks.pieces.items():
@@ -197,6 +208,12 @@ class Watch:
                 self._reader.wrote(room_id, event_type, state_key, pushed)
             else:
                 await self._reader.refresh(room_id, event_type, state_key)
+
+    def _is_much(self, room_id: RoomId, pieces: int) -> bool:
+        """Whether it costs less to read a room as a whole than so many pieces of it."""
+        have = self._reader.peek(room_id)
+        size = 0 if have is None else len(have.members)
+        return pieces > max(PIECES_BEFORE_WHOLE, size // MEMBERS_A_PIECE)
 
     def _may_be_believed(self, room_id: RoomId, event_type: str, pushed: StateEvent) -> bool:
         """Whether a pushed event may be taken for the state of now, which saves a request before a healing.
