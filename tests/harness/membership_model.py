@@ -32,6 +32,8 @@ class Model:
 
     inside: set[UserId] = field(default_factory=lambda: {FOUNDER})
     banned: set[UserId] = field(default_factory=set)
+    """Who was in when they were banned: banned from every room. Who was out before is banned from the space alone, by
+    which they come in nowhere."""
     roles: dict[UserId, Role] = field(default_factory=lambda: {FOUNDER: Role.OWNER})
     moderators: set[UserId] = field(default_factory=set)
 
@@ -52,9 +54,9 @@ class Model:
 
     def out(self, user: UserId, *, ban: bool = False) -> None:
         """Somebody left, was removed or was banned."""
-        self.inside.discard(user)
-        if ban:
+        if ban and user in self.inside:
             self.banned.add(user)
+        self.inside.discard(user)
         owners = [one for one, role in self.roles.items() if role is Role.OWNER and one in self.inside]
         if self.roles.get(user) is not Role.OWNER or owners:
             self.roles.pop(user, None)
@@ -81,6 +83,6 @@ class Model:
                     assert state == "join", f"{user} is in, and not in {key}: {state}"
                 elif key == CONTROL:
                     assert state != "join", f"{user} is no admin, and in the control room"
-                if user in self.banned and state:
+                if user in self.banned and state and key != CONTROL:  # who was no admin any more was out of that before
                     assert state == "ban", f"{user} is banned, and {state} in {key}"
                 assert level(key, user) == self.level(key, user), f"{user} in {key}"
