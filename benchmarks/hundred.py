@@ -4,8 +4,9 @@
 
 On a private Synapse on SQLite. Somebody is made an admin in the space by an owner's client, until every room has their
 level; somebody is kicked from the space by an owner's client, until they are in no room. The floor of either are the
-bare requests: one PUT of levels or one kick a room, with as many in flight as the service has (`reconcile.parallel_rooms`),
-from a script that knows what to do and reads nothing. The floors are measured afterwards, while the service is stopped.
+bare requests: one PUT of levels or one kick a room, with as many in flight as the service has
+(`reconcile.parallel_rooms`), from a script that knows what to do and reads nothing. The floors are measured afterwards,
+while the service is stopped.
 """
 
 from __future__ import annotations
@@ -136,7 +137,7 @@ async def measure(groups: int, rounds: int) -> dict[str, Any]:
         assert outcome["ok"], outcome
         requests = len(place.requests(mark))
         status = (await door.ask("status", {}))["communities"][0]
-        rooms = {room["key"]: room["room_id"] for room in status["rooms"]}
+        rooms = {"space": status["space"], **{room["key"]: room["room_id"] for room in status["rooms"]}}
         owner.accept_invites()
         dan.accept_invites()
         for person in (owner, dan):
