@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Generator
 from pathlib import Path
 
 import hypothesis
@@ -15,6 +17,26 @@ from tests.harness.postgres import Postgres
 # A slow machine is no failure.
 hypothesis.settings.register_profile("tests", deadline=None)
 hypothesis.settings.load_profile("tests")
+
+# It tells every event that every client reads: what a failure is about would drown in it.
+logging.getLogger("nio").setLevel(logging.WARNING)
+
+LAST_LINES = 40
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show with a failure what the services concerned said last."""
+    report = yield
+    if report.failed:
+        fixtures: dict[str, object] = getattr(item, "funcargs", {})
+        folders = [fixtures.get("tmp_path"), getattr(getattr(fixtures.get("estate"), "operator", None), "folder", None)]
+        for path in sorted(
+            path for folder in folders if isinstance(folder, Path) for path in folder.rglob("service.log")
+        ):
+            with path.open(encoding="utf-8", errors="replace") as file:
+                report.sections.append((str(path), "".join(deque(file, maxlen=LAST_LINES))))
+    return report
 
 
 @pytest.fixture(scope="session")
