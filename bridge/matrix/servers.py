@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 AT_ONCE = 3
 """Requests under way that have our homeserver reach for one other."""
 PATIENCE_SECONDS = 3.0
-"""For how long a caller waits for the answer of a server; it is waited for further in the background."""
+"""For how long callers wait for the answer of a server, all together; it is waited for further in the background."""
 ASK_SECONDS = 20.0
 FIRST_AWAY_SECONDS = 5.0
 LONGEST_AWAY_SECONDS = 300.0
@@ -36,6 +36,7 @@ class _Server:
     away_until: float = 0.0
     misses: int = 0
     question: asyncio.Task[None] | None = None
+    asked_at: float = 0.0
     fault: MatrixError | None = None
     """Why the question could not be asked: our own homeserver does not answer."""
 
@@ -65,8 +66,8 @@ class OtherServers:
 
     def answered(self, user: UserId) -> None:
         """Something came from the server of that user just now."""
-        if self.is_theirs(user):
-            self._heard(self._server(user))
+        if (server := self._servers.get(domain_of(user))) is not None:
+            self._heard(server)
 
     @asynccontextmanager
     async def reached(self, user: UserId) -> AsyncIterator[None]:
@@ -98,8 +99,10 @@ class OtherServers:
         if _now() < server.away_until:
             raise self._away(server, user)
         if server.question is None or server.question.done():
+            server.asked_at = _now()
             server.question = asyncio.create_task(self._ask(server, user), name=f"is {domain_of(user)} there")
-        done, _ = await asyncio.wait({server.question}, timeout=PATIENCE_SECONDS)
+        patience = max(0.0, server.asked_at + PATIENCE_SECONDS - _now())
+        done, _ = await asyncio.wait({server.question}, timeout=patience)
         if not done:
             raise self._away(server, user)
         if server.fault is not None:

@@ -530,6 +530,8 @@ class Client(RoomActions):
                 return await self._join(room_id, [])
             except Refused as refusal:
                 log.info("%s could not accept the invite to %s: %s", self.user_id, room_id, refusal)
+                if refusal.status != 403:
+                    return None
             await asyncio.sleep(_BACK_OFF)
             if room_id not in self.invites:
                 return None
