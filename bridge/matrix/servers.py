@@ -141,6 +141,8 @@ class OtherServers:
 
     @staticmethod
     def _missed(server: _Server) -> None:
+        if _now() < server.away_until:  # several were under way, and it is the same absence
+            return
         server.away_until = _now() + min(LONGEST_AWAY_SECONDS, FIRST_AWAY_SECONDS * 2 ** min(server.misses, 20))
         server.misses += 1
 

@@ -142,6 +142,6 @@ async def test_rooms_are_what_the_community_says(sequence: list[Act], version: s
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 @given(st.lists(acts, max_size=25), some.room_versions)
-@settings(max_examples=1000, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 async def test_rooms_are_what_the_community_says_for_long(sequence: list[Act], version: str) -> None:
     await play(sequence, version)

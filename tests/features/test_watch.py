@@ -252,6 +252,26 @@ async def test_what_a_member_does_is_followed_without_a_look_at_all_others(
     assert (await settled.apply(SCHOOL)).done == 0, "what was done is remembered"
 
 
+async def test_what_fails_while_a_member_is_followed_is_told_and_done_later(
+    settled: Scene, whole_looks: list[CommunityId]
+) -> None:
+    dan = UserId("@dan:example.org")
+    await settled.move(BEA, settled.space, "invite", dan)
+    await settled.join(dan, settled.space)
+    settled.faults.fail(
+        BadRequest("no such user", status=400, errcode="M_UNKNOWN"), lambda name: "/invite" in name, times=None
+    )
+    await settled.hear()
+    assert any("no such user" in text for text in await settled.told())
+    settled.faults.heal()
+    await settled.leave(CID, settled.space)  # while something is refused, everybody is looked at
+    await settled.hear()
+    assert len(whole_looks) == 2
+    settled.watch.all_of(SCHOOL.id)
+    await settled.watch.idle()
+    assert settled.announcement_room.membership(dan) == "invite"
+
+
 async def test_what_an_admin_does_and_what_was_read_by_others_is_looked_at_with_everybody(
     settled: Scene, whole_looks: list[CommunityId]
 ) -> None:

@@ -357,7 +357,7 @@ class Reconciler:
 
         Returns:
             None where the whole community has to be looked at: somebody with a say is among them, the last whole look
-            left something to do, rooms were read anew since, or there is more to do than to follow.
+            left something to do, rooms were read anew since, there is more to do than to follow, or that failed.
         """
         async with self._lock(community_id):
             done = 0
@@ -365,10 +365,9 @@ class Reconciler:
                 look = await self._look_at_few(community_id, users)
                 if look is None:
                     return None
-                failures = await self._work(look)
-                if failures:
+                if await self._work(look):  # a whole pass tries it again, tells of it, and remembers what was refused
                     self._rest.pop(community_id, None)
-                    return Outcome(str(community_id), done, tuple(failure for _, failure in failures))
+                    return None
                 await self.memory.update(community_id, settled_of_few(look))
                 done += len(look.plan.actions)
                 if look.plan.empty:
