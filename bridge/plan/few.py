@@ -27,7 +27,7 @@ def people_with_a_say(community: Community, known: Known, rooms: Rooms, accounts
     for moderators in (*known.moderators.values(), *(group.moderators or () for group in community.groups)):
         found.update(moderators)
     for room in rooms.values():
-        found.update(UserId(name) for name in users_of(room.power_levels))
+        found.update(UserId(name) for name in (*users_of(room.power_levels), *room.creators))
     return frozenset(found)
 
 

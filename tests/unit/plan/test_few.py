@@ -58,6 +58,7 @@ def test_a_few_are_treated_as_among_everybody(data: st.DataObject, community: Co
     assert {note for note in whole.plan.notes if any(user in note for user in users)} <= set(narrow.plan.notes)
     assert memory.invited - narrow.known.invited == world.known.invited - whole.known.invited
     assert memory.bidden - narrow.known.bidden == world.known.bidden - whole.known.bidden
+    assert narrow.known.bidden - memory.bidden == whole.known.bidden - world.known.bidden
     assert (narrow.roles, narrow.known.moderators) == (whole.roles, whole.known.moderators)
     if few.concerns_only(narrow.plan.actions, users):
         assert all(getattr(action, "user", None) in users for action in whole.plan.actions)
