@@ -5,8 +5,8 @@
 On a private Synapse on SQLite. Somebody is made an admin in the space by an owner's client, until every room has their
 level; somebody is kicked from the space by an owner's client, until they are in no room. The floor of either are the
 bare requests: one PUT of levels or one kick a room, with as many in flight as the service has
-(`reconcile.parallel_rooms`), from a script that knows what to do and reads nothing. The floors are measured afterwards,
-while the service is stopped.
+(`reconcile.parallel_rooms`), from a script that knows what to do and reads nothing. They take turns; the service is
+frozen meanwhile.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 import statistics
 import sys
 import time
@@ -121,6 +122,14 @@ async def _nowhere(person: Person) -> bool:
     return not await person.joined_rooms()
 
 
+async def _at_rest(door: Door) -> None:
+    async def done() -> bool:
+        status = await door.ask("status", {})
+        return status["queue"]["events"] == 0 and not status["communities"][0]["drift"]
+
+    await eventually(done, deadline=120, interval=0.2, what="the service to be at rest")
+
+
 async def measure(groups: int, rounds: int) -> dict[str, Any]:
     async with stage(reconcile={"freeze_after_changes": 1000, "every_minutes": 1440}) as place:
         owner, dan = await place.people.nio("owner"), await place.people.nio("dan")
@@ -155,13 +164,17 @@ async def measure(groups: int, rounds: int) -> dict[str, Any]:
         kept = {key: value for key, value in community.items() if key not in ("owners", "members")}
         place.operator.edit(communities={"bench": kept})
         await place.operator.command("apply", "--yes")
-        levels = [100, 0] * rounds
-        roles = [await hundred.role_carried(level) for level in levels]
-        cascades = [await hundred.cascade(guest) for guest in guests[:rounds]]
-        await place.operator.stop()
-        contents = {room: await hundred.levels(room) for room in rooms.values()}
-        bare_roles = [await hundred.role_bare(contents, level) for level in levels]
-        bare_kicks = [await hundred.kicked_bare(guest) for guest in guests[rounds:]]
+        roles, cascades, bare_roles, bare_kicks = [], [], [], []
+        for number in range(rounds):
+            roles += [await hundred.role_carried(level) for level in (100, 0)]
+            cascades.append(await hundred.cascade(guests[number]))
+            await _at_rest(door)
+            contents = {room: await hundred.levels(room) for room in rooms.values()}
+            place.operator.send_signal(signal.SIGSTOP)
+            bare_roles += [await hundred.role_bare(contents, level) for level in (100, 0)]
+            bare_kicks.append(await hundred.kicked_bare(guests[rounds + number]))
+            place.operator.send_signal(signal.SIGCONT)
+            await _at_rest(door)
         await client.stop()
     result: dict[str, Any] = {
         "rooms": len(rooms),

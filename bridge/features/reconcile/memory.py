@@ -222,13 +222,14 @@ def settled_of_few(look: Look) -> Callable[[Known], Known]:
     before, after = look.known, look.comparison.known
     forgotten = before.invited - after.invited
     present = _present(look) - forgotten
-    answered, asked = before.bidden - after.bidden, after.bidden - before.bidden
+    answered = before.bidden - after.bidden
+    returning = {bid for bid in after.bidden - before.bidden if bid[0] != SPACE}
 
     def change(known: Known) -> Known:
         if forgotten & known.invited or not present <= known.invited:
             known = replace(known, invited=(known.invited | present) - forgotten)
-        if answered & known.bidden or not asked <= known.bidden:
-            known = replace(known, bidden=(known.bidden | asked) - answered)
+        if answered & known.bidden or not returning <= known.bidden:
+            known = replace(known, bidden=(known.bidden - answered) | returning)
         return known
 
     return change
