@@ -124,6 +124,10 @@ class Transaction:
         """SQL for "is one of the texts of a list", the list passed through `texts` at that place."""
         return f"IN (SELECT value FROM json_each({mark}))" if self._sqlite else f"= ANY({mark}::text[])"  # noqa: S608 - only a placeholder is put in
 
+    def holds(self, column: str, mark: str) -> str:
+        """SQL for "this column's text holds that one somewhere"."""
+        return f"instr({column}, {mark}) > 0" if self._sqlite else f"strpos({column}, {mark}) > 0"
+
     def pairs(self, mark: str) -> str:
         """SQL for a table `pair` of two text columns `a` and `b`, from pairs that are passed through `json`."""
         if self._sqlite:
