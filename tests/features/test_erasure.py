@@ -28,7 +28,9 @@ from tests.harness.key_world import KeyWorld, say
 
 ANN, BEA, EVE = (UserId(f"@{name}:example.org") for name in ("ann", "bea", "eve"))
 CHESS = RoomKeyName("chess")
-CLUB = Community(CommunityId("school"), name="Club", join=Join.REQUEST, welcome="Hello!", groups=(Group(CHESS, RoomKind.OPEN),))
+CLUB = Community(
+    CommunityId("school"), name="Club", join=Join.REQUEST, welcome="Hello!", groups=(Group(CHESS, RoomKind.OPEN),)
+)
 ENCRYPTION = {"type": "m.room.encryption", "state_key": "", "content": {"algorithm": "m.megolm.v1.aes-sha2"}}
 
 
