@@ -9,7 +9,7 @@ from typing import Any
 
 from bridge.app.about_people import AboutPeople
 from bridge.app.house import House
-from bridge.core.community import Role
+from bridge.core.community import SPACE, Role
 from bridge.core.errors import CommunitiesError, Refused
 from bridge.core.ids import CommunityId, UserId, parse_user_id
 from bridge.plan.people import places
@@ -62,12 +62,17 @@ class AboutPerson:
         if deed != "erase":
             raise Refused(f"{deed!r} is nothing that can be asked about a person", where=WHERE)
         await self._must_be_erasable(person)
+        if (leave or bans) and (unread := (await self._standing(person)).unread):
+            raise Refused(
+                f"the space cannot be read, so it is not known whether {person} is in it",
+                where=", ".join(unread),
+                remedy="`matrix-communities plan` says more; or erase them without --leave and --bans",
+            )
         if leave:
             await self._each("remove", person, (await self._standing(person)).member_of)
         if bans:
             await self._each("unban", person, (await self._standing(person)).banned_in)
         found = await self._house.erasure.erase(person, bans=bans)
-        self._house.rescan()
         left = await self._house.erasure.show(person, bans=bans)
         standing = asdict(await self._standing(person))
         return {"user": person, "standing": standing, **_told(found), "left": _counts(left)}
@@ -95,12 +100,13 @@ class AboutPerson:
                 where=WHERE,
                 remedy="make somebody else an owner first: `matrix-communities promote COMMUNITY @USER owner`",
             )
-        waiting = [one for one in await self._house.erasure.show(person) if one.way is Way.WAIT]
+        waiting = [one for one in await self._house.erasure.show(person) if one.way is Way.WAIT and one.table == "job"]
         if waiting:
             raise Refused(
                 f"{person} is being removed, banned or let in again, and that is not done yet",
                 where=WHERE,
-                remedy="wait until `matrix-communities status` shows it as outstanding no more",
+                remedy="wait until `matrix-communities status` shows it as outstanding no more; "
+                "if it was given up, see `matrix-communities parked`",
             )
 
     async def _each(self, deed: str, person: UserId, communities: Sequence[CommunityId]) -> None:
@@ -124,18 +130,24 @@ class AboutPerson:
                 standing.declared.append(f"communities.{name}.fallback_owner")
             if person in community.removed:
                 standing.kept_out_of.append(name)
+            known = await self._house.reconciler.memory.known(name)
+            owners = {user for user, role in known.roles.items() if role is Role.OWNER}
+            if SPACE not in known.rooms:
+                continue
             try:
                 people = await self._house.members.people(community)
             except CommunitiesError:
                 standing.unread.append(name)
+                if owners == {person}:
+                    standing.only_owner_of.append(name)
                 continue
+            if person in owners and not people.other_owner_than(person):
+                standing.only_owner_of.append(name)
             here = people.memberships.get(person)
             if here in IN:
                 standing.member_of.append(name)
             elif here == "ban":
                 standing.banned_in.append(name)
-            if people.roles.get(person) is Role.OWNER and not people.other_owner_than(person):
-                standing.only_owner_of.append(name)
         return standing
 
 

@@ -259,7 +259,6 @@ class House:
         self.conversations = Conversations(self.database, self.clock)
         self.erasure = Erasure(
             database=self.database,
-            inbox=self.inbox,
             index=self.index,
             lock_of=self.reconciler.lock_of,
             still=self.keys.still,

@@ -108,7 +108,7 @@ def _erased(result: Mapping[str, Any]) -> None:
         say(f"  {kind}: {count}")
     if result["left"]:
         left = ", ".join(f"{kind} {count}" for kind, count in result["left"].items())
-        say(f"Recorded again meanwhile: {left}. Run this again.", "yellow")
+        say(f"Recorded again meanwhile, or still to be worked off: {left}. Run this again in a moment.", "yellow")
     _say_where(result["standing"])
     say(
         "What the homeserver still has to tell of them, such as that they left, is recorded when it comes: look again "

@@ -11,7 +11,6 @@ from bridge.core.ids import CommunityId, UserId
 from bridge.store import communities
 from bridge.store import erasure as store
 from bridge.store.database import Database
-from bridge.store.inbox import Inbox
 from bridge.store.rooms import RoomIndex
 
 QUIET_SECONDS = 60.0
@@ -25,7 +24,6 @@ class Erasure:
         self,
         *,
         database: Database,
-        inbox: Inbox,
         index: RoomIndex,
         lock_of: Callable[[CommunityId], asyncio.Lock],
         still: Callable[[], AbstractAsyncContextManager[None]],
@@ -42,7 +40,6 @@ class Erasure:
             forget: told of whom nothing may be remembered in memory alone.
         """
         self._database = database
-        self._inbox = inbox
         self._index = index
         self._lock_of = lock_of
         self._still = still
@@ -93,7 +90,6 @@ class Erasure:
         for room_id in [room_id for room_id, partner in self._index.chats.items() if partner == user]:
             if room_id not in chats:
                 del self._index.chats[room_id]
-        await self._inbox.reread()
         for community in known:
             await self._reload(community)
         await self._read_groups()

@@ -34,7 +34,7 @@ class Way(StrEnum):
     DROP = "dropped"
     """A text that may name the person, and is not needed: the row goes."""
     WAIT = "waits to be done, and goes then"
-    """Their removal, their ban or the end of it: it would be lost."""
+    """A removal or ban of them, or the end of one, and events by or about them: the rooms would not follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ PLACES = (
 
 _SPECIAL = {
     ("job", "body"): "jobs: those about the person or for their chats go, in others the mention is taken out",
-    ("inbox", "body"): "events: those by or about the person go, and those given up that mention them",
+    ("inbox", "body"): "events: those given up go, if they mention the person; the others are worked off",
     ("community", "in_force"): "the declaration in force: they are taken out of its lists, but for `removed`",
     ("crypto_olm_session", "session_id"): "encryption: sessions with their devices go, found by the devices' keys",
     ("crypto_outbound", "session_id"): "encryption: a session whose key they hold ends, so that they cannot read on",
@@ -274,8 +274,8 @@ async def find(tx: Transaction, user: UserId, *, bans: bool = False) -> list[Fou
             found.append(Found(place.kind, place.table, place.way, _shown(row)))
     for row, way, _ in await _jobs(tx, mentions):
         found.append(Found("jobs", "job", way, _shown(row)))
-    for row in await _events(tx, mentions):
-        found.append(Found("events", "inbox", Way.DELETE, _shown(row)))
+    for row, way in await _events(tx, mentions):
+        found.append(Found("events", "inbox", way, _shown(row)))
     for community, _ in await _declarations(tx, mentions, bans=bans):
         found.append(Found("declarations in force", "community", Way.MENTION, {"community": community}))
     for table, where in ((_OLM, _OLM_WHERE), (_OUTBOUND, _OUTBOUND_WHERE)):
@@ -296,7 +296,7 @@ async def erase(tx: Transaction, user: UserId, *, bans: bool = False) -> None:
             await tx.execute("DELETE FROM job WHERE seq = $1", row["seq"])
         elif way is Way.MENTION:
             await tx.execute("UPDATE job SET body = $2 WHERE seq = $1", row["seq"], changed)
-    for row in await _events(tx, mentions):
+    for row in [row for row, way in await _events(tx, mentions) if way is Way.DELETE]:
         # its id stays known: the homeserver may send it again
         await tx.execute(
             "INSERT INTO inbox_seen (seq, event_id, at) SELECT seq, event_id, at FROM inbox WHERE seq = $1", row["seq"]
@@ -357,7 +357,7 @@ async def _jobs(tx: Transaction, mentions: Mentions) -> list[tuple[Any, Way, str
     for row in await tx.fetch("SELECT * FROM job ORDER BY seq"):
         body = _json(row["body"])
         job = body if isinstance(body, dict) else {}
-        if job.get("user") == user and row["kind"].startswith(_REMOVAL) and not row["parked"]:
+        if job.get("user") == user and row["kind"].startswith(_REMOVAL):
             found.append((row, Way.WAIT, ""))
         elif job.get("user") == user or job.get("room_id") in chats or job.get("request") in requests:
             found.append((row, Way.DELETE, ""))
@@ -368,17 +368,19 @@ async def _jobs(tx: Transaction, mentions: Mentions) -> list[tuple[Any, Way, str
     return found
 
 
-async def _events(tx: Transaction, mentions: Mentions) -> list[Any]:
-    """Events by or about somebody; of those that only mention them, the ones that were given up.
+async def _events(tx: Transaction, mentions: Mentions) -> list[tuple[Any, Way]]:
+    """Events by or about somebody, and those given up that mention them; and what becomes of each.
 
-    What others wrote and is not worked off yet is worked off, and gone a moment later.
+    What is not worked off yet is worked off, and gone a moment later.
     """
     found = []
     for row in await tx.fetch("SELECT * FROM inbox ORDER BY seq"):
         event = _json(bytes(row["body"]).decode("utf-8", "replace"))
         raw = event if isinstance(event, dict) else {}
-        if mentions.user in (raw.get("sender"), raw.get("state_key")) or (row["parked"] and mentions.within(event)):
-            found.append(row)
+        if row["parked"] and mentions.within(event):
+            found.append((row, Way.DELETE))
+        elif mentions.user in (raw.get("sender"), raw.get("state_key")):
+            found.append((row, Way.WAIT))
     return found
 
 

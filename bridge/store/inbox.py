@@ -200,12 +200,6 @@ class Inbox:
         await self.forget([row["seq"]])
         return True
 
-    async def reread(self) -> None:
-        """Let go of what is at hand, after events were taken away: the next are read from the database."""
-        async with self._one_at_a_time:
-            self._at_hand.clear()
-            self._complete_after = None
-
     async def waiting(self) -> int:
         """How many events are to be worked off, parked ones not counted."""
         async with self._database.transaction() as tx:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import re
 from contextlib import nullcontext
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from bridge.app.about_people import AboutPeople
+from bridge.app.about_person import AboutPerson
 from bridge.core.community import Community, Group, Join, Role, RoomKind
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
@@ -23,7 +27,7 @@ from bridge.store.erasure import ERASED, Way
 from bridge.store.inbox import Arrival, Inbox
 from tests.fakes.faults import Crash
 from tests.fakes.homeserver import ANNOUNCER
-from tests.fakes.scene import Scene
+from tests.fakes.scene import ACCOUNTS, Scene
 from tests.harness.key_world import KeyWorld, say
 
 ANN, BEA, EVE = (UserId(f"@{name}:example.org") for name in ("ann", "bea", "eve"))
@@ -34,10 +38,9 @@ CLUB = Community(
 ENCRYPTION = {"type": "m.room.encryption", "state_key": "", "content": {"algorithm": "m.megolm.v1.aes-sha2"}}
 
 
-def erasure_in(scene: Scene, inbox: Inbox | None = None) -> Erasure:
+def erasure_in(scene: Scene) -> Erasure:
     return Erasure(
         database=scene.database,
-        inbox=inbox or Inbox(scene.database),
         index=scene.index,
         lock_of=scene.reconciler.lock_of,
         still=nullcontext,
@@ -99,7 +102,8 @@ async def lived_in(scene: Scene, inbox: Inbox) -> RoomId:
         Arrival(EventId("$h"), chat, json.dumps({"sender": EVE, "content": {"body": "hi"}}).encode()),
     ]
     await inbox.store(events, scene.clock.now)
-    await inbox.park(2, f"nothing of {BEA} can be read", 3)
+    await inbox.park(1, f"nothing of {BEA} can be read", 3)
+    await inbox.park(2, "cannot be read", 3)
     return chat
 
 
@@ -117,7 +121,7 @@ async def test_a_person_is_erased_from_all_that_came_about_by_use_and_does_not_c
         "announcement", "arrival", "audit", "entry", "inbox", "join_request", "link", "own_group", "pending_command",
         "role", "stranger",
     }  # fmt: skip
-    erase = erasure_in(scene, inbox)
+    erase = erasure_in(scene)
     shown = await erase.show(BEA)
     assert {found.table for found in shown} == before.keys(), "what is listed is what is there"
     theirs = await naming(scene.database, ANN)
@@ -127,7 +131,7 @@ async def test_a_person_is_erased_from_all_that_came_about_by_use_and_does_not_c
     assert await erase.show(BEA) == []
     assert (await naming(scene.database, ANN)).keys() >= theirs.keys() - {"pending_command", "inbox"}
     assert chat not in scene.index.chats
-    assert [held.event_id for held in await inbox.after(0, 10)] == [EventId("$h")], "nothing is left at hand"
+    assert [held.event_id for held in await inbox.after(0, 10)] == [EventId("$h")], "others are worked off"
     assert BEA not in (await scene.known()).roles
     # life goes on, now and after a restart, and nobody remembers her
     for _ in range(2):
@@ -143,7 +147,9 @@ async def test_a_person_is_erased_from_all_that_came_about_by_use_and_does_not_c
 
 
 async def test_whoever_is_still_there_is_recorded_again_and_a_ban_is_not_touched(scene: Scene) -> None:
-    await lived_in(scene, Inbox(scene.database))
+    inbox = Inbox(scene.database)
+    await lived_in(scene, inbox)
+    await inbox.forget([3])
     await scene.members.remove(CLUB, ANN, EVE, "", ban=True)
     await come_in(scene)
     erase = erasure_in(scene)
@@ -188,6 +194,32 @@ async def test_a_removal_that_is_under_way_is_not_lost(scene: Scene) -> None:
     assert scene.space.membership(BEA) == "ban"
 
 
+async def test_the_operator_is_told_what_stands_in_the_way(scene: Scene) -> None:
+    await lived_in(scene, Inbox(scene.database))
+    parts = {"erasure": erasure_in(scene), "reconciler": scene.reconciler, "members": scene.members}
+    house: Any = SimpleNamespace(**parts, accounts=ACCOUNTS)
+    desk = AboutPerson(house, AboutPeople(house))
+    shown = await desk.do("show", BEA)
+    assert shown["standing"]["member_of"] == [CLUB.id]
+    assert sum(shown["counts"].values()) == len(shown["records"])
+    for user, why in ((ANN, "only owner of school"), (ANNOUNCER, "account of the service"), ("bea", "not a Matrix")):
+        with pytest.raises(Refused, match=why):
+            await desk.do("erase", user)
+    scene.reconciler.declare([replace(CLUB, admins=frozenset({BEA}), fallback_owner=BEA)])
+    with pytest.raises(Refused, match="configuration names") as refusal:
+        await desk.do("erase", BEA)
+    assert refusal.value.where == "communities.school.admins, communities.school.fallback_owner"
+    scene.reconciler.declare([CLUB])
+    await scene.members.remove(CLUB, ANN, BEA, "", ban=True)
+    with pytest.raises(Refused, match="not done yet"):
+        await desk.do("erase", BEA)
+    await come_in(scene)
+    erased = await desk.do("erase", BEA)
+    assert erased["standing"]["banned_in"] == [CLUB.id]
+    assert erased["left"] == {}
+    assert await naming(scene.database, BEA) == {}
+
+
 async def test_nothing_is_erased_while_rooms_are_worked_on(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     await lived_in(scene, Inbox(scene.database))
     monkeypatch.setattr(erasure, "QUIET_SECONDS", 0.05)
@@ -211,7 +243,6 @@ async def test_who_left_and_is_erased_cannot_read_on(
 
     eraser = Erasure(
         database=database,
-        inbox=Inbox(database),
         index=scene.index,
         lock_of=scene.reconciler.lock_of,
         still=keys.still,

@@ -119,7 +119,7 @@ async def test_a_person_goes_from_every_table_and_others_stay_as_they_were(datab
     assert sessions == {"session_id 2"}  # the one whose key she held is used no more
 
 
-async def test_bans_stay_in_the_declaration_and_a_removal_under_way_is_not_lost(database: Database) -> None:
+async def test_bans_stay_in_the_declaration_and_what_is_under_way_is_not_lost(database: Database) -> None:
     async with database.transaction() as tx:
         text = json.dumps({"removed": [ANN], "owners": None, "welcome": f"ask {ANN}"})
         await tx.execute("INSERT INTO community (id, in_force) VALUES ('school', $1)", text)
@@ -127,11 +127,13 @@ async def test_bans_stay_in_the_declaration_and_a_removal_under_way_is_not_lost(
         await tx.execute(
             "INSERT INTO job (id, lane, kind, body, due_at) VALUES ('one', 'l', 'change_membership.1', $1, 1)", body
         )
-        [waiting] = await find(tx, ANN)
-        assert waiting.way is Way.WAIT
+        event = json.dumps({"sender": "@bob:example.org", "state_key": ANN, "type": "m.room.member"}).encode()
+        await tx.execute("INSERT INTO inbox (seq, event_id, room_id, body, at) VALUES (1, '$1', '!r', $1, 1)", event)
+        assert [(found.table, found.way) for found in await find(tx, ANN)] == [("job", Way.WAIT), ("inbox", Way.WAIT)]
         await erase(tx, ANN)
         assert await tx.fetch_value("SELECT in_force FROM community") == text
         assert await tx.fetch_value("SELECT body FROM job") == body
+        assert bytes(await tx.fetch_value("SELECT body FROM inbox")) == event
 
 
 @pytest.mark.parametrize(

@@ -64,3 +64,12 @@ async def test_whoever_is_removed_and_erased_is_nowhere_and_reads_no_further(
     assert (await school.homer.wait_text(room, "after they were erased")).decrypted
     assert await bart.try_decrypt(room, await school.homer.event(room, sent)) is None
     assert naming(estate, bart.user_id) == {}
+
+    await estate.ask("people", deed="ban", community=community.id, users=[bart.user_id])
+    await estate.idle()
+    kept = await person("erase", bart.user_id, "--yes")
+    assert kept["standing"]["banned_in"] == [community.id]
+    assert await estate.membership(community.space, bart.user_id) == "ban"
+    lifted = await person("erase", bart.user_id, "--yes", "--bans")
+    assert lifted["standing"]["banned_in"] == []
+    assert await estate.membership(community.space, bart.user_id) == "leave"
