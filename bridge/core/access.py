@@ -27,6 +27,7 @@ class Deed(StrEnum):
     MAKE_GROUPS = "group create"
     CHANGE_GROUPS = "group"
     RELEASE_GROUPS = "group release"
+    ADOPT_GROUPS = "group adopt"
 
 
 NEEDED: dict[Deed, Role] = {
@@ -47,6 +48,7 @@ NEEDED: dict[Deed, Role] = {
     Deed.MAKE_GROUPS: Role.MEMBER,  # where `groups_by` says so; else admins: see core/rank
     Deed.CHANGE_GROUPS: Role.ADMIN,
     Deed.RELEASE_GROUPS: Role.OWNER,
+    Deed.ADOPT_GROUPS: Role.ADMIN,
 }
 
 
