@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from bridge.app.about_people import AboutPeople
 from bridge.app.house import House
-from bridge.core.community import SPACE, Role
+from bridge.core.community import SPACE, Community, Role
 from bridge.core.errors import CommunitiesError, Refused
 from bridge.core.ids import CommunityId, UserId, parse_user_id
 from bridge.plan.people import places
@@ -69,11 +69,11 @@ class AboutPerson:
                 remedy="`matrix-communities plan` says more; or erase them without --leave and --bans",
             )
         if leave:
-            await self._each("remove", person, (await self._standing(person)).member_of)
+            await self._each("remove", person)
         if bans:
-            await self._each("unban", person, (await self._standing(person)).banned_in)
+            await self._each("unban", person)
         found = await self._house.erasure.erase(person, bans=bans)
-        left = await self._house.erasure.show(person, bans=bans)
+        left = [one for one in await self._house.erasure.show(person, bans=bans) if one.way is not Way.KEEP]
         standing = asdict(await self._standing(person))
         return {"user": person, "standing": standing, **_told(found), "left": _counts(left)}
 
@@ -109,10 +109,16 @@ class AboutPerson:
                 "if it was given up, see `matrix-communities parked`",
             )
 
-    async def _each(self, deed: str, person: UserId, communities: Sequence[CommunityId]) -> None:
-        for name in communities:
-            community = self._house.reconciler.declared[name]
-            answer = await self._people.do(deed, community, None, {"users": [person]})
+    async def _each(self, deed: str, person: UserId) -> None:
+        """Have them removed from every community where they are, or unbanned where they are banned: from above, since
+        what is done there is followed below.
+        """
+        declared = self._house.reconciler.declared
+        for name in sorted(declared, key=lambda name: (_depth(name, declared), name)):
+            standing = await self._standing(person)
+            if name not in (standing.member_of if deed == "remove" else standing.banned_in):
+                continue
+            answer = await self._people.do(deed, declared[name], None, {"users": [person]})
             if not answer["done"]:
                 raise Refused(
                     f"the rooms have not all followed yet ({deed} {person}), so nothing was erased",
@@ -149,6 +155,14 @@ class AboutPerson:
             elif here == "ban":
                 standing.banned_in.append(name)
         return standing
+
+
+def _depth(name: CommunityId, declared: Mapping[CommunityId, Community]) -> int:
+    """How many communities stand above one."""
+    depth, parent = 0, declared[name].parent
+    while parent is not None and parent in declared and depth < len(declared):
+        depth, parent = depth + 1, declared[parent].parent
+    return depth
 
 
 def _told(found: Sequence[Found]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ ANSWER_SECONDS = {
     "people": 120.0,
     "personal_data": 600.0,
     "groups": 120.0,
+    "subcommunities": 120.0,
 }
 CONNECT_SECONDS = 5.0
 LONGEST_LINE_BYTES = 64 * 1024 * 1024
@@ -68,6 +69,8 @@ class Asked(Protocol):
     ) -> dict[str, Any]: ...
 
     async def groups(self, deed: str, community: str, **what: Any) -> dict[str, Any]: ...
+
+    async def subcommunities(self, deed: str, community: str, **what: Any) -> dict[str, Any]: ...
 
 
 class Door:
@@ -116,6 +119,9 @@ class Door:
 
     async def groups(self, deed: str, community: str, **what: Any) -> dict[str, Any]:
         return dict(await self.ask("groups", {"deed": deed, "community": community, **what}))
+
+    async def subcommunities(self, deed: str, community: str, **what: Any) -> dict[str, Any]:
+        return dict(await self.ask("subcommunities", {"deed": deed, "community": community, **what}))
 
     async def verify(self, step: str, **what: Any) -> Any:
         return await self.ask("verify", {"step": step, **what})

@@ -159,6 +159,8 @@ class Community:
     groups_by: GroupsBy = GroupsBy.ADMINS
     """Who may make groups by command."""
     groups: tuple[Group, ...] = field(default=())
+    parent: CommunityId | None = None
+    """The community that this one is a part of: its admins govern here, and members here are members there."""
 
     def __post_init__(self) -> None:
         keys = [group.key for group in self.groups]
@@ -169,6 +171,8 @@ class Community:
             raise ValueError(f"{both[0]} is both named and removed")
         if self.fallback_owner in self.removed:
             raise ValueError(f"{self.fallback_owner} is both the fallback owner and removed")
+        if self.parent == self.id:
+            raise ValueError(f"{self.id} is its own parent")
 
     @property
     def named(self) -> frozenset[UserId]:

@@ -38,6 +38,7 @@ def to_json(community: Community) -> str:
             "rules": community.rules,
             "rules_required": community.rules_required,
             "groups_by": community.groups_by.value,
+            "parent": community.parent,
             "groups": [_group(group) for group in community.groups if not group.own],
         },
         sort_keys=True,
@@ -71,6 +72,7 @@ def from_json(text: str) -> Community:
         rules=value.get("rules"),
         rules_required=value.get("rules_required", False),
         groups_by=GroupsBy(value.get("groups_by", GroupsBy.ADMINS)),
+        parent=value.get("parent"),
         groups=tuple(
             Group(
                 key=RoomKeyName(group["key"]),

@@ -33,6 +33,8 @@ class Way(StrEnum):
     """A text of others that may name the person: the mention gives way to `ERASED`."""
     DROP = "dropped"
     """A text that may name the person, and is not needed: the row goes."""
+    KEEP = "kept: without it they come back"
+    """A ban that is in force."""
     WAIT = "waits to be done, and goes then"
     """A removal or ban of them, or the end of one, and events by or about them: the rooms would not follow."""
 
@@ -48,6 +50,8 @@ class Place:
     way: Way = Way.DELETE
     also: str = ""
     """With `REPLACE`: what else is set in these rows, as SQL."""
+    ban: bool = False
+    """Whether it keeps them out: then it stays, unless bans are erased, too."""
 
 
 _KEYS, _PAST = "encryption: devices and keys", "encryption: the past of announcement rooms"
@@ -67,6 +71,8 @@ PLACES = (
     Place("join requests of others", "join_request", "detail", Way.MENTION),
     Place("join requests of others", "join_request", "reason", Way.MENTION),
     Place("groups made", "own_group", "made_by", Way.REPLACE),
+    Place("sub-communities made", "own_community", "made_by", Way.REPLACE),
+    Place("bans", "shut_out", "user_id", ban=True),
     Place("chats", "pending_command", "user_id"),
     Place("chats", "pending_command", "command", Way.DROP),
     Place("chats", "stranger", "user_id"),
@@ -114,6 +120,7 @@ EXEMPT: Mapping[tuple[str, str], str] = {
         for table in (
             "room", "role", "moderator", "profile", "named", "invited", "bidden", "settled", "heal", "frozen", "report",
             "audit", "announcement_target", "link", "entry", "join_request", "arrival", "must_agree", "own_group",
+            "shut_out",
         )
     },
     **{
@@ -159,6 +166,9 @@ EXEMPT: Mapping[tuple[str, str], str] = {
     },
     ("crypto_given", "ed25519"): _CRYPTO,
     ("community", "id"): "a community's id",
+    ("own_community", "id"): "a community's id",
+    ("own_community", "parent"): "a community's id",
+    ("own_community", "source"): _EVENT,
     ("community", "held_digest"): _RANDOM,
     ("room", "kind"): _NAME,
     ("room", "alias"): _ROOM,
@@ -267,13 +277,15 @@ async def find(tx: Transaction, user: UserId, *, bans: bool = False) -> list[Fou
     """Everything that is stored about somebody.
 
     Args:
-        bans: whether the entries under `removed` in the declaration in force count, which keep them out.
+        bans: whether what keeps them out goes, too: bans from a community above, and their name under `removed` in the
+            declaration in force.
     """
     mentions = Mentions(user)
     found = []
     for place in PLACES:
         for row in await _rows(tx, place, mentions):
-            found.append(Found(place.kind, place.table, place.way, _shown(row)))
+            way = Way.KEEP if place.ban and not bans else place.way
+            found.append(Found(place.kind, place.table, way, _shown(row)))
     for row, way, _ in await _jobs(tx, mentions):
         found.append(Found("jobs", "job", way, _shown(row)))
     for row, way in await _events(tx, mentions):
@@ -309,7 +321,8 @@ async def erase(tx: Transaction, user: UserId, *, bans: bool = False) -> None:
     for table, where in ((_OLM, _OLM_WHERE), (_OUTBOUND, _OUTBOUND_WHERE)):
         await tx.execute(f"DELETE FROM {table} WHERE {where}", user)  # noqa: S608 - names of ours
     for place in PLACES:
-        await _erase_at(tx, place, mentions)
+        if bans or not place.ban:
+            await _erase_at(tx, place, mentions)
 
 
 async def _erase_at(tx: Transaction, place: Place, mentions: Mentions) -> None:

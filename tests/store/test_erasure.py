@@ -129,8 +129,11 @@ async def test_bans_stay_in_the_declaration_and_what_is_under_way_is_not_lost(da
         )
         event = json.dumps({"sender": "@bob:example.org", "state_key": ANN, "type": "m.room.member"}).encode()
         await tx.execute("INSERT INTO inbox (seq, event_id, room_id, body, at) VALUES (1, '$1', '!r', $1, 1)", event)
-        assert [(found.table, found.way) for found in await find(tx, ANN)] == [("job", Way.WAIT), ("inbox", Way.WAIT)]
+        await tx.execute("INSERT INTO shut_out (community, user_id) VALUES ('school', $1)", ANN)
+        stay = [("shut_out", Way.KEEP), ("job", Way.WAIT), ("inbox", Way.WAIT)]
+        assert [(found.table, found.way) for found in await find(tx, ANN)] == stay
         await erase(tx, ANN)
+        assert [(found.table, found.way) for found in await find(tx, ANN)] == stay
         assert await tx.fetch_value("SELECT in_force FROM community") == text
         assert await tx.fetch_value("SELECT body FROM job") == body
         assert bytes(await tx.fetch_value("SELECT body FROM inbox")) == event

@@ -14,8 +14,10 @@ from bridge.core.errors import Forbidden, MatrixError, NotFound, RateLimited, Re
 from bridge.core.groups import OwnGroup, effective
 from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import EN, Language
+from bridge.core.subcommunities import OwnCommunity, with_own
 from bridge.features.reconcile.arrivals import Arrivals
 from bridge.features.reconcile.fights import Fights
+from bridge.features.reconcile.kinship import Kinship
 from bridge.features.reconcile.look import Look
 from bridge.features.reconcile.memory import Memory, followed, settled
 from bridge.features.reconcile.notices import Notices
@@ -29,12 +31,14 @@ from bridge.plan.actions import Action, AdoptRole, Ban, Kick, Phase, Plan, SetSt
 from bridge.plan.adoption import JUDGED
 from bridge.plan.desired import Setting
 from bridge.plan.diff import compare
+from bridge.plan.kin import Kin
 from bridge.plan.people import ABSENT
 from bridge.plan.state import Known, RoomState
 from bridge.ports import Clock, RoomExecutor, RoomReader
 from bridge.store import communities as store
 from bridge.store import declarations
 from bridge.store import groups as own_groups
+from bridge.store import subcommunities as own_communities
 from bridge.store.database import Database
 from bridge.store.jobs import Jobs
 from bridge.store.rooms import RoomIndex
@@ -76,7 +80,10 @@ class Reconciler:
         """The communities as the file declares them, with the groups that people made."""
         self._loaded: tuple[Community, ...] = ()
         self._own: dict[CommunityId, list[OwnGroup]] = {}
+        self._own_communities: list[OwnCommunity] = []
         self.memory = Memory(database, index, clock)
+        self.kinship = Kinship(memory=self.memory, reader=reader, index=index, accounts=setting.accounts)
+        self.memory.lacking_above = self.kinship.lacking_above
         self.notices = Notices(database=database, memory=self.memory, jobs=jobs, wake=wake, clock=clock)
         self._fights = Fights(database=database, memory=self.memory, notices=self.notices, clock=clock)
         self._upgrades = Upgrades(
@@ -101,7 +108,13 @@ class Reconciler:
             executor=executor,
             accounts=setting.accounts,
             declared=lambda community: self.declared.get(community),  # noqa: PLW0108 - they may be declared anew
+            above=self.kinship.above,
         )
+
+    def tell_whom(self, look_again: Callable[[CommunityId], None]) -> None:
+        """Say who has a community looked at again, when those above or below it changed."""
+        self.kinship.look_again = look_again
+        self.memory.look_again = look_again
 
     def use(self, rules: Rules) -> None:
         """Follow other settings from now on."""
@@ -111,16 +124,23 @@ class Reconciler:
     def declare(self, communities: Iterable[Community]) -> None:
         """Take these declarations as the loaded ones."""
         self._loaded = tuple(communities)
-        self.declared = {community.id: self.effective(community) for community in self._loaded}
+        self.declared = self.effective_all(self._loaded)
+        self.kinship.declare(self.declared)
 
     def effective(self, community: Community) -> Community:
         """A declaration with the groups that people made."""
         return effective(community, self._own.get(community.id, ()))
 
+    def effective_all(self, communities: Iterable[Community]) -> dict[CommunityId, Community]:
+        """Declarations with what people made: all communities that there are to be, by id."""
+        every = with_own({community.id: community for community in communities}, self._own_communities)
+        return {name: self.effective(community) for name, community in every.items()}
+
     async def read_groups(self) -> None:
-        """Read anew which groups people made, after something of that was stored."""
+        """Read anew which groups and communities people made, after something of that was stored."""
         async with self._database.transaction() as tx:
             self._own = await own_groups.load_all(tx)
+            self._own_communities = await own_communities.load_all(tx)
         self.declare(self._loaded)
 
     def lock_of(self, community: CommunityId) -> asyncio.Lock:
@@ -132,12 +152,20 @@ class Reconciler:
 
     # --- looking ------------------------------------------------------------------------------------------------
 
-    async def look(self, community: Community, *, fresh: bool = False, remake: bool = False) -> Look:
+    async def look(
+        self,
+        community: Community,
+        *,
+        fresh: bool = False,
+        remake: bool = False,
+        declared: Mapping[CommunityId, Community] | None = None,
+    ) -> Look:
         """Compare desired and actual; changes nothing.
 
         Args:
             fresh: read every room from the homeserver, instead of the service's own copy where that is current.
             remake: plan rooms that cannot be read any more as if they had never been made.
+            declared: all declarations, where they are not the loaded ones.
 
         Raises:
             Unreachable, RateLimited: the homeserver cannot be asked.
@@ -146,7 +174,7 @@ class Reconciler:
         rooms = await self._read(known, fresh=fresh)
         if remake:
             known = replace(known, rooms={key: room_id for key, room_id in known.rooms.items() if key in rooms})
-        return self._compared(community, known, rooms)
+        return self._compared(community, known, rooms, await self.kinship.kin_of(community, declared, rooms.get(SPACE)))
 
     async def look_as_if(
         self, community: Community, bring: Callable[[Known, Mapping[RoomKeyName, RoomState]], Known], room: RoomState
@@ -157,10 +185,11 @@ class Reconciler:
         rooms = await self._read(before, fresh=False)
         known = bring(before, rooms)
         more = {key: room for key, room_id in known.rooms.items() if room_id == room.room_id}
-        return self._compared(community, known, {**rooms, **more}).plan, rooms
+        kin = await self.kinship.kin_of(community, None, rooms.get(SPACE))
+        return self._compared(community, known, {**rooms, **more}, kin).plan, rooms
 
-    def _compared(self, community: Community, known: Known, rooms: dict[RoomKeyName, RoomState]) -> Look:
-        comparison = compare(community, known, rooms, self.setting)
+    def _compared(self, community: Community, known: Known, rooms: dict[RoomKeyName, RoomState], kin: Kin) -> Look:
+        comparison = compare(community, known, rooms, self.setting, kin)
         reasons = safety.reasons_against(comparison, rooms, self.setting.accounts, self.rules.thresholds)
         return Look(community, known, comparison, rooms, tuple(reasons))
 
@@ -200,6 +229,7 @@ class Reconciler:
             Refused: the plan changed since it was shown.
         """
         async with self._lock(community.id):
+            await self.kinship.follow_move(community)
             look = await self.look(community, fresh=fresh, remake=remake)
             if digest is not None and look.plan.digest != digest:
                 raise Refused(
@@ -219,7 +249,9 @@ class Reconciler:
                 look = await self.look(community)
             if try_all:
                 self._refused.pop(community.id, None)
-            return _with_kept(await self._until_done(look, force=force, progress=progress), kept)
+            outcome = _with_kept(await self._until_done(look, force=force, progress=progress), kept)
+        await self.kinship.looked_at(community.id)
+        return outcome
 
     async def _follow(self, look: Look) -> tuple[Look, Followed]:
         """Follow groups to the rooms that replace theirs; gives the look of then, and what keeps the others."""
@@ -446,7 +478,17 @@ class Reconciler:
     # --- asked by others ----------------------------------------------------------------------------------------
 
     async def role_of(self, community: CommunityId, user: UserId) -> Role | None:
-        """Somebody's role as it is in force; None for who is not in the space, or where that cannot be read."""
+        """Somebody's role as it is in force; None for who is not in the space, or where that cannot be read.
+
+        Owners and admins of a community above are so here, whether they have entered the space or not.
+        """
+        roles = [await self._own_role_of(community, user)]
+        for above in self.kinship.above(community):
+            role = await self._own_role_of(above, user)
+            roles.append(role if role is not None and role >= Role.ADMIN else None)
+        return max((role for role in roles if role is not None), default=None)
+
+    async def _own_role_of(self, community: CommunityId, user: UserId) -> Role | None:
         known = await self.memory.known(community)
         space_id = known.rooms.get(SPACE)
         if space_id is None:
@@ -482,6 +524,8 @@ class Reconciler:
         for key in (SPACE, ANNOUNCEMENTS):
             if key in known.rooms:
                 self._reader.forget(known.rooms[key])
+        self.kinship.forget_spaces_above(self.kinship.above(community_id))
+        await self.kinship.follow_move(community)
         look = await self.look(community)
         if ANNOUNCEMENTS in known.rooms and ANNOUNCEMENTS not in look.rooms:
             raise Refused(
@@ -561,7 +605,11 @@ def _due_removals(look: Look) -> list[Kick | Ban]:
         removal
         for removal in look.comparison.removals
         if removal.room == ANNOUNCEMENTS
-        and (not look.unsafe or (space is not None and not space.members.get(removal.user, ABSENT).present))
+        and (
+            not look.unsafe
+            or removal.user in look.comparison.kin.outside
+            or (space is not None and not space.members.get(removal.user, ABSENT).present)
+        )
     ]
 
 

@@ -16,6 +16,7 @@ from bridge.store.migrations import (
     v09_requests,
     v10_groups,
     v11_taken_in,
+    v12_subcommunities,
 )
 
 STEPS = (
@@ -30,4 +31,5 @@ STEPS = (
     v09_requests,
     v10_groups,
     v11_taken_in,
+    v12_subcommunities,
 )
