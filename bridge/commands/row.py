@@ -28,6 +28,8 @@ class Request:
     """What the person is in the communities that they are in."""
     where: tuple[CommunityId, ...]
     """Where they may do this."""
+    mark: str = ""
+    """What stands before commands in this room: `!` in a control room."""
 
     @property
     def community(self) -> CommunityId:
