@@ -21,7 +21,7 @@ from pathlib import Path
 
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from PIL import Image
+from PIL import Image  # comes with Synapse
 from playwright.async_api import Browser, Locator, Page, async_playwright, expect
 
 from bridge.cli.demo.homeserver import Account, PrivateSynapse

@@ -143,6 +143,7 @@ def not_allowed(needed: Role, language: Language = EN) -> Marked:
 
 def refused(where: str, what: str, remedy: str) -> Marked:
     """A rule of ours said no, in the words of the error."""
+    remedy = remedy[:1].upper() + remedy[1:]
     text = f"{where}: {what}. {remedy}" if where else f"{what}. {remedy}"
     return literal(text.rstrip(". ") + ".")
 
