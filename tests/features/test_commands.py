@@ -435,7 +435,7 @@ async def test_who_somebody_is_by_mention() -> None:
 
 async def test_a_refusal_is_told_with_its_remedy() -> None:
     deeds = FakeDeeds(Role.ADMIN, error=Refused("the text is too long", remedy="shorten it"))
-    assert await ask(deeds, "announce school Hello") == "the text is too long. shorten it."
+    assert await ask(deeds, "announce school Hello") == "the text is too long. Shorten it."
 
 
 async def test_what_passes_is_tried_again_and_not_answered() -> None:
