@@ -31,6 +31,10 @@ class RoomReader(Protocol):
         """The service's own copy, without asking."""
         ...
 
+    def readings(self, room_id: RoomId) -> int:
+        """How often the room was read as a whole: what came with that may not be known to whoever looked before."""
+        ...
+
     def forget(self, room_id: RoomId) -> None:
         """Drop the own copy: the next `read` asks the homeserver."""
         ...

@@ -169,8 +169,7 @@ class GroupDesk:
             return False
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(WAIT_SECONDS):
-                await self._house.settled(community)
-                return True
+                return await self._house.settled(community)
         return False
 
 

@@ -66,6 +66,7 @@ from bridge.matrix.key_server import HomeserverKeys, HomeserverRooms
 from bridge.matrix.pictures import Pictures
 from bridge.matrix.reader import AnnouncerEyes, Reader
 from bridge.matrix.sender import Sender
+from bridge.matrix.servers import OtherServers
 from bridge.plan.desired import Setting
 from bridge.plan.safety import Thresholds
 from bridge.plan.state import Accounts
@@ -118,8 +119,9 @@ class House:
         """What is to be looked at again where a command works alone."""
         self.look_again: Callable[[CommunityId], None] = lambda community: self.touched.update({community: None})
         """Has a community looked at again."""
-        self.settled: Callable[[CommunityId], Awaitable[None]] = self._look_once
-        """Waits until what a community needs is done, as far as it can be; there is no deadline."""
+        self.settled: Callable[[CommunityId], Awaitable[bool]] = self._look_once
+        """Has a community looked at, and waits until what it needs is done, as far as it can be now; gives whether
+        nothing is left that a later try may do. There is no deadline."""
         self.rescan: Callable[[], None] = lambda: None
         """Has the inbox worked off from the start; the next run does where a command works alone."""
         self.accounts = Accounts(config.steward, config.announcer)
@@ -128,7 +130,8 @@ class House:
         self.client = Client(config.homeserver.url, config.registration.as_token.reveal())
         self.index = RoomIndex()
         self.reader = Reader(self.client)
-        self.executor = Executor(self.client, self.reader, self.accounts)
+        self.servers = OtherServers(self.client, config.homeserver.domain)
+        self.executor = Executor(self.client, self.reader, self.accounts, servers=self.servers)
         self.jobs = Jobs(self.database)
         self.inbox = Inbox(self.database)
         self.worker = Worker(jobs=self.jobs, handler=self._do, clock=self.clock, on_parked=self._given_up)
@@ -321,16 +324,18 @@ class House:
     def _again(self, community: CommunityId) -> None:
         self.look_again(community)
 
-    async def _look_once(self, community: CommunityId) -> None:
+    async def _look_once(self, community: CommunityId) -> bool:
         """Where a command works alone: nothing looks by itself, neither at it nor at those above and below it."""
         self.touched[community] = None
-        rounds = 0
+        rounds, done = 0, True
         while self.touched and rounds < MOST_LOOKS * len(self.reconciler.declared):
             name = next(iter(self.touched))
             del self.touched[name]
             rounds += 1
             if name in self.reconciler.declared:
-                await self.reconciler.reconcile(name)
+                outcome = await self.reconciler.reconcile(name)
+                done = done and not any(failure.passes for failure in outcome.failures)
+        return done and not self.touched
 
     def _may_hold_keys(self, room_id: RoomId) -> bool:
         """Groups are none of our business: the announcer reads announcement rooms, control rooms and its own chats."""
@@ -415,6 +420,7 @@ class House:
 
     async def close(self) -> None:
         """Let go of everything."""
+        await self.servers.stop()
         await self.client.stop()
         await self.database.stop()
         await self.ownership.release()

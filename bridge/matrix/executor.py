@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from bridge.core.errors import BadRequest, Forbidden, MatrixError, NotFound
-from bridge.core.ids import EventId, RoomId, UserId
-from bridge.matrix.client import Client, path
+from bridge.core.ids import EventId, RoomId, UserId, domain_of
+from bridge.matrix.client import DEADLINE_SECONDS, Client, path
 from bridge.matrix.reader import Reader
+from bridge.matrix.servers import OtherServers
 from bridge.plan.state import LISTED, Accounts, Membership, StateEvent
 from bridge.ports import Made
 
@@ -18,6 +19,8 @@ log = logging.getLogger(__name__)
 
 CREATE_DEADLINE_SECONDS = 120.0
 JOIN_DEADLINE_SECONDS = 90.0
+ELSEWHERE_SECONDS = 15.0
+"""For an invite to somebody of another homeserver, which answered a moment ago."""
 UNFINISHED_SECONDS = 10.0
 LOOK_AGAIN_SECONDS = 0.5
 
@@ -26,16 +29,24 @@ class Executor:
     """Implements `ports.RoomExecutor` as the steward, and as the announcer where the invites of a room are its."""
 
     def __init__(
-        self, client: Client, reader: Reader, accounts: Accounts, *, unfinished_seconds: float = UNFINISHED_SECONDS
+        self,
+        client: Client,
+        reader: Reader,
+        accounts: Accounts,
+        *,
+        servers: OtherServers | None = None,
+        unfinished_seconds: float = UNFINISHED_SECONDS,
     ) -> None:
         """
         Args:
+            servers: which other homeservers answer; what is found out alone where None.
             unfinished_seconds: for how long a room whose alias is there and which cannot be read may still be in the
                 making: the homeserver goes on when whoever asked for it was killed.
         """
         self._client = client
         self._reader = reader
         self._accounts = accounts
+        self._servers = servers or OtherServers(client, domain_of(accounts.steward))
         self._unfinished_seconds = unfinished_seconds
 
     async def create(self, alias: str, body: Mapping[str, Any], *, by_announcer: bool = False) -> Made:
@@ -132,9 +143,20 @@ class Executor:
         self._reader.wrote(room_id, LISTED, "", StateEvent({"listed": listed}))
 
     async def invite(self, room_id: RoomId, user: UserId, *, by_announcer: bool, retries: int | None = None) -> None:
-        """Invite somebody; nothing happens if they are invited or joined already. `retries` as for `Client.request`."""
+        """Invite somebody; nothing happens if they are invited or joined already. `retries` as for `Client.request`;
+        somebody of another homeserver is tried once.
+
+        Raises:
+            ServerAway: their homeserver does not answer ours. Ours may go on trying by itself.
+            MatrixError: as `Client.request`.
+        """
         sender = self._accounts.announcer if by_announcer else self._accounts.steward
-        await self._move(room_id, user, "invite", sender, settled=("invite", "join"), retries=retries)
+        settled = ("invite", "join")
+        if not self._servers.is_theirs(user):
+            await self._move(room_id, user, "invite", sender, settled=settled, retries=retries)
+            return
+        async with self._servers.reached(user):
+            await self._move(room_id, user, "invite", sender, settled=settled, retries=0, deadline=ELSEWHERE_SECONDS)
 
     async def kick(self, room_id: RoomId, user: UserId, reason: str) -> None:
         """Remove somebody; nothing happens if they are out already."""
@@ -158,12 +180,13 @@ class Executor:
         settled: tuple[str, ...],
         reason: str = "",
         retries: int | None = None,
+        deadline: float = DEADLINE_SECONDS,
     ) -> None:
         body = {"user_id": user, **({"reason": reason} if reason else {})}
         as_user = None if sender == self._accounts.steward else sender
         try:
             parts = path("v3", "rooms", room_id, what)
-            await self._client.request("POST", parts, body=body, as_user=as_user, retries=retries)
+            await self._client.request("POST", parts, body=body, as_user=as_user, retries=retries, deadline=deadline)
         except (Forbidden, BadRequest) as error:
             now = await self._membership(room_id, user, error)
             if now not in settled:

@@ -484,6 +484,10 @@ class Scene:
         await self.do_jobs()
         return self.messenger.said(self.control_room.room_id)
 
+    def heard_all(self) -> None:
+        """Pass over whatever the homeserver has not pushed yet."""
+        self._read = len(self.homeserver.feed)
+
     def forget_requests(self) -> None:
         self.homeserver.requests.clear()
 

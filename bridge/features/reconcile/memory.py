@@ -229,6 +229,24 @@ def settled(look: Look, failed: Sequence[Action]) -> Callable[[Known], Known]:
     return change
 
 
+def settled_of_few(look: Look) -> Callable[[Known], Known]:
+    """What to remember after a plan about a few people alone was carried out: nothing of anybody else."""
+    before, after = look.known, look.comparison.known
+    forgotten = before.invited - after.invited
+    present = _present(look) - forgotten
+    answered = before.bidden - after.bidden
+    returning = {bid for bid in after.bidden - before.bidden if bid[0] != SPACE}
+
+    def change(known: Known) -> Known:
+        if forgotten & known.invited or not present <= known.invited:
+            known = replace(known, invited=(known.invited | present) - forgotten)
+        if answered & known.bidden or not returning <= known.bidden:
+            known = replace(known, bidden=(known.bidden - answered) | returning)
+        return known
+
+    return change
+
+
 K = TypeVar("K")
 V = TypeVar("V")
 

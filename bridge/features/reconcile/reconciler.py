@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from bridge.core import texts
 from bridge.core.community import ANNOUNCEMENTS, SPACE, Community, Role
-from bridge.core.errors import Forbidden, MatrixError, NotFound, RateLimited, Refused, Unreachable
+from bridge.core.errors import Forbidden, MatrixError, NotFound, RateLimited, Refused, ServerAway, Unreachable
 from bridge.core.groups import OwnGroup, effective
 from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import EN, Language
@@ -18,15 +18,15 @@ from bridge.core.subcommunities import OwnCommunity, with_own
 from bridge.features.reconcile.arrivals import Arrivals
 from bridge.features.reconcile.fights import Fights
 from bridge.features.reconcile.kinship import Kinship
-from bridge.features.reconcile.look import Look
-from bridge.features.reconcile.memory import Memory, followed, settled
+from bridge.features.reconcile.look import Look, Rest
+from bridge.features.reconcile.memory import Memory, followed, settled, settled_of_few
 from bridge.features.reconcile.notices import Notices
 from bridge.features.reconcile.outcome import Failure, Outcome, Progress
 from bridge.features.reconcile.rules import Rules
 from bridge.features.reconcile.standing import standing
 from bridge.features.reconcile.upgrades import Followed, Upgrades
 from bridge.features.reconcile.work import Work
-from bridge.plan import safety
+from bridge.plan import few, safety
 from bridge.plan.actions import Action, AdoptRole, Ban, Kick, Phase, Plan, SetState
 from bridge.plan.adoption import JUDGED
 from bridge.plan.desired import Setting
@@ -100,6 +100,8 @@ class Reconciler:
         self._refused: dict[CommunityId, list[tuple[Action, Failure]]] = {}
         """What the homeserver refused in the last pass, and will refuse again, or not be asked for so soon: tried again
         when everything is read."""
+        self._rest: dict[CommunityId, Rest] = {}
+        """Communities in which the last whole look left nothing to do."""
         self._locks: dict[CommunityId, asyncio.Lock] = {}
         self._gate = asyncio.Semaphore(rules.parallel_rooms)
         self.arrivals = Arrivals(
@@ -123,6 +125,7 @@ class Reconciler:
 
     def declare(self, communities: Iterable[Community]) -> None:
         """Take these declarations as the loaded ones."""
+        self._rest.clear()
         self._loaded = tuple(communities)
         self.declared = self.effective_all(self._loaded)
         self.kinship.declare(self.declared)
@@ -171,10 +174,12 @@ class Reconciler:
             Unreachable, RateLimited: the homeserver cannot be asked.
         """
         known = await self.memory.known(community.id)
+        readings = self._readings(known)
         rooms = await self._read(known, fresh=fresh)
         if remake:
             known = replace(known, rooms={key: room_id for key, room_id in known.rooms.items() if key in rooms})
-        return self._compared(community, known, rooms, await self.kinship.kin_of(community, declared, rooms.get(SPACE)))
+        kin = await self.kinship.kin_of(community, declared, rooms.get(SPACE))
+        return replace(self._compared(community, known, rooms, kin), readings=readings)
 
     async def look_as_if(
         self, community: Community, bring: Callable[[Known, Mapping[RoomKeyName, RoomState]], Known], room: RoomState
@@ -192,6 +197,9 @@ class Reconciler:
         comparison = compare(community, known, rooms, self.setting, kin)
         reasons = safety.reasons_against(comparison, rooms, self.setting.accounts, self.rules.thresholds)
         return Look(community, known, comparison, rooms, tuple(reasons))
+
+    def _readings(self, known: Known) -> dict[RoomId, int]:
+        return {room_id: self._reader.readings(room_id) for room_id in known.rooms.values()}
 
     async def _read(self, known: Known, *, fresh: bool) -> dict[RoomKeyName, RoomState]:
         async def one(key: RoomKeyName, room_id: RoomId) -> tuple[RoomKeyName, RoomState | None]:
@@ -229,6 +237,7 @@ class Reconciler:
             Refused: the plan changed since it was shown.
         """
         async with self._lock(community.id):
+            self._rest.pop(community.id, None)
             await self.kinship.follow_move(community)
             look = await self.look(community, fresh=fresh, remake=remake)
             if digest is not None and look.plan.digest != digest:
@@ -293,6 +302,8 @@ class Reconciler:
             if (not failure.passes or failure.not_before) and action.phase in _ADDING
         ]
         why = tuple(failure for _, failure in failures)
+        if tried.plan.empty and not why and not unsafe:
+            self._rest[look.community.id] = Rest(look.readings, look.told)
         return Outcome(str(look.community.id), done, why, look.plan.blocked, unsafe, look.plan.notes)
 
     async def _drop_leftover_aliases(self, community: CommunityId) -> None:
@@ -343,10 +354,11 @@ class Reconciler:
                 await work.do(action)
         except (MatrixError, Refused) as error:
             log.warning("%s: %s: %s", action.room, action.summary, error.what)
-            asked = error.seconds if isinstance(error, RateLimited) else 0.0
+            asked = error.seconds if isinstance(error, RateLimited | ServerAway) else 0.0
             not_before = self._clock.now_ms() + int(asked * 1000) if asked else 0
             passes = isinstance(error, MatrixError) and error.retry_helps
-            return Failure(str(action.room), action.summary, error.what, passes, not_before)
+            elsewhere = isinstance(error, ServerAway)
+            return Failure(str(action.room), action.summary, error.what, passes, not_before, elsewhere)
         return None
 
     async def _adopt(self, look: Look) -> None:
@@ -416,6 +428,51 @@ class Reconciler:
         await self.notices.report(community_id, [*outcome.notes, *blocked, *refused])
         return outcome
 
+    async def follow(self, community_id: CommunityId, users: frozenset[UserId]) -> Outcome | None:
+        """Do what follows from what a few people did, at the same cost however many others there are.
+
+        Returns:
+            None where the whole community has to be looked at: somebody with a say is among them, the last whole look
+            left something to do, rooms were read anew since, there is more to do than to follow, or that failed.
+        """
+        async with self._lock(community_id):
+            done = 0
+            for _ in range(ROUNDS):
+                look = await self._look_at_few(community_id, users)
+                if look is None:
+                    return None
+                if await self._work(look):  # a whole pass tries it again, tells of it, and remembers what was refused
+                    self._rest.pop(community_id, None)
+                    return None
+                await self.memory.update(community_id, settled_of_few(look))
+                done += len(look.plan.actions)
+                if look.plan.empty:
+                    return Outcome(str(community_id), done)
+        return None
+
+    async def _look_at_few(self, community_id: CommunityId, users: frozenset[UserId]) -> Look | None:
+        rest, community = self._rest.get(community_id), self.declared.get(community_id)
+        if rest is None or community is None or self._refused.get(community_id):
+            return None
+        if len(self.kinship.related(community_id)) > 1:  # what one does there concerns others, too
+            return None
+        known, accounts = await self.memory.known(community_id), self.setting.accounts
+        found = {key: self._reader.peek(room_id) for key, room_id in known.rooms.items()}
+        rooms = {key: room for key, room in found.items() if room is not None}
+        if len(rooms) < len(found) or rest.readings != self._readings(known):
+            return None
+        with_a_say = few.people_with_a_say(community, known, rooms, accounts)
+        if users & with_a_say:
+            return None
+        small, memory, seen = few.narrowed(community, known, rooms, users | with_a_say)
+        if few.is_dropped(small, memory):
+            return None
+        comparison = compare(small, memory, seen, self.setting)
+        reasons = safety.reasons_against(comparison, seen, accounts, self.rules.thresholds)
+        look = Look(small, memory, comparison, seen, tuple(reasons), rest.readings)
+        follows = few.concerns_only(look.plan.actions, users) and look.told <= rest.told
+        return look if follows and not look.unsafe and not comparison.upgrades else None
+
     async def _hold(self, community: Community) -> None:
         """Keep the plan for an owner's word, without the drift that was healed meanwhile: its digest stays the same."""
         look = await self.look(community)
@@ -449,8 +506,12 @@ class Reconciler:
 
     def seconds_until(self, failures: Iterable[Failure]) -> float | None:
         """How long to wait at least before what passes is tried again; None where nothing of it passes."""
-        passing = [failure.not_before for failure in failures if failure.passes]
-        return max(0.0, (max(passing) - self._clock.now_ms()) / 1000) if passing else None
+        passing = [failure for failure in failures if failure.passes]
+        if not passing:
+            return None
+        ours = [failure.not_before for failure in passing if not failure.elsewhere]
+        due = max(ours) if ours else min(failure.not_before for failure in passing)
+        return max(0.0, (due - self._clock.now_ms()) / 1000)
 
     # --- an owner's word ----------------------------------------------------------------------------------------
 
