@@ -45,6 +45,9 @@ async def test_whoever_is_removed_and_erased_is_nowhere_and_reads_no_further(
         "crypto_outbound",
     }
     assert "pickle" not in json.dumps(shown), "what opens messages is shown to nobody"
+    said = (await estate.command("person", "show", bart.user_id)).out
+    assert f"{bart.user_id}: {len(shown['records'])} records" in said
+    assert f"In {community.id}: whoever is in a room is recorded again at the next look." in said
     refused = await estate.command("person", "erase", school.edna.user_id, "--yes", expect=(1,))
     assert "the configuration names" in refused.err
     assert "Remedy: take them out there" in refused.err
@@ -73,3 +76,7 @@ async def test_whoever_is_removed_and_erased_is_nowhere_and_reads_no_further(
     lifted = await person("erase", bart.user_id, "--yes", "--bans")
     assert lifted["standing"]["banned_in"] == []
     assert await estate.membership(community.space, bart.user_id) == "leave"
+    said = (await estate.command("person", "erase", bart.user_id, "--yes")).out
+    assert f"POST /_synapse/admin/v1/deactivate/{bart.user_id}" in said
+    unasked = await estate.command("person", "erase", bart.user_id, expect=(1,))
+    assert "Remedy: look with `person show`, and add --yes" in unasked.err
