@@ -319,6 +319,15 @@ class ReleaseGroup:
     """Who asked for it, as it is told."""
 
 
+@dataclass(frozen=True, slots=True)
+class Deactivate:
+    """Close a community's announcement room, and have its space say that the community has ended."""
+
+    community: CommunityId
+    by: str
+    """Who asked for it, as it is told."""
+
+
 Job = (
     SendMessage
     | DeliverAnnouncement
@@ -336,4 +345,5 @@ Job = (
     | Welcome
     | SayWelcome
     | ReleaseGroup
+    | Deactivate
 )

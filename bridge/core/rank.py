@@ -172,6 +172,24 @@ def check_groups(people: People, by: UserId | None, deed: Deed) -> None:
         raise _refused(people, "only owners and admins make groups here", "ask one of them")
 
 
+def check_profile(people: People, by: UserId | None) -> None:
+    """Whether `by` may see and change how a community is set up.
+
+    Raises:
+        Refused: why not.
+    """
+    _entitled(people, by, Deed.SET_UP)
+
+
+def check_deactivation(people: People, by: UserId | None) -> None:
+    """Whether `by` may deactivate a community.
+
+    Raises:
+        Refused: why not.
+    """
+    _entitled(people, by, Deed.DEACTIVATE)
+
+
 def _entitled(people: People, by: UserId | None, deed: Deed) -> None:
     if by is not None and not may(people.role_of(by), deed):
         who = "an owner" if not may(Role.ADMIN, deed) else "an owner or admin"

@@ -18,6 +18,7 @@ from bridge.core.messages import (
     AnswerRequest,
     AskToJoin,
     ChangeMembership,
+    Deactivate,
     DeliverAnnouncement,
     ExpireRequest,
     Invited,
@@ -39,10 +40,12 @@ from bridge.core.messages import (
 from bridge.features.announcements import Announcements
 from bridge.features.arrivals import Arrivals
 from bridge.features.chats import Chats
+from bridge.features.deactivation import Deactivations
 from bridge.features.enforcement import Enforcement
 from bridge.features.entering import Entering
 from bridge.features.groups import Groups
 from bridge.features.members import Members
+from bridge.features.profile import Profile
 from bridge.features.reconcile import Outcome, Reconciler, Recovery, Rules
 from bridge.features.reconcile.watch import Watch
 from bridge.features.requests import Patience, Requests
@@ -180,7 +183,32 @@ class Scene:
             clock=self.clock,
             limit=100,
         )
+        self.profile = Profile(
+            database=self.database,
+            memory=self.reconciler.memory,
+            read_profile=self.reconciler.read_profile,
+            current=self._declared,
+            lock_of=self.reconciler.lock_of,
+            people=self.members.people,
+            rooms=self.executor,
+            clock=self.clock,
+        )
+        self.deactivations = Deactivations(
+            database=self.database,
+            memory=self.reconciler.memory,
+            read_profile=self.reconciler.read_profile,
+            lock_of=self.reconciler.lock_of,
+            people=self.members.people,
+            language_of=self.reconciler.language_of,
+            reader=self.reader,
+            rooms=self.executor,
+            jobs=self.jobs,
+            wake=self._wake,
+            accounts=ACCOUNTS,
+            clock=self.clock,
+        )
         await self.reconciler.read_groups()
+        await self.reconciler.read_profile()
         self.requests = Requests(
             database=self.database,
             index=self.index,
@@ -408,11 +436,17 @@ class Scene:
                         self.watch.look_again(job.community)
                     case Welcome() | SayWelcome():
                         await self.arrivals.do(stored.id, job)
-                    case ReleaseGroup():
-                        await self.groups.release_now(stored.id, job)
+                    case Deactivate() | ReleaseGroup():
+                        await self._end(stored.id, job)
                     case AskToJoin() | PostCard() | AnswerRequest() | RemindOfRequest() | ExpireRequest():
                         await self.requests.do(stored.id, job)
                 await self.jobs.finish(stored.id)
+
+    async def _end(self, job_id: str, job: Deactivate | ReleaseGroup) -> None:
+        if isinstance(job, Deactivate):
+            await self.deactivations.do(job_id, job)
+        else:
+            await self.groups.release_now(job_id, job)
 
     async def react(self, by: UserId, card: EventId, key: str) -> None:
         """Somebody reacts to a message in the control room."""

@@ -14,6 +14,7 @@ from bridge.core.errors import Forbidden, MatrixError, NotFound, RateLimited, Re
 from bridge.core.groups import OwnGroup, effective
 from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import EN, Language
+from bridge.core.profile import Aspect, with_own
 from bridge.features.reconcile.arrivals import Arrivals
 from bridge.features.reconcile.fights import Fights
 from bridge.features.reconcile.look import Look
@@ -32,9 +33,10 @@ from bridge.plan.people import ABSENT
 from bridge.plan.state import Known, RoomState
 from bridge.ports import Clock, RoomExecutor, RoomReader
 from bridge.store import communities as store
-from bridge.store import declarations
+from bridge.store import deactivations, declarations, profile
 from bridge.store import groups as own_groups
 from bridge.store.database import Database
+from bridge.store.deactivations import Deactivation
 from bridge.store.jobs import Jobs
 from bridge.store.rooms import RoomIndex
 
@@ -72,9 +74,13 @@ class Reconciler:
         self.setting = setting
         self.rules = rules
         self.declared: dict[CommunityId, Community] = {}
-        """The communities as the file declares them, with the groups that people made."""
+        """The communities as the file declares them, with what people set and the groups that they made; without those
+        that were deactivated."""
+        self.deactivated: dict[CommunityId, Deactivation] = {}
+        """Communities that were deactivated: nothing is done about their rooms any more."""
         self._loaded: tuple[Community, ...] = ()
         self._own: dict[CommunityId, list[OwnGroup]] = {}
+        self._set: dict[CommunityId, dict[Aspect, str]] = {}
         self.memory = Memory(database, index, clock)
         self.notices = Notices(database=database, memory=self.memory, jobs=jobs, wake=wake, clock=clock)
         self._fights = Fights(database=database, memory=self.memory, notices=self.notices, clock=clock)
@@ -99,11 +105,26 @@ class Reconciler:
     def declare(self, communities: Iterable[Community]) -> None:
         """Take these declarations as the loaded ones."""
         self._loaded = tuple(communities)
-        self.declared = {community.id: self.effective(community) for community in self._loaded}
+        self.declared = {
+            community.id: self.effective(community)
+            for community in self._loaded
+            if community.id not in self.deactivated
+        }
 
     def effective(self, community: Community) -> Community:
-        """A declaration with the groups that people made."""
-        return effective(community, self._own.get(community.id, ()))
+        """A declaration with what people set and the groups that they made."""
+        return with_own(effective(community, self._own.get(community.id, ())), self._set.get(community.id, {}))
+
+    async def read_profile(self) -> None:
+        """Read anew what people set, and which communities are deactivated, after something of that was stored."""
+        async with self._database.transaction() as tx:
+            self._set = await profile.load_all(tx)
+            self.deactivated = await deactivations.load_all(tx)
+        self.declare(self._loaded)
+
+    def ended_but_declared(self) -> list[Deactivation]:
+        """Deactivated communities that the file still declares."""
+        return [self.deactivated[one.id] for one in self._loaded if one.id in self.deactivated]
 
     async def read_groups(self) -> None:
         """Read anew which groups people made, after something of that was stored."""
@@ -174,6 +195,8 @@ class Reconciler:
             Refused: the plan changed since it was shown.
         """
         async with self._lock(community.id):
+            if community.id in self.deactivated:  # while it waited for the lock
+                return Outcome(str(community.id))
             look = await self.look(community, fresh=fresh, remake=remake)
             if digest is not None and look.plan.digest != digest:
                 raise Refused(
@@ -361,6 +384,8 @@ class Reconciler:
     async def _enforce_what_is_in_force(self, community: Community) -> list[Failure]:
         """Heal by the declaration that was last applied; of a plan that would be unsafe even so, only what protects."""
         async with self._lock(community.id):
+            if community.id in self.deactivated:
+                return []
             look = await self.look(await self._in_force(community.id) or community)
             if look.unsafe:
                 look = _only_what_protects(look)
@@ -391,6 +416,8 @@ class Reconciler:
     def language_of(self, community: CommunityId) -> Language:
         """In which a community is talked to."""
         declared = self.declared.get(community)
+        if declared is None:  # people are told in their language also how a community ends
+            declared = next((self.effective(one) for one in self._loaded if one.id == community), None)
         return EN if declared is None else declared.language
 
     async def language_for(self, user: UserId) -> Language:
