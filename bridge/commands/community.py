@@ -67,8 +67,8 @@ async def deactivate(deeds: Deeds, request: Request) -> str:
 
 
 DEACTIVATE = Row(
-    name="deactivate",
-    names={DE: "auflösen"},
+    name="community deactivate",
+    names={DE: "gemeinschaft auflösen"},
     arguments=(TYPED,),
     deed=Deed.DEACTIVATE,
     explain=texts.explain_deactivate,
@@ -77,24 +77,24 @@ DEACTIVATE = Row(
 
 ROWS = (
     Row(
-        name="about",
-        names={DE: "einrichtung"},
+        name="community about",
+        names={DE: "gemeinschaft zeigen"},
         aliases=("settings",),
         deed=Deed.SET_UP,
         explain=texts.explain_about,
         run=about,
     ),
     Row(
-        name="set",
-        names={DE: "setze"},
+        name="community set",
+        names={DE: "gemeinschaft setzen"},
         arguments=(WHAT, VALUE),
         deed=Deed.SET_UP,
         explain=texts.explain_set,
         run=set_,
     ),
     Row(
-        name="reset",
-        names={DE: "zurücksetzen"},
+        name="community reset",
+        names={DE: "gemeinschaft leeren"},
         arguments=(WHAT,),
         deed=Deed.SET_UP,
         explain=texts.explain_reset,

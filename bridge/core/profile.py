@@ -90,10 +90,10 @@ def stored(community: Community, aspect: Aspect, text: str) -> str:
         value = "yes" if word in _YES else "no" if word in _NO else ""
         value = value or _choice(where, word, ["yes", "no"])
         if aspect is Aspect.RULES_REQUIRED and value == "yes" and not community.rules:
-            raise Refused("there are no rules to agree to", where=where, remedy="first: `set rules …`")
+            raise Refused("there are no rules to agree to", where=where, remedy="first: `community set rules …`")
         return value
     if not text:
-        raise Refused("is empty", where=where, remedy="write it behind the command; `reset` takes it away")
+        raise Refused("is empty", where=where, remedy="write it behind the command; `community reset` takes it away")
     if len(text.encode()) > LONGEST_TEXT:
         raise Refused(f"is longer than {LONGEST_TEXT} bytes", where=where, remedy="write less")
     if aspect is Aspect.PICTURE and not _MXC.match(text):
@@ -113,9 +113,13 @@ def check_reset(community: Community, aspect: Aspect) -> None:
     """
     where = f"{community.id}.{aspect.value}"
     if aspect is Aspect.NAME:
-        raise Refused("a community needs a name", where=where, remedy="give it another: `set name …`")
+        raise Refused("a community needs a name", where=where, remedy="give it another: `community set name …`")
     if aspect is Aspect.RULES and community.rules_required:
-        raise Refused("newcomers have to agree to the rules", where=where, remedy="first: `set rules-required no`")
+        raise Refused(
+            "newcomers have to agree to the rules",
+            where=where,
+            remedy="first: `community set rules-required no`",
+        )
 
 
 def check_not_declared(community: Community, aspect: Aspect) -> None:
