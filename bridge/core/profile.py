@@ -15,7 +15,10 @@ from typing import Any
 from bridge.core.community import Community, GroupsBy, Join
 from bridge.core.errors import Refused
 from bridge.core.languages import LANGUAGES
+from bridge.core.lines import one_line
 
+LONGEST_NAME = 120
+"""In characters; no more of it is carried into the names of rooms."""
 LONGEST_TEXT = 10_000
 """Of welcome, rules and description, in bytes; the configuration file allows no more either."""
 _MXC = re.compile(r"mxc://[A-Za-z0-9.\-\[\]:]+/[A-Za-z0-9_-]+\Z")
@@ -81,7 +84,7 @@ def stored(community: Community, aspect: Aspect, text: str) -> str:
     Raises:
         Refused: it is none, or contradicts what else holds in the community.
     """
-    text = text.strip()
+    text = one_line(text, LONGEST_NAME).strip() if aspect is Aspect.NAME else text.strip()
     where = f"{community.id}.{aspect.value}"
     if aspect in _CHOICES:
         return _choice(where, text.casefold(), list(_CHOICES[aspect]))

@@ -13,11 +13,10 @@ from typing import Protocol
 from bridge.core import profile as rules
 from bridge.core import rank, texts
 from bridge.core.community import SPACE, Community
+from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, UserId
-from bridge.core.lines import one_line
 from bridge.core.profile import Aspect
 from bridge.core.rank import People
-from bridge.plan.desired import LONGEST_TITLE
 from bridge.plan.state import Known
 from bridge.ports import Clock, RoomExecutor
 from bridge.store import communities as store
@@ -76,8 +75,6 @@ class Profile:
         async with self._storing:
             # judged and stored without anybody between: rules may be taken away by one who is faster
             value = rules.stored(self._current(community.id) or community, aspect, text)
-            if aspect is Aspect.NAME:
-                value = one_line(value, LONGEST_TITLE).strip()
             await self._keep(community, by, aspect, value)
 
     async def reset(self, community: Community, by: UserId | None, aspect: Aspect) -> None:
@@ -113,6 +110,10 @@ class Profile:
         event_type, field = aspect.event
         content = {} if aspect is Aspect.PICTURE and not value else {field: value}
         async with self._lock_of(community.id):
+            if self._current(community.id) is None:  # while it waited for the lock
+                raise Refused(
+                    "was deactivated, or is declared no longer", where=str(community.id), remedy="see `status`"
+                )
             room_id = (await self._memory.known(community.id)).rooms.get(SPACE)
             if room_id is not None:
                 await self._rooms.set_state(room_id, event_type, "", content)

@@ -11,7 +11,7 @@ import pytest
 from bridge.core.community import Community, Group, Join, Role, RoomKind
 from bridge.core.errors import CommunitiesError, Refused
 from bridge.core.ids import CommunityId, RoomKeyName, UserId
-from bridge.core.messages import AskToJoin
+from bridge.core.messages import AskToJoin, Welcome
 from bridge.features.entering import Terms
 from tests.fakes.faults import Crash
 from tests.fakes.homeserver import ANNOUNCER, STEWARD
@@ -127,6 +127,8 @@ async def test_a_community_ends_and_is_left_alone_afterwards(new_scene: Callable
     scene.forget_requests()
     scene.watch.all_of(CLUB.id)
     await scene.leave(BEA, scene.space)
+    await scene.arrivals.do("late", Welcome(CLUB.id, EVE))
+    assert not scene.index.chats
     await scene.requests.do("again", AskToJoin(CLUB.id, EVE, "link", "x", ()))
     await scene.catch_up()
     assert scene.room(CHESS).membership(BEA) == "join"

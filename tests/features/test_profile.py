@@ -107,6 +107,7 @@ async def test_what_the_file_states_is_changed_there_alone(
     ("aspect", "text"),
     [
         (Aspect.NAME, "  "),
+        (Aspect.NAME, "\x07\n"),
         (Aspect.PICTURE, "https://example.org/x.png"),
         (Aspect.LANGUAGE, "klingon"),
         (Aspect.RULES_REQUIRED, "yes"),

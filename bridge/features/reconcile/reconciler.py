@@ -353,7 +353,9 @@ class Reconciler:
 
     async def reconcile(self, community_id: CommunityId, *, fresh: bool = False) -> Outcome:
         """One pass by itself: carry out what is safe; hold what is not, and go on enforcing what is in force."""
-        community = self.declared[community_id]
+        community = self.declared.get(community_id)
+        if community is None:  # it was deactivated, or taken out of the file, a moment ago
+            return Outcome(str(community_id))
         outcome = await self.apply(community, fresh=fresh, try_all=fresh)
         if outcome.unsafe:
             failures = await self._enforce_what_is_in_force(community)
