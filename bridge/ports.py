@@ -114,6 +114,10 @@ class RoomExecutor(Protocol):
 
     async def redact(self, room_id: RoomId, event_id: EventId, reason: str, *, txn_id: str) -> None: ...
 
+    async def join(self, room_id: RoomId) -> None:
+        """Let the steward join a room that it is invited to or may join; nothing happens if it is in it."""
+        ...
+
     async def leave(self, room_id: RoomId) -> None:
         """Let the steward leave a room; nothing happens if it is not there."""
         ...

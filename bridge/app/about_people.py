@@ -123,6 +123,7 @@ def _shown(request: Any) -> dict[str, Any]:
         "name": request.name,
         "how": request.how,
         "detail": request.detail,
+        "suggests": None if request.wish is None else request.wish.name,
         "groups": list(request.keys),
         "asked_at": request.asked_at,
     }

@@ -27,6 +27,7 @@ from bridge.core.messages import (
     GiveHistory,
     Job,
     LetIn,
+    MakeGroup,
     MembershipChanged,
     PostCard,
     Posted,
@@ -40,9 +41,11 @@ from bridge.core.messages import (
     Verifying,
     Welcome,
 )
+from bridge.e2ee import attachments
 from bridge.e2ee.keys import Keys
 from bridge.e2ee.recipients import Trust
 from bridge.e2ee.window import Window
+from bridge.features.adopting import Adopting
 from bridge.features.announcements import Announcements
 from bridge.features.arrivals import Arrivals
 from bridge.features.chats import Chats
@@ -61,6 +64,7 @@ from bridge.intake.interest import Interest
 from bridge.matrix.client import Client, path
 from bridge.matrix.executor import Executor
 from bridge.matrix.key_server import HomeserverKeys, HomeserverRooms
+from bridge.matrix.pictures import Pictures
 from bridge.matrix.reader import AnnouncerEyes, Reader
 from bridge.matrix.sender import Sender
 from bridge.plan.desired import Setting
@@ -251,6 +255,24 @@ class House:
             accounts=self.accounts,
             clock=self.clock,
         )
+        self.adopting = Adopting(
+            database=self.database,
+            index=self.index,
+            memory=self.reconciler.memory,
+            read_groups=self.reconciler.read_groups,
+            lock_of=self.reconciler.lock_of,
+            storing=self.groups.storing,
+            look_as_if=self.reconciler.look_as_if,
+            people=self.members.people,
+            language_of=self.reconciler.language_of,
+            reader=self.reader,
+            hands=self.executor,
+            jobs=self.jobs,
+            wake=self.worker.wake,
+            accounts=self.accounts,
+            clock=self.clock,
+            limit=lambda: self.groups.limit,
+        )
         self.requests = Requests(
             database=self.database,
             index=self.index,
@@ -282,6 +304,7 @@ class House:
             accounts=self.accounts,
             clock=self.clock,
         )
+        self.pictures = Pictures(self.client, config.announcer, attachments.decrypt)
         self.conversations = Conversations(self.database, self.clock)
         self.history = config.history
         """How much of the past newcomers are given; may change while the service runs."""
@@ -422,7 +445,8 @@ class House:
         | Welcome
         | SayWelcome
         | ReleaseGroup
-        | Deactivate,
+        | Deactivate
+        | MakeGroup,
         complete: Complete,
     ) -> None:
         match job:
@@ -445,6 +469,11 @@ class House:
             case ReleaseGroup():
                 await self.groups.release_now(job_id, job)
                 self.look_again(job.community)
+            case MakeGroup():
+                declared = self._declared(job.community)
+                if declared is not None:
+                    await self.groups.grant(job_id, declared, job)
+                    self.look_again(job.community)
             case _:
                 await self.requests.do(job_id, job)
 

@@ -15,7 +15,7 @@ from bridge.app.guard import Guard, Sight
 from bridge.app.house import House, patience_of, rules_of
 from bridge.app.links import LinkDesk
 from bridge.config import Config, load
-from bridge.core.community import ANNOUNCEMENTS, Community, Role
+from bridge.core.community import ANNOUNCEMENTS, Community, GroupsBy, Role
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import Language
@@ -409,6 +409,10 @@ class Operations:
         return {**answer, "said": [plain(text) for text in answer["said"]]} if by is None else answer
 
     # --- groups ---------------------------------------------------------------------------------------------------
+
+    def members_ask_for_groups(self, community: CommunityId) -> bool:
+        declared = self._house.reconciler.declared.get(community)
+        return declared is not None and declared.groups_by is not GroupsBy.ADMINS
 
     async def groups(self, deed: str, community: str, by: UserId | None = None, **what: Any) -> dict[str, Any]:
         """What is asked about the groups of a community: see `app/groups`; `by` is None for the operator.

@@ -326,6 +326,9 @@ class Service:
         place = self.house.index.place_of(event.room_id)
         if place is None:
             await self.house.chats.invited(event)
+            if event.user == self.house.accounts.steward:  # to the room, maybe, that a group moved to
+                for community in self.house.reconciler.left_behind:
+                    self.house.watch.look_again(community)
         else:
             here = Membership("invite", event.sender, event.event_id)
             self.house.watch.moved(place.community, event.room_id, event.user, here)

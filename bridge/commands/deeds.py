@@ -105,6 +105,10 @@ class Deeds(Protocol):
 
     # --- groups -------------------------------------------------------------------------------------------------
 
+    def members_ask_for_groups(self, community: CommunityId) -> bool:
+        """Whether members may make groups there, or suggest them."""
+        ...
+
     async def groups(self, deed: str, community: str, by: UserId | None = None, **what: Any) -> dict[str, Any]:
         """Have something done about groups, as `app/groups` says; gives `said`, what is answered."""
         ...

@@ -29,6 +29,7 @@ class Deed(StrEnum):
     RELEASE_GROUPS = "group release"
     SET_UP = "set"
     DEACTIVATE = "deactivate"
+    ADOPT_GROUPS = "group adopt"
 
 
 NEEDED: dict[Deed, Role] = {
@@ -51,6 +52,7 @@ NEEDED: dict[Deed, Role] = {
     Deed.RELEASE_GROUPS: Role.OWNER,
     Deed.SET_UP: Role.ADMIN,
     Deed.DEACTIVATE: Role.OWNER,
+    Deed.ADOPT_GROUPS: Role.ADMIN,
 }
 
 

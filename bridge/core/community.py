@@ -106,6 +106,9 @@ class Group:
     """Whether nobody but admins posts any more, or comes in."""
     own: bool = False
     """Whether people made it by command: then no declaration holds anything of it."""
+    history_visibility: str | None = None
+    """What an adopted room shows of its past where that is less than the policy's (`joined`, `invited`); None is as the
+    policy has it."""
 
     def __post_init__(self) -> None:
         if self.kind not in (RoomKind.OPEN, RoomKind.REQUEST, RoomKind.HIDDEN):

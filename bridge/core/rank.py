@@ -156,7 +156,7 @@ def check_decision(people: People, by: UserId | None) -> None:
 
 
 def check_groups(people: People, by: UserId | None, deed: Deed) -> None:
-    """Whether `by` may make, change or release groups. Who makes them is the community's own affair (`groups_by`).
+    """Whether `by` may make, change, adopt or release groups. Who makes them is the community's affair (`groups_by`).
 
     Raises:
         Refused: why not.
@@ -165,9 +165,7 @@ def check_groups(people: People, by: UserId | None, deed: Deed) -> None:
     if deed is not Deed.MAKE_GROUPS or by is None or (people.role_of(by) or Role.MEMBER) >= Role.ADMIN:
         return
     if people.community.groups_by is GroupsBy.SUGGEST:
-        raise _refused(
-            people, "members can only suggest groups here, and that cannot be done by command yet", "ask an admin"
-        )
+        raise _refused(people, "members can only suggest groups here", "ask an admin")
     if people.community.groups_by is GroupsBy.ADMINS:
         raise _refused(people, "only owners and admins make groups here", "ask one of them")
 
@@ -188,6 +186,12 @@ def check_deactivation(people: People, by: UserId | None) -> None:
         Refused: why not.
     """
     _entitled(people, by, Deed.DEACTIVATE)
+
+
+def only_suggests(people: People, by: UserId | None) -> bool:
+    """Whether what somebody asks to be made is a suggestion, for the admins to decide."""
+    role = None if by is None else people.role_of(by)
+    return role is not None and role < Role.ADMIN and people.community.groups_by is GroupsBy.SUGGEST
 
 
 def _entitled(people: People, by: UserId | None, deed: Deed) -> None:

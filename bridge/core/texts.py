@@ -810,8 +810,6 @@ def _way(how: str, language: Language) -> Marked:
             return say(language, "They knocked.")
         case "link":
             return say(language, "They used a link.")
-        case "suggestion":
-            return say(language, "Somebody suggested them.")
         case _:
             return literal(one_line(how, LONGEST_NAME))
 
@@ -825,6 +823,66 @@ def join_request_open(facts: str, user: str, language: Language = EN) -> Marked:
         user=user,
     )
     return joined("\n", [facts, ask])
+
+
+def suggestion(community: str, user: str, name: str, kind: str, language: Language = EN) -> Marked:
+    """The facts of a suggested group."""
+    head = say(
+        language, "{user} suggests a group for {community}: “{name}”.",
+        user=mention(user), community=community, name=one_line(name, LONGEST_NAME),
+    )  # fmt: skip
+    return joined(" ", [head, _how_people_come(kind, language)])
+
+
+def suggestion_open(facts: str, user: str, language: Language = EN) -> Marked:
+    """The card of a suggested group while nobody has decided it."""
+    ask = say(
+        language,
+        "✅ makes it, with them as its moderator, ❌ declines; whoever decides first decides. "
+        "You can also write `!approve {user}` or `!reject {user}` here.",
+        user=user,
+    )
+    return joined("\n", [facts, ask])
+
+
+def suggestion_waits(user: str, community: str, language: Language = EN) -> Marked:
+    return say(
+        language,
+        "The group that {user} suggests for {community} still waits for an answer: react ✅ or ❌ to the card above.",
+        user=mention(user), community=community,
+    )  # fmt: skip
+
+
+def group_suggested(name: str, language: Language = EN) -> Marked:
+    return say(
+        language, "I have shown your suggestion “{name}” to the admins, and tell you what they decide.",
+        name=one_line(name, LONGEST_NAME),
+    )  # fmt: skip
+
+
+def answer_to_suggestion(name: str, community: str, state: str, reason: str, language: Language = EN) -> Marked:
+    """What somebody is told whose group is not made."""
+    words = {"name": one_line(name, LONGEST_NAME), "community": community}
+    if state == "expired":
+        return say(language, "Nobody answered your suggestion of “{name}” for {community} in time.", **words)
+    text = say(language, "Your suggestion of “{name}” for {community} was declined.", **words)
+    return _with_reason(text, reason, language)
+
+
+def suggestion_made(name: str, key: str, language: Language = EN) -> Marked:
+    return say(
+        language,
+        "The admins agreed: I make the group “{name}”, and you moderate it. See your invitations; in commands it is "
+        "called `{key}`.",
+        name=one_line(name, LONGEST_NAME), key=key,
+    )  # fmt: skip
+
+
+def suggestion_failed(name: str, why: str, language: Language = EN) -> Marked:
+    return say(
+        language, "The group “{name}” was agreed to, and cannot be made: {why}.",
+        name=one_line(name, LONGEST_NAME), why=one_line(why),
+    )  # fmt: skip
 
 
 def join_request_decided(facts: str, state: str, by: str, reason: str, language: Language = EN) -> Marked:
@@ -926,7 +984,9 @@ def _with_list(head: Marked, lines: Sequence[str]) -> Marked:
 
 
 def explain_group_create(language: Language = EN) -> Explained:
-    return Explained(say(language, "makes a group, which you then moderate"), "--kind request Chess")
+    return Explained(
+        say(language, "makes a group that you then moderate, or suggests it to the admins"), "--kind request Chess"
+    )
 
 
 def explain_group_list(language: Language = EN) -> Explained:
@@ -939,6 +999,23 @@ def explain_group_rename(language: Language = EN) -> Explained:
 
 def explain_group_describe(language: Language = EN) -> Explained:
     return Explained(say(language, "gives a group another description"), "chess Tuesdays at four")
+
+
+def explain_group_picture(language: Language = EN) -> Explained:
+    return Explained(
+        say(language, "gives a group the picture under which you write it, or that of the message that you answer"),
+        "chess",
+    )
+
+
+def group_picture(key: str, removed: bool, language: Language = EN) -> Marked:
+    if removed:
+        return say(language, "`{key}` has no picture any more.", key=key)
+    return say(
+        language,
+        "`{key}` has a new picture. Pictures of rooms are not encrypted: the homeserver can see it.",
+        key=key,
+    )
 
 
 def explain_group_posting(language: Language = EN) -> Explained:
@@ -1019,6 +1096,87 @@ def release_caution(key: str, heirs: Sequence[str], language: Language = EN) -> 
         return head
     people = joined(", ", [mention(user) for user in heirs[:10]])
     return joined(" ", [head, say(language, "In charge of it are then: {people}.", people=people)])
+
+
+def explain_group_adopt(language: Language = EN) -> Explained:
+    return Explained(
+        say(language, "makes a group of a room that exists; invite the steward to it first, as an admin"),
+        "#chess:example.org",
+    )
+
+
+def adoption_caution(
+    name: str,
+    key: str,
+    kind: str,
+    changes: Sequence[str],
+    remains: Sequence[str],
+    invited: int,
+    encrypts: bool,
+    language: Language = EN,
+) -> Marked:
+    """
+    Args:
+        changes: what would change in the room, in the words of a plan.
+        remains: what cannot be as it should, and what helps.
+        invited: how many of its members would be invited to the community.
+    """
+    parts = [
+        say(
+            language, "“{name}” would become the group `{key}`.",
+            name=one_line(name, LONGEST_NAME), key=key,
+        ),
+        _how_people_come(kind, language),
+    ]  # fmt: skip
+    if invited:
+        parts.append(
+            say_many(
+                language,
+                "{count} person in it is not in the community, is invited to it, and leaves the group if they decline.",
+                "{count} people in it are not in the community, are invited to it, and leave the group if they "
+                "decline.",
+                invited,
+            )
+        )
+    text = joined(" ", parts)
+    if changes:
+        text = joined("\n", [text, _with_list(say(language, "In the room I would:"), [*map(literal, changes)])])
+    if remains:
+        head = say(language, "What I cannot change there, and what helps:")
+        text = joined("\n", [text, _with_list(head, [*map(literal, remains)])])
+    if encrypts:
+        text = joined(
+            "\n",
+            [
+                text,
+                say(
+                    language,
+                    "**The room is not encrypted. Your yes encrypts it, and that can never be undone.** What was "
+                    "written before stays readable as it was.",
+                ),
+            ],
+        )
+    return text
+
+
+def group_adoption_begins(key: str, language: Language = EN) -> Marked:
+    return say(language, "`{key}` is a group of the community now. Its members are being invited.", key=key)
+
+
+def group_adopted(name: str, key: str, by: str, language: Language = EN) -> Marked:
+    return say(
+        language, "“{name}” is the group `{key}` now, as {by} decided.",
+        name=one_line(name, LONGEST_NAME), key=key, by=by,
+    )  # fmt: skip
+
+
+def group_moved(name: str, key: str, by: str, language: Language = EN) -> Marked:
+    return say(
+        language,
+        "{by} moved the group “{name}” (`{key}`) to another room. I hold that one now, and invite whoever was in the "
+        "old one.",
+        by=mention(by), name=one_line(name, LONGEST_NAME), key=key,
+    )  # fmt: skip
 
 
 def group_release_begins(key: str, language: Language = EN) -> Marked:

@@ -18,9 +18,9 @@ from typing import Any
 
 from bridge.core.errors import BadRequest, Forbidden
 from bridge.core.ids import RoomId, UserId
-from bridge.e2ee import recipients, window
+from bridge.e2ee import attachments, recipients, window
 from bridge.e2ee.bulk import payload_bytes
-from bridge.e2ee.bundle import ROOM_KEY_BUNDLE, bundle_of, encrypted
+from bridge.e2ee.bundle import ROOM_KEY_BUNDLE, bundle_of
 from bridge.e2ee.gifts import Gift, Gifts, Piece, Round, given_of, in_pieces, is_missing, name_of
 from bridge.e2ee.giving import ROOM_KEY, SHARED_HISTORY, Giver, Means
 from bridge.e2ee.machine import MEGOLM, Account, session_key_at
@@ -401,7 +401,7 @@ class History(Giver):
 
     async def _bundle(self, room_id: RoomId, bundle: bytes) -> Gift:
         more = {"sender_device_keys": await self._device_keys()}
-        data, file = await asyncio.to_thread(encrypted, bundle)
+        data, file = await asyncio.to_thread(attachments.encrypt, bundle)
         content = {"room_id": room_id, "file": {**file, "url": await self._server.upload(data)}}
         async with self._database.transaction() as tx:
             size = payload_bytes(await self._own.account(tx), ROOM_KEY_BUNDLE, content, more)

@@ -31,7 +31,7 @@ _HEALED_BY_TYPE = frozenset(
     {
         "m.room.power_levels", "m.room.join_rules", "m.room.history_visibility", "m.room.encryption",
         "m.room.guest_access", "m.room.server_acl", "m.room.name", "m.room.topic", "m.room.avatar",
-        "m.space.child", "m.space.parent", "m.room.create", "m.room.member",
+        "m.space.child", "m.space.parent", "m.room.tombstone", "m.room.create", "m.room.member",
         "m.room.third_party_invite",
     }
 )  # fmt: skip

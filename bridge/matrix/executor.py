@@ -194,6 +194,19 @@ class Executor:
         )
         self._reader.moved(room_id, self._accounts.announcer, Membership("join", self._accounts.announcer))
 
+    async def room_of(self, alias: str) -> RoomId | None:
+        """The room of an address, None where there is none (client-server API, `GET /directory/room/{roomAlias}`)."""
+        try:
+            answer = await self._client.request("GET", path("v3", "directory", "room", alias))
+        except (NotFound, BadRequest):
+            return None
+        return RoomId(str(answer.get("room_id", "")))
+
+    async def join(self, room_id: RoomId) -> None:
+        """Let the steward join a room that it is invited to or may join; nothing happens if it is in it."""
+        parts = path("v3", "join", room_id)
+        await self._client.request("POST", parts, body={}, deadline=JOIN_DEADLINE_SECONDS)
+
     async def leave_as_announcer(self, room_id: RoomId, reason: str) -> None:
         """Let the announcer leave a room, or decline its invite; nothing happens if it is not there."""
         try:

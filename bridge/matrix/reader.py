@@ -51,6 +51,10 @@ class Reader:
         answer = await self._client.request("GET", path("v3", "directory", "list", "room", room_id))
         return {"listed": answer.get("visibility") == "public"}
 
+    async def is_listed(self, room_id: RoomId) -> bool:
+        """Whether a room stands in the public directory (client-server API, `GET /directory/list/room/{roomId}`)."""
+        return bool((await self._listed(room_id))["listed"])
+
     async def refresh(self, room_id: RoomId, event_type: str, state_key: str) -> RoomState:
         """Read one piece of state again; the whole room where there is no copy of it yet."""
         async with self._lock(room_id):

@@ -132,10 +132,13 @@ def _room(
             frozen=key in known.frozen,
             creators=None if actual is None else actual.creators,
         ),
-        ("m.room.history_visibility", ""): {"history_visibility": "joined" if kind is RoomKind.HIDDEN else "shared"},
+        ("m.room.history_visibility", ""): {"history_visibility": history_visibility(kind, group)},
         ("m.room.guest_access", ""): {"guest_access": "forbidden"},
         ("m.room.join_rules", ""): join_rules(kind, community.join, known.rooms.get(SPACE)),
     }
+    if actual is not None and key in known.adopted:
+        levels = state["m.room.power_levels", ""]
+        state["m.room.power_levels", ""] = within_reach(levels, actual, setting.accounts.steward)
     if kind is not RoomKind.SPACE:
         state["m.room.encryption", ""] = ENCRYPTION
     state.update({(event_type, ""): content for event_type, content in profile.items()})
@@ -168,6 +171,45 @@ def join_rules(kind: RoomKind, join: Join, space: RoomId | None) -> Mapping[str,
         allow = [{"type": "m.room_membership", "room_id": space or ""}]
         return {"join_rule": "restricted", "allow": allow}
     return {"join_rule": "invite"}
+
+
+def history_visibility(kind: RoomKind, group: Group | None) -> str:
+    """From when on members can read. A room that was adopted may keep showing less than the policy lets it show."""
+    if kind is RoomKind.HIDDEN:
+        return "joined"
+    return (None if group is None else group.history_visibility) or "shared"
+
+
+def within_reach(levels: Mapping[str, Any], actual: RoomState, steward: UserId) -> dict[str, Any]:
+    """The policy's levels for a room that others made, where the steward may stand lower than LOCKED.
+
+    In version 11 nobody can be given more than whoever gives it has, mostly 100. The steward keeps what it has, down to
+    an admin's level; everybody else stays below it, in their order. What the room asks for above that, as for a
+    tombstone in version 12, stays as it is: nobody but its creators has it.
+    """
+    reach = max(actual.level(steward), Role.ADMIN.level)
+    top = min(reach, LOCKED)
+    have = actual.power_levels
+
+    def capped(name: str, level: int, before: Any) -> int:
+        if name != steward and _above(before, reach):
+            return int(before)
+        return top if level >= LOCKED else min(level, top - 1)
+
+    content: dict[str, Any] = {}
+    for name, value in levels.items():
+        before = have.get(name)
+        if isinstance(value, Mapping):
+            known = before if isinstance(before, Mapping) and name != "users" else {}
+            content[name] = {one: capped(one, level, known.get(one)) for one, level in value.items()}
+            content[name] |= {one: level for one, level in known.items() if one not in value and _above(level, reach)}
+        else:
+            content[name] = capped(name, value, before)
+    return content
+
+
+def _above(level: Any, top: int) -> bool:
+    return isinstance(level, int) and level > top
 
 
 def child_link(room: DesiredRoom, setting: Setting) -> Mapping[str, Any]:

@@ -34,6 +34,7 @@ from bridge.plan.desired import (
     parent_link,
 )
 from bridge.plan.state import LISTED, Accounts, Known, RoomState, StateEvent, digest_of, same
+from bridge.plan.upgrades import Upgrade, upgrades
 
 GONE = (
     "the steward cannot read this room: it was deleted, or the steward was removed from it. "
@@ -61,6 +62,10 @@ class Comparison:
     """Who has to go from which room, whether the steward has the power for it or not."""
     ownerless: tuple[str, ...] = ()
     """What is said where no owner is in the community any more."""
+    upgrades: tuple[Upgrade, ...] = ()
+    """Groups that somebody entitled moved to another room: to be followed, if the steward can."""
+    out: frozenset[UserId] = frozenset()
+    """Who is out of the community."""
 
 
 def compare(
@@ -101,9 +106,11 @@ def compare(
     actions = list(adopted)
     blocked = [Blocked(key, GONE) for key in desired if not _reachable(key, known, rooms)]
     notes: list[str] = [*census.notes]
+    moves_on = tuple(upgrades(community, known, desired, rooms, roles, census.out))
+    leads_on = frozenset(one.key for one in moves_on)
     for key, room in desired.items():
         if _reachable(key, known, rooms):
-            actions += _room(known, room, rooms.get(key), setting)
+            actions += _room(known, room, rooms.get(key), setting, leads_on=key in leads_on)
     actions += _links(known, desired, rooms, setting)
     levels = adoption.levels_by_role(roles, frozenset())
     actions += _unentitled_links(known, desired, rooms, levels, accounts)
@@ -113,18 +120,34 @@ def compare(
     notes += _strays(known, rooms, desired, levels, accounts)
     ownerless = people.without_owner(census, roles)
     notes += ownerless
-    ordered, obstacles = authority.sift(sorted(actions, key=lambda action: action.phase), rooms, accounts)
+    notes += [
+        f"{one.by} moved {one.key} to {one.new}, which is followed as soon as the steward can" for one in moves_on
+    ]
+    ordered, obstacles = authority.sift(
+        sorted(actions, key=lambda action: action.phase), rooms, accounts, known.adopted
+    )
     blocked += [*obstacles, *authority.beyond_limits(rooms, accounts)]
     plan = Plan(str(community.id), tuple(ordered), tuple(blocked), tuple(notes))
     remembered = replace(
-        _remembered(community, known, desired, census), bidden=people.still_bidden(known, rooms, census)
+        _remembered(community, known, desired, census),
+        bidden=people.still_bidden(known, rooms, census) | people.back_after_agreeing(community, rooms, moves),
     )
     if space is not None and _reachable(SPACE, known, rooms):
         placed = adoption.entitled_links(space, desired[SPACE], known, levels, accounts)
         remembered = replace(remembered, settled={**remembered.settled, **placed})
     named = people.names_to_remember(community, known, rooms, census, plan.actions)
     removals = tuple(move for move in moves if isinstance(move, Kick | Ban))
-    return Comparison(plan, desired, roles, replace(remembered, named=named), before, removals, tuple(ownerless))
+    return Comparison(
+        plan,
+        desired,
+        roles,
+        replace(remembered, named=named),
+        before,
+        removals,
+        tuple(ownerless),
+        moves_on,
+        census.out,
+    )
 
 
 def _remembered(
@@ -171,19 +194,27 @@ def _adopted_profiles(
     return found
 
 
-def _room(known: Known, room: DesiredRoom, actual: RoomState | None, setting: Setting) -> list[Action]:
+def _room(
+    known: Known, room: DesiredRoom, actual: RoomState | None, setting: Setting, *, leads_on: bool
+) -> list[Action]:
+    """
+    Args:
+        leads_on: whether its tombstone stands rightly.
+    """
     if actual is None:
         state = tuple((kind, key, content) for (kind, key), content in sorted(room.state.items()))
         parent = None if room.kind in (RoomKind.SPACE, RoomKind.CONTROL) else parent_link(setting)
         return [CreateRoom(room.key, room.kind, room.version, state, room.public, parent)]
-    actions: list[Action] = [*_state_changes(known, room, actual, setting.accounts)]
+    actions: list[Action] = [*_state_changes(known, room, actual, setting.accounts, leads_on=leads_on)]
     listed = actual.content(LISTED)
     if listed is not None and (listed.get("listed") is True) != room.public:
         actions.append(SetListed(room.key, room.public))
     return actions
 
 
-def _state_changes(known: Known, room: DesiredRoom, actual: RoomState, accounts: Accounts) -> list[SetState]:
+def _state_changes(
+    known: Known, room: DesiredRoom, actual: RoomState, accounts: Accounts, *, leads_on: bool
+) -> list[SetState]:
     changes = []
     for (event_type, state_key), content in sorted(room.state.items(), key=_levels_first):
         if event_type == "m.room.join_rules" and "allow" in content and SPACE not in known.rooms:
@@ -202,7 +233,8 @@ def _state_changes(known: Known, room: DesiredRoom, actual: RoomState, accounts:
     if servers is not None and not same(servers.content, OPEN_TO_ALL_SERVERS):
         changes.append(SetState(room.key, "m.room.server_acl", "", OPEN_TO_ALL_SERVERS, Cause.DRIFT))
     # nobody may write these; joining the announcement room by an address would bypass the invite that brings the keys
-    unwanted = ("m.room.tombstone", "m.room.canonical_alias") if room.key == ANNOUNCEMENTS else ("m.room.tombstone",)
+    unwanted = [] if leads_on else ["m.room.tombstone"]
+    unwanted += ["m.room.canonical_alias"] if room.key == ANNOUNCEMENTS else []
     changes += [SetState(room.key, kind, "", {}, Cause.DRIFT) for kind in unwanted if actual.content(kind)]
     return changes
 
@@ -308,7 +340,9 @@ def _strays(
     if space is not None:
         taken_away = adoption.unentitled_links(space, desired[SPACE], known, levels, accounts)
         notes = [
-            f"{sender} added {room_id} to the space by hand. It is no room of this community, and is left alone"
+            f"{sender} added {room_id} to the space by hand. It is no room of this community, and is left alone. "
+            f"To make it a group, invite {accounts.steward} to it, make that an admin there (level 100), and write "
+            f"`group adopt {room_id}` to the announcer"
             for room_id, sender in adoption.stray_children(space, known)
             if sender not in accounts.both and ("m.space.child", room_id) not in taken_away
         ]

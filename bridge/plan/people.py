@@ -15,6 +15,7 @@ from bridge.plan.state import Accounts, Known, Membership, RoomState
 
 Rooms = Mapping[RoomKeyName, RoomState]
 ABSENT = Membership("")
+FIRST_AGREE = "first agree to the rules, in the chat with the announcer"
 
 
 class Standing(Enum):
@@ -263,7 +264,7 @@ def membership_actions(
             if out is None and _must_agree(community, key, user, known, roles):
                 if here.state not in ("join", "invite", "knock"):
                     continue
-                out = Kick(key, user, "first agree to the rules, in the chat with the announcer", Cause.CASCADE)
+                out = Kick(key, user, FIRST_AGREE, Cause.CASCADE)
             if out is not None:
                 if key in desired or standing in OUT:
                     actions.append(out)
@@ -368,6 +369,21 @@ def still_bidden(known: Known, rooms: Rooms, census: Census) -> frozenset[tuple[
         if (key, user) not in known.invited
         and not census.is_out(user)
         and not (key in rooms and rooms[key].members.get(user, ABSENT).present)
+    )
+
+
+def back_after_agreeing(
+    community: Community, rooms: Rooms, moves: Sequence[Action]
+) -> frozenset[tuple[RoomKeyName, UserId]]:
+    """Who is taken out of a group until they agree to the rules: they were in it, maybe before it was adopted, and come
+    back then."""
+    return frozenset(
+        (move.room, move.user)
+        for move in moves
+        if isinstance(move, Kick)
+        and move.reason == FIRST_AGREE
+        and community.group(move.room) is not None
+        and rooms[move.room].members.get(move.user, ABSENT).present
     )
 
 

@@ -30,7 +30,7 @@ def reasons_against(
     return [
         *_removes_many(comparison.plan, rooms, accounts, thresholds),
         *_removes_the_last_owner(comparison, rooms, accounts),
-        *_touches_foreign_rooms(comparison.plan, rooms),
+        *_touches_foreign_rooms(comparison, rooms),
     ]
 
 
@@ -86,8 +86,10 @@ def _removes_the_last_owner(
     return [f"it takes away the last owner who is there ({', '.join(sorted(present))}), and no other owner has joined"]
 
 
-def _touches_foreign_rooms(plan: Plan, rooms: Mapping[RoomKeyName, RoomState]) -> list[str]:
+def _touches_foreign_rooms(comparison: Comparison, rooms: Mapping[RoomKeyName, RoomState]) -> list[str]:
+    plan = comparison.plan
     touched = {action.room for action in plan.actions if not isinstance(action, AdoptRole | AdoptProfile)}
+    touched -= comparison.known.adopted
     return [
         f"it acts on {key} ({rooms[key].room_id}), a room that does not carry our mark"
         for key in sorted(rooms)

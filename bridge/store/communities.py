@@ -78,6 +78,22 @@ async def record_room(tx: Transaction, community: CommunityId, key: RoomKeyName,
     )
 
 
+async def adopt_room(
+    tx: Transaction, community: CommunityId, key: RoomKeyName, kind: RoomKind, room_id: RoomId, at: int
+) -> None:
+    """Record a room that others made as the one of that key; what was in force in one before it is forgotten."""
+    await tx.execute(
+        """INSERT INTO room (community, key, kind, alias, room_id, created_at, adopted)
+           VALUES ($1, $2, $3, '', $4, $5, 1)
+           ON CONFLICT (community, key) DO UPDATE SET
+               kind = excluded.kind, alias = '', room_id = excluded.room_id, created_at = excluded.created_at,
+               adopted = 1""",
+        community, key, kind.value, room_id, at,
+    )  # fmt: skip
+    for table in ("settled", "heal", "frozen"):
+        await tx.execute(f"DELETE FROM {table} WHERE community = $1 AND key = $2", community, key)  # noqa: S608 - names from the line above
+
+
 async def alias_dropped(tx: Transaction, community: CommunityId, key: RoomKeyName) -> None:
     """Record that the alias under which a room was made is gone."""
     await tx.execute("UPDATE room SET alias = '' WHERE community = $1 AND key = $2", community, key)
@@ -104,7 +120,7 @@ async def forget_room(tx: Transaction, community: CommunityId, key: RoomKeyName)
 async def load_known(tx: Transaction, community: CommunityId) -> Known:
     """Everything remembered of a community."""
     rooms = await tx.fetch(
-        "SELECT key, room_id FROM room WHERE community = $1 AND room_id IS NOT NULL ORDER BY key", community
+        "SELECT key, room_id, adopted FROM room WHERE community = $1 AND room_id IS NOT NULL ORDER BY key", community
     )
     roles = await tx.fetch("SELECT user_id, role FROM role WHERE community = $1 AND role > 0", community)
     profile = await tx.fetch("SELECT key, type, content FROM profile WHERE community = $1", community)
@@ -121,6 +137,7 @@ async def load_known(tx: Transaction, community: CommunityId) -> Known:
         named.setdefault(UserId(row["user_id"]), set()).add(row["place"])
     return Known(
         rooms={RoomKeyName(row["key"]): RoomId(row["room_id"]) for row in rooms},
+        adopted=frozenset(RoomKeyName(row["key"]) for row in rooms if row["adopted"]),
         roles={UserId(row["user_id"]): Role(row["role"]) for row in roles},
         moderators={key: frozenset(users) for key, users in moderators.items()},
         profile={(RoomKeyName(row["key"]), row["type"]): json.loads(row["content"]) for row in profile},

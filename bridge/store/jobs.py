@@ -21,6 +21,7 @@ from bridge.core.messages import (
     GiveHistory,
     Job,
     LetIn,
+    MakeGroup,
     PostCard,
     RedactEvent,
     ReleaseGroup,
@@ -51,6 +52,7 @@ KINDS: dict[str, type[Job]] = {
     "say_welcome.1": SayWelcome,
     "release_group.1": ReleaseGroup,
     "deactivate.1": Deactivate,
+    "make_group.1": MakeGroup,
 }
 """Kind names on disk. When the fields of a job change, its name is raised and the old one gets a decoder of its own."""
 

@@ -23,6 +23,7 @@ from bridge.core.messages import (
     ExpireRequest,
     Invited,
     LetIn,
+    MakeGroup,
     MembershipChanged,
     PostCard,
     Posted,
@@ -37,6 +38,7 @@ from bridge.core.messages import (
     TakeBackState,
     Welcome,
 )
+from bridge.features.adopting import Adopting
 from bridge.features.announcements import Announcements
 from bridge.features.arrivals import Arrivals
 from bridge.features.chats import Chats
@@ -209,6 +211,24 @@ class Scene:
         )
         await self.reconciler.read_groups()
         await self.reconciler.read_profile()
+        self.adopting = Adopting(
+            database=self.database,
+            index=self.index,
+            memory=self.reconciler.memory,
+            read_groups=self.reconciler.read_groups,
+            lock_of=self.reconciler.lock_of,
+            storing=self.groups.storing,
+            look_as_if=self.reconciler.look_as_if,
+            people=self.members.people,
+            language_of=self.reconciler.language_of,
+            reader=self.reader,
+            hands=self.executor,
+            jobs=self.jobs,
+            wake=self._wake,
+            accounts=ACCOUNTS,
+            clock=self.clock,
+            limit=lambda: self.groups.limit,
+        )
         self.requests = Requests(
             database=self.database,
             index=self.index,
@@ -298,6 +318,15 @@ class Scene:
             await self.accept_all()
             await self.hear()
         assert (await self.reconciler.look(community)).plan.empty
+
+    async def come_to_rest(self, community: Community) -> None:
+        """Declare a community, do all that there is to do, and let everybody accept."""
+        self.reconciler.declare([community])
+        for _ in range(3):
+            self.watch.all_of(community.id)
+            await self.catch_up()
+            await self.accept_all()
+        await self.catch_up()
 
     async def known(self, community: CommunityId = CommunityId("school")) -> Known:
         return await self.reconciler.memory.known(community)
@@ -436,17 +465,21 @@ class Scene:
                         self.watch.look_again(job.community)
                     case Welcome() | SayWelcome():
                         await self.arrivals.do(stored.id, job)
-                    case Deactivate() | ReleaseGroup():
-                        await self._end(stored.id, job)
+                    case Deactivate() | ReleaseGroup() | MakeGroup():
+                        await self._do_about_groups(stored.id, job)
                     case AskToJoin() | PostCard() | AnswerRequest() | RemindOfRequest() | ExpireRequest():
                         await self.requests.do(stored.id, job)
                 await self.jobs.finish(stored.id)
 
-    async def _end(self, job_id: str, job: Deactivate | ReleaseGroup) -> None:
+    async def _do_about_groups(self, job_id: str, job: Deactivate | ReleaseGroup | MakeGroup) -> None:
         if isinstance(job, Deactivate):
             await self.deactivations.do(job_id, job)
-        else:
+            return
+        if isinstance(job, ReleaseGroup):
             await self.groups.release_now(job_id, job)
+            return
+        await self.groups.grant(job_id, self.reconciler.declared[job.community], job)
+        self.watch.look_again(job.community)
 
     async def react(self, by: UserId, card: EventId, key: str) -> None:
         """Somebody reacts to a message in the control room."""

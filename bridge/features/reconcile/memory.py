@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
@@ -17,7 +17,7 @@ from bridge.plan.actions import Action, Ban, Cause, Kick
 from bridge.plan.state import Known, RoomState, digest_of
 from bridge.ports import Clock
 from bridge.store import communities as store
-from bridge.store.database import Database
+from bridge.store.database import Database, Transaction
 from bridge.store.rooms import Place, RoomIndex
 
 
@@ -111,6 +111,44 @@ class Memory:
                     await store.record_room(tx, community, key, room_id, self._clock.now_ms())
             self._known[community] = replace(before, rooms={**before.rooms, key: room_id})
 
+    async def adopt_room(
+        self,
+        community: CommunityId,
+        key: RoomKeyName,
+        kind: RoomKind,
+        room_id: RoomId,
+        change: Callable[[Known], Known],
+        also: Callable[[Transaction], Awaitable[None]],
+    ) -> None:
+        """Record a room that others made as the one of that key, with what is remembered of it, all at once.
+
+        Args:
+            change: what is remembered with it; roles and names may have changed since it was planned.
+            also: what else is stored in the same database transaction.
+        """
+        async with self._lock(community):
+            before = await self._load(community)
+            settled = {place: digest for place, digest in before.settled.items() if place[0] != key}
+            fresh = replace(
+                before,
+                rooms={**before.rooms, key: room_id},
+                adopted=before.adopted | {key},
+                settled=settled,
+                frozen=before.frozen - {key},
+                yielded=frozenset(one for one in before.yielded if one[0] != key),
+            )
+            after = change(fresh)
+            with self._storing(community):
+                async with self._database.transaction() as tx:
+                    now = self._clock.now_ms()
+                    await store.adopt_room(tx, community, key, kind, room_id, now)
+                    await store.save_known(tx, community, before, after, now)
+                    await also(tx)
+            self._known[community] = after
+            if (old := before.rooms.get(key)) is not None and old != room_id:
+                self._index.places.pop(old, None)
+            self._index.places[room_id] = Place(community, key, kind)
+
     async def forget_rooms(self, community: CommunityId, lost: Mapping[RoomKeyName, RoomId]) -> None:
         """Forget rooms that are gone, and everything remembered of them, so that they can be made anew."""
         async with self._database.transaction() as tx:
@@ -163,6 +201,7 @@ def settled(look: Look, failed: Sequence[Action]) -> Callable[[Known], Known]:
     present = _present(look)
     before = look.known
     answered = before.bidden - after.bidden
+    returning = {bid for bid in after.bidden - before.bidden if bid[0] != SPACE}
     placed = dict(after.settled.items() - look.known.settled.items())
 
     def change(known: Known) -> Known:
@@ -171,7 +210,7 @@ def settled(look: Look, failed: Sequence[Action]) -> Callable[[Known], Known]:
             moderators=followed(known.moderators, before.moderators, after.moderators),
             settled={**known.settled, **placed, **digests},
             invited=(known.invited | present) - forgotten,
-            bidden=known.bidden - answered,
+            bidden=(known.bidden - answered) | returning,
             named=_named(community, known, unfinished),
         )
 

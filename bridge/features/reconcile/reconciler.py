@@ -23,9 +23,10 @@ from bridge.features.reconcile.notices import Notices
 from bridge.features.reconcile.outcome import Failure, Outcome, Progress
 from bridge.features.reconcile.rules import Rules
 from bridge.features.reconcile.standing import standing
+from bridge.features.reconcile.upgrades import Followed, Upgrades
 from bridge.features.reconcile.work import Work
 from bridge.plan import safety
-from bridge.plan.actions import Action, AdoptRole, Ban, Kick, Phase, SetState
+from bridge.plan.actions import Action, AdoptRole, Ban, Kick, Phase, Plan, SetState
 from bridge.plan.adoption import JUDGED
 from bridge.plan.desired import Setting
 from bridge.plan.diff import compare
@@ -84,6 +85,17 @@ class Reconciler:
         self.memory = Memory(database, index, clock)
         self.notices = Notices(database=database, memory=self.memory, jobs=jobs, wake=wake, clock=clock)
         self._fights = Fights(database=database, memory=self.memory, notices=self.notices, clock=clock)
+        self._upgrades = Upgrades(
+            memory=self.memory,
+            index=index,
+            reader=reader,
+            executor=executor,
+            notices=self.notices,
+            accounts=setting.accounts,
+            clock=clock,
+        )
+        self.left_behind: set[CommunityId] = set()
+        """Communities with groups that moved to rooms in which the steward cannot follow them yet."""
         self._refused: dict[CommunityId, list[tuple[Action, Failure]]] = {}
         """What the homeserver refused in the last pass, and will refuse again, or not be asked for so soon: tried again
         when everything is read."""
@@ -155,6 +167,20 @@ class Reconciler:
         rooms = await self._read(known, fresh=fresh)
         if remake:
             known = replace(known, rooms={key: room_id for key, room_id in known.rooms.items() if key in rooms})
+        return self._compared(community, known, rooms)
+
+    async def look_as_if(
+        self, community: Community, bring: Callable[[Known, Mapping[RoomKeyName, RoomState]], Known], room: RoomState
+    ) -> tuple[Plan, Mapping[RoomKeyName, RoomState]]:
+        """What would have to change if one room more were remembered as the community's, as `bring` puts it there; and
+        the rooms that it has."""
+        before = await self.memory.known(community.id)
+        rooms = await self._read(before, fresh=False)
+        known = bring(before, rooms)
+        more = {key: room for key, room_id in known.rooms.items() if room_id == room.room_id}
+        return self._compared(community, known, {**rooms, **more}).plan, rooms
+
+    def _compared(self, community: Community, known: Known, rooms: dict[RoomKeyName, RoomState]) -> Look:
         comparison = compare(community, known, rooms, self.setting)
         reasons = safety.reasons_against(comparison, rooms, self.setting.accounts, self.rules.thresholds)
         return Look(community, known, comparison, rooms, tuple(reasons))
@@ -204,15 +230,32 @@ class Reconciler:
                     where=str(community.id),
                     remedy="look at the plan again, and apply that",
                 )
+            look, kept = await self._follow(look)
             if look.unsafe and not force:
-                return Outcome(str(community.id), blocked=look.plan.blocked, unsafe=look.unsafe, notes=look.plan.notes)
+                outcome = Outcome(
+                    str(community.id), blocked=look.plan.blocked, unsafe=look.unsafe, notes=look.plan.notes
+                )
+                return _with_kept(outcome, kept)
             if remake:
                 await self._forget_lost_rooms(community)
             if force and await self._fights.thaw(community.id):
                 look = await self.look(community)
             if try_all:
                 self._refused.pop(community.id, None)
-            return await self._until_done(look, force=force, progress=progress)
+            return _with_kept(await self._until_done(look, force=force, progress=progress), kept)
+
+    async def _follow(self, look: Look) -> tuple[Look, Followed]:
+        """Follow groups to the rooms that replace theirs; gives the look of then, and what keeps the others."""
+        kept = Followed()
+        for _ in range(ROUNDS):  # the new room may be replaced already
+            if not look.comparison.upgrades:
+                break
+            kept = await self._upgrades.follow(look)
+            if not kept.done:
+                break
+            look = await self.look(look.community)
+        (self.left_behind.add if kept.blocked else self.left_behind.discard)(look.community.id)
+        return look, kept
 
     async def _until_done(self, look: Look, *, force: bool, progress: Progress | None) -> Outcome:
         done, unsafe = 0, tuple[str, ...]()
@@ -531,6 +574,11 @@ class Reconciler:
         return standing(await self.look(community), record, self.setting.accounts)
 
 
+def _with_kept(outcome: Outcome, kept: Followed) -> Outcome:
+    """An outcome with what keeps groups from being followed into their new rooms."""
+    return replace(outcome, blocked=(*outcome.blocked, *kept.blocked), failures=(*outcome.failures, *kept.failures))
+
+
 def _due_removals(look: Look) -> list[Kick | Ban]:
     """Who has to go from the announcement room before anything is announced.
 
@@ -594,9 +642,9 @@ def _only_what_protects(look: Look) -> Look:
 
 
 def _is_ours(look: Look, key: RoomKeyName) -> bool:
-    """Whether a room carries our mark, with its key."""
+    """Whether a room carries our mark, with its key, or was adopted by somebody's word."""
     room = look.rooms.get(key)
-    return room is not None and room.marker == (str(look.community.id), key)
+    return room is not None and (room.marker == (str(look.community.id), key) or key in look.known.adopted)
 
 
 def _with_levels_as_they_are(action: SetState, look: Look) -> SetState:

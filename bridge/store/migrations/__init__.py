@@ -15,7 +15,8 @@ from bridge.store.migrations import (
     v08_conversations,
     v09_requests,
     v10_groups,
-    v11_life_of_a_community,
+    v11_taken_in,
+    v12_life_of_a_community,
 )
 
 STEPS = (
@@ -29,5 +30,6 @@ STEPS = (
     v08_conversations,
     v09_requests,
     v10_groups,
-    v11_life_of_a_community,
+    v11_taken_in,
+    v12_life_of_a_community,
 )
