@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from bridge.core.ids import DeviceId, EventId, RoomId, UserId
 from bridge.plan.state import RoomState, StateEvent
@@ -151,8 +151,7 @@ class Messenger(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """A joined member of a room, as the homeserver has it now."""
 
     user_id: UserId

@@ -60,6 +60,7 @@ from bridge.features.readiness import Readiness
 from bridge.features.reconcile import Reconciler, Recovery, Rules
 from bridge.features.reconcile.watch import Watch
 from bridge.features.requests import Patience, Requests
+from bridge.features.subcommunities import Subcommunities
 from bridge.intake.interest import Interest
 from bridge.matrix.client import Client, path
 from bridge.matrix.executor import Executor
@@ -81,6 +82,8 @@ from bridge.worker import Complete, Worker
 log = logging.getLogger(__name__)
 
 FALLBACK_ROOM_VERSION = "11"
+MOST_LOOKS = 6
+"""How often a command that works alone looks at a community at most; what is left then, the service does."""
 HISTORY_SPAN_MS = 1_000
 """Newcomers within this time are given the past together."""
 
@@ -113,8 +116,10 @@ class House:
         self.clock = SystemClock()
         self.wait_ping: Callable[[str, float], Awaitable[bool]] | None = None
         """Waits for a ping of the homeserver; there while something listens."""
-        self.look_again: Callable[[CommunityId], None] = lambda _: None
-        """Has a community looked at again; nobody does where a command works alone."""
+        self.touched: dict[CommunityId, None] = {}
+        """What is to be looked at again where a command works alone."""
+        self.look_again: Callable[[CommunityId], None] = lambda community: self.touched.update({community: None})
+        """Has a community looked at again."""
         self.settled: Callable[[CommunityId], Awaitable[None]] = self._look_once
         """Waits until what a community needs is done, as far as it can be; there is no deadline."""
         self.rescan: Callable[[], None] = lambda: None
@@ -193,6 +198,7 @@ class House:
             accounts=self.accounts,
             clock=self.clock,
             language_of=self.reconciler.language_of,
+            above=self.reconciler.kinship.above,
         )
         self.entering = Entering(database=self.database, jobs=self.jobs, wake=self.worker.wake, clock=self.clock)
         self.chats = Chats(
@@ -209,6 +215,7 @@ class House:
         self.members = Members(
             database=self.database,
             memory=self.reconciler.memory,
+            kinship=self.reconciler.kinship,
             reader=self.reader,
             rooms=self.executor,
             jobs=self.jobs,
@@ -241,10 +248,21 @@ class House:
             rooms=self.executor,
             clock=self.clock,
         )
+        self.subcommunities = Subcommunities(
+            database=self.database,
+            memory=self.reconciler.memory,
+            declared=lambda: self.reconciler.declared,
+            read_again=self.reconciler.read_groups,
+            lock_of=self.reconciler.lock_of,
+            people=self.members.people,
+            rooms=self.executor,
+            clock=self.clock,
+        )
         self.deactivations = Deactivations(
             database=self.database,
             memory=self.reconciler.memory,
             read_profile=self.reconciler.read_profile,
+            within=self.reconciler.within,
             lock_of=self.reconciler.lock_of,
             people=self.members.people,
             language_of=self.reconciler.language_of,
@@ -310,6 +328,11 @@ class House:
         """How much of the past newcomers are given; may change while the service runs."""
         self.reconciler.declare(config.communities)
 
+    def follow_kin(self) -> None:
+        """From now on communities above and below one are looked at when it changes; not before everything is known
+        that a look needs."""
+        self.reconciler.tell_whom(self._again)
+
     def _declared(self, community: CommunityId) -> Community | None:
         return self.reconciler.declared.get(community)
 
@@ -317,8 +340,15 @@ class House:
         self.look_again(community)
 
     async def _look_once(self, community: CommunityId) -> None:
-        """Where a command works alone: nothing looks by itself."""
-        await self.reconciler.reconcile(community)
+        """Where a command works alone: nothing looks by itself, neither at it nor at those above and below it."""
+        self.touched[community] = None
+        rounds = 0
+        while self.touched and rounds < MOST_LOOKS * len(self.reconciler.declared):
+            name = next(iter(self.touched))
+            del self.touched[name]
+            rounds += 1
+            if name in self.reconciler.declared:
+                await self.reconciler.reconcile(name)
 
     def _may_hold_keys(self, room_id: RoomId) -> bool:
         """Groups are none of our business: the announcer reads announcement rooms, control rooms and its own chats."""

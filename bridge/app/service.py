@@ -109,6 +109,7 @@ class Service:
             raise self._failure
 
     async def _everything_starts(self, start: Any) -> None:
+        self.house.follow_kin()
         await self.house.worker.start()
         await self.pump.start()
         start(self.house.keys.run(), "keys")
@@ -383,6 +384,7 @@ async def alone(config: Config) -> AsyncIterator[House]:
     try:
         await house.knock()
         await house.meet_homeserver()
+        house.follow_kin()
         yield house
     finally:
         await house.close()

@@ -32,6 +32,7 @@ ANSWER_SECONDS = {
     "people": 120.0,
     "groups": 120.0,
     "community": 120.0,
+    "subcommunities": 120.0,
 }
 CONNECT_SECONDS = 5.0
 LONGEST_LINE_BYTES = 64 * 1024 * 1024
@@ -66,6 +67,7 @@ class Asked(Protocol):
     async def groups(self, deed: str, community: str, **what: Any) -> dict[str, Any]: ...
 
     async def community(self, deed: str, community: str, **what: Any) -> dict[str, Any]: ...
+    async def subcommunities(self, deed: str, community: str, **what: Any) -> dict[str, Any]: ...
 
 
 class Door:
@@ -114,6 +116,9 @@ class Door:
 
     async def community(self, deed: str, community: str, **what: Any) -> dict[str, Any]:
         return dict(await self.ask("community", {"deed": deed, "community": community, **what}))
+
+    async def subcommunities(self, deed: str, community: str, **what: Any) -> dict[str, Any]:
+        return dict(await self.ask("subcommunities", {"deed": deed, "community": community, **what}))
 
     async def verify(self, step: str, **what: Any) -> Any:
         return await self.ask("verify", {"step": step, **what})

@@ -119,6 +119,12 @@ class Deeds(Protocol):
         """Have something done about a community, as `app/community` says; gives `said`, what is answered."""
         ...
 
+    # --- communities within communities -------------------------------------------------------------------------
+
+    async def subcommunities(self, deed: str, community: str, by: UserId | None = None, **what: Any) -> dict[str, Any]:
+        """Have something done about them, as `app/subcommunities` says; gives `said`, what is answered."""
+        ...
+
     # --- invite links -------------------------------------------------------------------------------------------
 
     @property

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from bridge.config import rules
+from bridge.config import nesting, rules, templates
 from bridge.config.nodes import Report, compose, shown_key
 from bridge.config.reading import READABLE_BY_OTHERS, Reading, build
 from bridge.config.schema import SCHEMA, SecretKey, keys
@@ -45,8 +45,10 @@ def _parse(text: str, path: Path, environ: Mapping[str, str] | None, *, warn_of:
     root = compose(text, report)
     if not report.faults:
         folder = path.absolute().parent
+        root = templates.put_in(root, report)
         values = Reading(report, folder, os.environ if environ is None else environ).section(root, SCHEMA, "")
-        rules.check(values, report)
+        places = nesting.flatten(values, report)
+        rules.check(values, places, report)
         if warn_of is not None and _holds_secrets(report):
             report.warn("", warn_of)
     if report.faults:
@@ -74,7 +76,8 @@ def _finish(values: dict[str, Any], path: Path, folder: Path, report: Report) ->
 
 def _stated(community: str, report: Report) -> frozenset[str]:
     """Which of the keys that people may set by command the file states of a community."""
-    return frozenset(key.value for key in Aspect if f"communities.{shown_key(community)}.{key.value}" in report.lines)
+    place = f"communities.{shown_key(community)}."  # those within others stand below `subcommunities`
+    return frozenset(key.value for key in Aspect if any(path.endswith(f"{place}{key.value}") for path in report.lines))
 
 
 def _located(url: Secret, folder: Path) -> Secret:

@@ -29,6 +29,7 @@ class Deed(StrEnum):
     RELEASE_GROUPS = "group release"
     SET_UP = "set"
     DEACTIVATE = "deactivate"
+    SUBCOMMUNITIES = "subcommunity"
     ADOPT_GROUPS = "group adopt"
 
 
@@ -52,6 +53,7 @@ NEEDED: dict[Deed, Role] = {
     Deed.RELEASE_GROUPS: Role.OWNER,
     Deed.SET_UP: Role.ADMIN,
     Deed.DEACTIVATE: Role.OWNER,
+    Deed.SUBCOMMUNITIES: Role.ADMIN,
     Deed.ADOPT_GROUPS: Role.ADMIN,
 }
 

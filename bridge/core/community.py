@@ -163,6 +163,8 @@ class Community:
     """Which keys the file states; of keys with a default, the value alone does not tell."""
     set_by_people: frozenset[str] = frozenset()
     """The keys whose values people set by command: see `core/profile`."""
+    parent: CommunityId | None = None
+    """The community that this one is a part of: its admins govern here, and members here are members there."""
 
     def __post_init__(self) -> None:
         keys = [group.key for group in self.groups]
@@ -173,6 +175,8 @@ class Community:
             raise ValueError(f"{both[0]} is both named and removed")
         if self.fallback_owner in self.removed:
             raise ValueError(f"{self.fallback_owner} is both the fallback owner and removed")
+        if self.parent == self.id:
+            raise ValueError(f"{self.id} is its own parent")
 
     @property
     def named(self) -> frozenset[UserId]:

@@ -461,6 +461,8 @@ def status(community: Mapping[str, Any], language: Language = EN) -> Marked:
     rooms = say_many(language, "{count} room", "{count} rooms", len(community["rooms"]))
     name = literal(one_line(community["name"], LONGEST_NAME))
     lines = [Marked(f"**{name}** ({literal(community['id'])}): {people}, {rooms}.")]
+    if community.get("parent"):
+        lines.append(say(language, "It is part of {parent}.", parent=community["parent"]))
     if community.get("held"):
         lines.append(
             say(
@@ -1065,6 +1067,57 @@ def group_posting(key: str, moderators_only: bool, language: Language = EN) -> M
     if moderators_only:
         return say(language, "From now on only moderators and admins post in `{key}`.", key=key)
     return say(language, "From now on everybody in `{key}` may post.", key=key)
+
+
+def explain_subcommunity_create(language: Language = EN) -> Explained:
+    return Explained(say(language, "makes a community within this one, such as a year or a department"), "Year 1")
+
+
+def explain_subcommunity_list(language: Language = EN) -> Explained:
+    return Explained(say(language, "shows the communities within this one"))
+
+
+def explain_subcommunity_move(language: Language = EN) -> Explained:
+    return Explained(say(language, "has this community stand within another; its people stay"), "year-2")
+
+
+def explain_subcommunity_rename(language: Language = EN) -> Explained:
+    return Explained(say(language, "gives this community another name"), "Year 1")
+
+
+def subcommunity_created(name: str, key: str, parent: str, language: Language = EN) -> Marked:
+    return say(
+        language,
+        "I make “{name}” within {parent}; in commands it is called `{key}`. Whoever is an admin of {parent} is one of "
+        "it, too; others are invited to it with `invite {key} @name`.",
+        name=one_line(name, LONGEST_NAME),
+        key=key,
+        parent=parent,
+    )
+
+
+def subcommunity_moved(key: str, parent: str, language: Language = EN) -> Marked:
+    return say(
+        language,
+        "`{key}` stands within {parent} from now on. Its people stay, and are members of {parent}, too.",
+        key=key,
+        parent=parent,
+    )
+
+
+def subcommunities_listed(found: Sequence[tuple[str, str, int]], language: Language = EN) -> Marked:
+    """
+    Args:
+        found: id, name and depth of a community and of those within it, which is all there is of the first.
+    """
+    lines = [
+        joined(" – ", [literal("· " * depth + key), literal(one_line(name, LONGEST_NAME))])
+        for key, name, depth in found[1:]
+    ]
+    head = found[0][0] if found else ""
+    if not lines:
+        return say(language, "There is no community within {community}.", community=head)
+    return _with_list(say(language, "Communities within {community}:", community=head), lines)
 
 
 def group_changed(key: str, language: Language = EN) -> Marked:

@@ -50,6 +50,7 @@ class Deactivations:
         database: Database,
         memory: Memory,
         read_profile: Callable[[], Awaitable[None]],
+        within: Callable[[CommunityId], list[CommunityId]],
         lock_of: Callable[[CommunityId], asyncio.Lock],
         people: Callable[[Community], Awaitable[People]],
         language_of: Callable[[CommunityId], Language],
@@ -63,11 +64,13 @@ class Deactivations:
         """
         Args:
             read_profile: has the communities put together anew, after something of this was stored.
+            within: the communities that stand within one.
             lock_of: held while a community's rooms are worked on.
         """
         self._database = database
         self._memory = memory
         self._read_profile = read_profile
+        self._within = within
         self._lock_of = lock_of
         self._people = people
         self._language_of = language_of
@@ -118,6 +121,12 @@ class Deactivations:
                 f"{typed[:60]!r} is not the name of the community",
                 where=str(community.id),
                 remedy=f"it is called {name!r}; type that to deactivate it",
+            )
+        if within := self._within(community.id):
+            raise Refused(
+                f"communities stand within it: {', '.join(within)}",
+                where=str(community.id),
+                remedy="deactivate those first, or move them elsewhere with `subcommunity move`",
             )
         known = await self._memory.known(community.id)
         now = self._clock.now_ms()

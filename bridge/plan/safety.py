@@ -63,12 +63,15 @@ def _removes_the_last_owner(
     space = rooms.get(SPACE)
     if space is None:
         return []
+    if comparison.kin.has_owner:
+        return []  # whoever owns the community above owns this one
     rightful = comparison.owners_before
     present = {
         user
         for user, here in space.members.items()
         if here.state == "join"
         and user not in accounts.both
+        and user not in comparison.kin.outside
         and (user in rightful if rightful else space.level(user) >= Role.OWNER)
     }
     if not present:

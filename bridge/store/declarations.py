@@ -42,6 +42,7 @@ def to_json(community: Community) -> str:
             "rules_required": community.rules_required,
             "groups_by": community.groups_by.value,
             "stated": sorted(community.stated),
+            "parent": community.parent,
             "groups": [_group(group) for group in community.groups if not group.own],
         },
         sort_keys=True,
@@ -76,6 +77,7 @@ def from_json(text: str) -> Community:
         rules_required=value.get("rules_required", False),
         groups_by=GroupsBy(value.get("groups_by", GroupsBy.ADMINS)),
         stated=frozenset(value.get("stated", ())),
+        parent=value.get("parent"),
         groups=tuple(
             Group(
                 key=RoomKeyName(group["key"]),

@@ -28,6 +28,7 @@ _WRONG_SECRET = {
 }
 _ABOUT_GROUPS = ("key", "text", "kind", "posting", "room", "digest", "encrypt", "data", "remove", "wait")
 _ABOUT_COMMUNITIES = ("key", "text", "form", "wait")
+_ABOUT_SUBCOMMUNITIES = ("key", "text", "parent", "wait")
 _ABOUT_PEOPLE = ("users", "groups", "group", "role", "reason", "add", "revoke_links", "wait")
 Progress = Callable[[int, int, str], None]
 
@@ -100,6 +101,7 @@ class Operations(Protocol):
     async def groups(self, deed: str, community: str, **what: Any) -> dict[str, Any]: ...
 
     async def community(self, deed: str, community: str, **what: Any) -> dict[str, Any]: ...
+    async def subcommunities(self, deed: str, community: str, **what: Any) -> dict[str, Any]: ...
 
     async def check(self) -> list[dict[str, Any]]: ...
 
@@ -115,7 +117,8 @@ class ControlDoor:
         self._operations = operations
 
     def add_routes(self, app: web.Application) -> None:
-        names = "plan apply announce status parked check ready verify rotate_device link people groups community"
+        names = "plan apply announce status parked check ready verify rotate_device link people groups"
+        names += " community subcommunities"
         for name in names.split():
             app.router.add_post(f"{PREFIX}/{name}", self._handler(getattr(self, f"_{name}")))
 
@@ -229,6 +232,10 @@ class ControlDoor:
     async def _community(self, body: Mapping[str, Any], _: Progress) -> Any:
         what = {name: body[name] for name in _ABOUT_COMMUNITIES if name in body}
         return await self._operations.community(_text(body, "deed"), _text(body, "community"), **what)
+
+    async def _subcommunities(self, body: Mapping[str, Any], _: Progress) -> Any:
+        what = {name: body[name] for name in _ABOUT_SUBCOMMUNITIES if name in body}
+        return await self._operations.subcommunities(_text(body, "deed"), _text(body, "community"), **what)
 
     async def _ready(self, _: Mapping[str, Any], __: Progress) -> Any:
         return {"ready": self._operations.ready}

@@ -51,6 +51,7 @@ from bridge.features.profile import Profile
 from bridge.features.reconcile import Outcome, Reconciler, Recovery, Rules
 from bridge.features.reconcile.watch import Watch
 from bridge.features.requests import Patience, Requests
+from bridge.features.subcommunities import Subcommunities
 from bridge.intake.interest import Interest
 from bridge.intake.parse import parse
 from bridge.matrix.client import path
@@ -141,6 +142,7 @@ class Scene:
             accounts=ACCOUNTS,
         )
         self.watch = Watch(self.reconciler, self.reader)
+        self.reconciler.tell_whom(self.watch.look_again)
         self.announcements = Announcements(
             database=self.database,
             jobs=self.jobs,
@@ -158,11 +160,13 @@ class Scene:
             rooms=self.executor,
             accounts=ACCOUNTS,
             clock=self.clock,
+            above=self.reconciler.kinship.above,
         )
         self.entering = Entering(database=self.database, jobs=self.jobs, wake=self._wake, clock=self.clock)
         self.members = Members(
             database=self.database,
             memory=self.reconciler.memory,
+            kinship=self.reconciler.kinship,
             reader=self.reader,
             rooms=self.executor,
             jobs=self.jobs,
@@ -195,10 +199,21 @@ class Scene:
             rooms=self.executor,
             clock=self.clock,
         )
+        self.subcommunities = Subcommunities(
+            database=self.database,
+            memory=self.reconciler.memory,
+            declared=lambda: self.reconciler.declared,
+            read_again=self.reconciler.read_groups,
+            lock_of=self.reconciler.lock_of,
+            people=self.members.people,
+            rooms=self.executor,
+            clock=self.clock,
+        )
         self.deactivations = Deactivations(
             database=self.database,
             memory=self.reconciler.memory,
             read_profile=self.reconciler.read_profile,
+            within=self.reconciler.within,
             lock_of=self.reconciler.lock_of,
             people=self.members.people,
             language_of=self.reconciler.language_of,

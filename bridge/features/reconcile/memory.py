@@ -30,6 +30,10 @@ class Memory:
         self._clock = clock
         self._known: dict[CommunityId, Known] = {}
         self._locks: dict[CommunityId, asyncio.Lock] = {}
+        self.lacking_above: Callable[[CommunityId, UserId], Awaitable[Sequence[CommunityId]]] | None = None
+        """The communities above one of which somebody is no member yet; None where communities stand alone."""
+        self.look_again: Callable[[CommunityId], None] = lambda _: None
+        """Has a community looked at again."""
 
     def _lock(self, community: CommunityId) -> asyncio.Lock:
         """Rooms are worked on in parallel, and each remembers something: one change at a time."""
@@ -75,8 +79,16 @@ class Memory:
         """Have somebody invited to the community, and to these groups once they have joined it.
 
         An earlier invite that they declined or let lie, or a time when they were in and left, is no obstacle: somebody
-        who may bid people in has just asked for them.
+        who may bid people in has just asked for them. Members of a community are members of those above it, so they are
+        bidden into these first: a kill in between leaves them a member above and nothing below, and the caller's next
+        try does the rest.
+
+        Raises:
+            MatrixError: the homeserver cannot be asked who is in a community above.
         """
+        for above in () if self.lacking_above is None else await self.lacking_above(community, user):
+            await self.update(above, lambda known: changes.bidden(known, user, ()))
+            self.look_again(above)
         await self.update(community, lambda known: changes.bidden(known, user, keys))
 
     async def reload(self, community: CommunityId) -> None:
@@ -235,7 +247,7 @@ def _still_there(look: Look) -> frozenset[UserId]:
     community, rooms = look.community, look.rooms
     found = set()
     for user, left in people.named_no_longer(community, look.known).items():
-        elsewhere = user in community.named
+        elsewhere = user in community.named or user in look.comparison.kin.named
         keys = {RoomKeyName(place.partition("/")[0]) for place in left} if elsewhere else set(look.known.rooms)
         if any(key not in rooms or _is_here(rooms[key], user) for key in keys & look.known.rooms.keys()):
             found.add(user)
@@ -257,7 +269,7 @@ def _removed_by_declaration(look: Look) -> frozenset[UserId]:
 
 def _present(look: Look) -> frozenset[tuple[RoomKeyName, UserId]]:
     """Who is in a room already counts as invited to it: if they leave, they are not asked again."""
-    named = look.community.named
+    named = look.community.named | look.comparison.kin.named
     return frozenset(
         (key, user)
         for key, room in look.rooms.items()

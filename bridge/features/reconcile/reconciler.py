@@ -14,9 +14,12 @@ from bridge.core.errors import Forbidden, MatrixError, NotFound, RateLimited, Re
 from bridge.core.groups import OwnGroup, effective
 from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import EN, Language
-from bridge.core.profile import Aspect, with_own
+from bridge.core.profile import Aspect
+from bridge.core.profile import with_own as with_settings
+from bridge.core.subcommunities import OwnCommunity, with_own
 from bridge.features.reconcile.arrivals import Arrivals
 from bridge.features.reconcile.fights import Fights
+from bridge.features.reconcile.kinship import Kinship
 from bridge.features.reconcile.look import Look
 from bridge.features.reconcile.memory import Memory, followed, settled
 from bridge.features.reconcile.notices import Notices
@@ -30,12 +33,14 @@ from bridge.plan.actions import Action, AdoptRole, Ban, Kick, Phase, Plan, SetSt
 from bridge.plan.adoption import JUDGED
 from bridge.plan.desired import Setting
 from bridge.plan.diff import compare
+from bridge.plan.kin import Kin
 from bridge.plan.people import ABSENT
 from bridge.plan.state import Known, RoomState
 from bridge.ports import Clock, RoomExecutor, RoomReader
 from bridge.store import communities as store
 from bridge.store import deactivations, declarations, profile
 from bridge.store import groups as own_groups
+from bridge.store import subcommunities as own_communities
 from bridge.store.database import Database
 from bridge.store.deactivations import Deactivation
 from bridge.store.jobs import Jobs
@@ -82,7 +87,10 @@ class Reconciler:
         self._loaded: tuple[Community, ...] = ()
         self._own: dict[CommunityId, list[OwnGroup]] = {}
         self._set: dict[CommunityId, dict[Aspect, str]] = {}
+        self._own_communities: list[OwnCommunity] = []
         self.memory = Memory(database, index, clock)
+        self.kinship = Kinship(memory=self.memory, reader=reader, index=index, accounts=setting.accounts)
+        self.memory.lacking_above = self.kinship.lacking_above
         self.notices = Notices(database=database, memory=self.memory, jobs=jobs, wake=wake, clock=clock)
         self._fights = Fights(database=database, memory=self.memory, notices=self.notices, clock=clock)
         self._upgrades = Upgrades(
@@ -107,7 +115,13 @@ class Reconciler:
             executor=executor,
             accounts=setting.accounts,
             declared=lambda community: self.declared.get(community),  # noqa: PLW0108 - they may be declared anew
+            above=self.kinship.above,
         )
+
+    def tell_whom(self, look_again: Callable[[CommunityId], None]) -> None:
+        """Say who has a community looked at again, when those above or below it changed."""
+        self.kinship.look_again = look_again
+        self.memory.look_again = look_again
 
     def use(self, rules: Rules) -> None:
         """Follow other settings from now on."""
@@ -117,15 +131,13 @@ class Reconciler:
     def declare(self, communities: Iterable[Community]) -> None:
         """Take these declarations as the loaded ones."""
         self._loaded = tuple(communities)
-        self.declared = {
-            community.id: self.effective(community)
-            for community in self._loaded
-            if community.id not in self.deactivated
-        }
+        every = self.effective_all(self._loaded)
+        self.declared = {name: community for name, community in every.items() if name not in self.deactivated}
+        self.kinship.declare(self.declared)
 
     def effective(self, community: Community) -> Community:
         """A declaration with what people set and the groups that they made."""
-        return with_own(effective(community, self._own.get(community.id, ())), self._set.get(community.id, {}))
+        return with_settings(effective(community, self._own.get(community.id, ())), self._set.get(community.id, {}))
 
     async def read_profile(self) -> None:
         """Read anew what people set, and which communities are deactivated, after something of that was stored."""
@@ -134,14 +146,24 @@ class Reconciler:
             self.deactivated = await deactivations.load_all(tx)
         self.declare(self._loaded)
 
+    def within(self, community: CommunityId) -> list[CommunityId]:
+        """The communities that stand within one."""
+        return [one.id for one in self.declared.values() if one.parent == community]
+
     def ended_but_declared(self) -> list[Deactivation]:
         """Deactivated communities that the file still declares."""
-        return [self.deactivated[one.id] for one in self._loaded if one.id in self.deactivated]
+        return [self.deactivated[name] for name in self.effective_all(self._loaded) if name in self.deactivated]
+
+    def effective_all(self, communities: Iterable[Community]) -> dict[CommunityId, Community]:
+        """Declarations with what people made: all communities that there are to be, by id."""
+        every = with_own({community.id: community for community in communities}, self._own_communities)
+        return {name: self.effective(community) for name, community in every.items()}
 
     async def read_groups(self) -> None:
-        """Read anew which groups people made, after something of that was stored."""
+        """Read anew which groups and communities people made, after something of that was stored."""
         async with self._database.transaction() as tx:
             self._own = await own_groups.load_all(tx)
+            self._own_communities = await own_communities.load_all(tx)
         self.declare(self._loaded)
 
     def lock_of(self, community: CommunityId) -> asyncio.Lock:
@@ -153,12 +175,20 @@ class Reconciler:
 
     # --- looking ------------------------------------------------------------------------------------------------
 
-    async def look(self, community: Community, *, fresh: bool = False, remake: bool = False) -> Look:
+    async def look(
+        self,
+        community: Community,
+        *,
+        fresh: bool = False,
+        remake: bool = False,
+        declared: Mapping[CommunityId, Community] | None = None,
+    ) -> Look:
         """Compare desired and actual; changes nothing.
 
         Args:
             fresh: read every room from the homeserver, instead of the service's own copy where that is current.
             remake: plan rooms that cannot be read any more as if they had never been made.
+            declared: all declarations, where they are not the loaded ones.
 
         Raises:
             Unreachable, RateLimited: the homeserver cannot be asked.
@@ -167,7 +197,7 @@ class Reconciler:
         rooms = await self._read(known, fresh=fresh)
         if remake:
             known = replace(known, rooms={key: room_id for key, room_id in known.rooms.items() if key in rooms})
-        return self._compared(community, known, rooms)
+        return self._compared(community, known, rooms, await self.kinship.kin_of(community, declared, rooms.get(SPACE)))
 
     async def look_as_if(
         self, community: Community, bring: Callable[[Known, Mapping[RoomKeyName, RoomState]], Known], room: RoomState
@@ -178,10 +208,11 @@ class Reconciler:
         rooms = await self._read(before, fresh=False)
         known = bring(before, rooms)
         more = {key: room for key, room_id in known.rooms.items() if room_id == room.room_id}
-        return self._compared(community, known, {**rooms, **more}).plan, rooms
+        kin = await self.kinship.kin_of(community, None, rooms.get(SPACE))
+        return self._compared(community, known, {**rooms, **more}, kin).plan, rooms
 
-    def _compared(self, community: Community, known: Known, rooms: dict[RoomKeyName, RoomState]) -> Look:
-        comparison = compare(community, known, rooms, self.setting)
+    def _compared(self, community: Community, known: Known, rooms: dict[RoomKeyName, RoomState], kin: Kin) -> Look:
+        comparison = compare(community, known, rooms, self.setting, kin)
         reasons = safety.reasons_against(comparison, rooms, self.setting.accounts, self.rules.thresholds)
         return Look(community, known, comparison, rooms, tuple(reasons))
 
@@ -223,6 +254,7 @@ class Reconciler:
         async with self._lock(community.id):
             if community.id in self.deactivated:  # while it waited for the lock
                 return Outcome(str(community.id))
+            await self.kinship.follow_move(community)
             look = await self.look(community, fresh=fresh, remake=remake)
             if digest is not None and look.plan.digest != digest:
                 raise Refused(
@@ -242,7 +274,9 @@ class Reconciler:
                 look = await self.look(community)
             if try_all:
                 self._refused.pop(community.id, None)
-            return _with_kept(await self._until_done(look, force=force, progress=progress), kept)
+            outcome = _with_kept(await self._until_done(look, force=force, progress=progress), kept)
+        await self.kinship.looked_at(community.id)
+        return outcome
 
     async def _follow(self, look: Look) -> tuple[Look, Followed]:
         """Follow groups to the rooms that replace theirs; gives the look of then, and what keeps the others."""
@@ -462,7 +496,7 @@ class Reconciler:
         """In which a community is talked to."""
         declared = self.declared.get(community)
         if declared is None:  # people are told in their language also how a community ends
-            declared = next((self.effective(one) for one in self._loaded if one.id == community), None)
+            declared = self.effective_all(self._loaded).get(community)
         return EN if declared is None else declared.language
 
     async def language_for(self, user: UserId) -> Language:
@@ -475,7 +509,17 @@ class Reconciler:
     # --- asked by others ----------------------------------------------------------------------------------------
 
     async def role_of(self, community: CommunityId, user: UserId) -> Role | None:
-        """Somebody's role as it is in force; None for who is not in the space, or where that cannot be read."""
+        """Somebody's role as it is in force; None for who is not in the space, or where that cannot be read.
+
+        Owners and admins of a community above are so here, whether they have entered the space or not.
+        """
+        roles = [await self._own_role_of(community, user)]
+        for above in self.kinship.above(community):
+            role = await self._own_role_of(above, user)
+            roles.append(role if role is not None and role >= Role.ADMIN else None)
+        return max((role for role in roles if role is not None), default=None)
+
+    async def _own_role_of(self, community: CommunityId, user: UserId) -> Role | None:
         known = await self.memory.known(community)
         space_id = known.rooms.get(SPACE)
         if space_id is None:
@@ -511,6 +555,8 @@ class Reconciler:
         for key in (SPACE, ANNOUNCEMENTS):
             if key in known.rooms:
                 self._reader.forget(known.rooms[key])
+        self.kinship.forget_spaces_above(self.kinship.above(community_id))
+        await self.kinship.follow_move(community)
         look = await self.look(community)
         if ANNOUNCEMENTS in known.rooms and ANNOUNCEMENTS not in look.rooms:
             raise Refused(
@@ -590,7 +636,11 @@ def _due_removals(look: Look) -> list[Kick | Ban]:
         removal
         for removal in look.comparison.removals
         if removal.room == ANNOUNCEMENTS
-        and (not look.unsafe or (space is not None and not space.members.get(removal.user, ABSENT).present))
+        and (
+            not look.unsafe
+            or removal.user in look.comparison.kin.outside
+            or (space is not None and not space.members.get(removal.user, ABSENT).present)
+        )
     ]
 
 

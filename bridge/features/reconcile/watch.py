@@ -216,10 +216,11 @@ class Watch:
             await asyncio.wait(tasks)
 
     async def settled(self, community: CommunityId) -> None:
-        """Look at a community again, and wait until nobody works on it."""
+        """Look at a community again, and wait until nobody works on it, nor on those above and below it."""
         self.look_again(community)
-        if (task := self._tasks.get(community)) is not None:
-            await asyncio.wait({task})
+        kin = self._reconciler.kinship.related(community)
+        while tasks := [task for name in kin if (task := self._tasks.get(name)) is not None and not task.done()]:
+            await asyncio.wait(tasks)
 
     async def stop(self) -> None:
         """Let passes under way be cut off: whatever they did not do is found again at the next start."""

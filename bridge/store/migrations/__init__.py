@@ -16,7 +16,8 @@ from bridge.store.migrations import (
     v09_requests,
     v10_groups,
     v11_taken_in,
-    v12_life_of_a_community,
+    v12_subcommunities,
+    v13_life_of_a_community,
 )
 
 STEPS = (
@@ -31,5 +32,6 @@ STEPS = (
     v09_requests,
     v10_groups,
     v11_taken_in,
-    v12_life_of_a_community,
+    v12_subcommunities,
+    v13_life_of_a_community,
 )
