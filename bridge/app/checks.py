@@ -291,6 +291,7 @@ async def running(house: House) -> list[Finding]:
     findings += await _announcer(house)
     findings.append(await join_page(house))
     findings += await owners(house)
+    findings += deactivated(house)
     return findings
 
 
@@ -303,6 +304,18 @@ async def owners(house: House) -> list[Finding]:
             warning(f"owner of {community.id}", line.partition(": ")[0], line.partition(": ")[2]) for line in ownerless
         ]
     return found
+
+
+def deactivated(house: House) -> list[Finding]:
+    """Communities that are declared and were deactivated: nothing is done about them."""
+    return [
+        warning(
+            f"community {one.community}",
+            f"was deactivated by {one.by}, and the configuration still declares it",
+            f"take it out there, or begin it again: `matrix-communities community reactivate {one.community}`",
+        )
+        for one in house.reconciler.ended_but_declared()
+    ]
 
 
 async def alone(house: House, wait_ping: WaitPing) -> list[Finding]:

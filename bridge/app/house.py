@@ -21,6 +21,7 @@ from bridge.core.messages import (
     AnswerRequest,
     AskToJoin,
     ChangeMembership,
+    Deactivate,
     DeliverAnnouncement,
     ExpireRequest,
     GiveHistory,
@@ -49,11 +50,13 @@ from bridge.features.announcements import Announcements
 from bridge.features.arrivals import Arrivals
 from bridge.features.chats import Chats
 from bridge.features.conversations import Conversations
+from bridge.features.deactivation import Deactivations
 from bridge.features.enforcement import Enforcement
 from bridge.features.entering import Entering
 from bridge.features.erasure import Erasure
 from bridge.features.groups import Groups
 from bridge.features.members import Members
+from bridge.features.profile import Profile
 from bridge.features.readiness import Readiness
 from bridge.features.reconcile import Reconciler, Recovery, Rules
 from bridge.features.reconcile.watch import Watch
@@ -239,6 +242,16 @@ class House:
             clock=self.clock,
             limit=config.limits.groups_per_community,
         )
+        self.profile = Profile(
+            database=self.database,
+            memory=self.reconciler.memory,
+            read_profile=self.reconciler.read_profile,
+            current=self._declared,
+            lock_of=self.reconciler.lock_of,
+            people=self.members.people,
+            rooms=self.executor,
+            clock=self.clock,
+        )
         self.subcommunities = Subcommunities(
             database=self.database,
             memory=self.reconciler.memory,
@@ -247,6 +260,21 @@ class House:
             lock_of=self.reconciler.lock_of,
             people=self.members.people,
             rooms=self.executor,
+            clock=self.clock,
+        )
+        self.deactivations = Deactivations(
+            database=self.database,
+            memory=self.reconciler.memory,
+            read_profile=self.reconciler.read_profile,
+            within=self.reconciler.within,
+            lock_of=self.reconciler.lock_of,
+            people=self.members.people,
+            language_of=self.reconciler.language_of,
+            reader=self.reader,
+            rooms=self.executor,
+            jobs=self.jobs,
+            wake=self.worker.wake,
+            accounts=self.accounts,
             clock=self.clock,
         )
         self.adopting = Adopting(
@@ -372,6 +400,7 @@ class House:
         async with self.database.transaction() as tx:
             await self.index.load(tx)
         await self.reconciler.read_groups()
+        await self.reconciler.read_profile()
         await self.client.start()
 
     async def knock(self) -> None:
@@ -462,6 +491,7 @@ class House:
         | Welcome
         | SayWelcome
         | ReleaseGroup
+        | Deactivate
         | MakeGroup,
         complete: Complete,
     ) -> None:
@@ -480,6 +510,8 @@ class House:
                 self.look_again(job.community)
             case Welcome() | SayWelcome():
                 await self.arrivals.do(job_id, job)
+            case Deactivate():
+                await self.deactivations.do(job_id, job)
             case ReleaseGroup():
                 await self.groups.release_now(job_id, job)
                 self.look_again(job.community)

@@ -11,6 +11,7 @@ from typing import Any
 from bridge.app import checks
 from bridge.app.about_people import AboutPeople
 from bridge.app.about_person import AboutPerson
+from bridge.app.community import CommunityDesk
 from bridge.app.groups import GroupDesk
 from bridge.app.guard import Guard, Sight
 from bridge.app.house import House, patience_of, rules_of
@@ -24,6 +25,7 @@ from bridge.core.languages import Language
 from bridge.core.markup import plain
 from bridge.core.messages import DeliverAnnouncement, Job
 from bridge.features.announcements import Target
+from bridge.features.deactivation import shown as ended_community
 from bridge.features.reconcile import Outcome, Progress
 from bridge.features.reconcile.look import Look
 from bridge.features.reconcile.standing import people_of, person_in
@@ -31,6 +33,7 @@ from bridge.plan.family import Family
 from bridge.plan.render import as_json
 from bridge.plan.state import digest_of
 from bridge.store import shares
+from bridge.store.deactivations import Deactivation
 from bridge.store.jobs import StoredJob, Undecodable, decode
 from bridge.web.metrics import Gauge
 from bridge.worker import State
@@ -67,6 +70,7 @@ class Operations:
         self.about_people = AboutPeople(house)
         self.about_person = AboutPerson(house, self.about_people)
         self.about_groups = GroupDesk(house)
+        self.about_communities = CommunityDesk(house)
         self.about_subcommunities = SubcommunityDesk(house)
         self.ready = False
         """Whether the local door may be used: set when everything runs."""
@@ -80,7 +84,8 @@ class Operations:
         chosen = self._chosen(config, declared, communities)
         looks = [await self._house.reconciler.look(one, remake=recreate, declared=declared) for one in chosen]
         return _together([as_json(look.plan, list(look.unsafe)) for look in looks]) | {
-            "not_declared": self.not_declared(declared)
+            "not_declared": self.not_declared(declared),
+            "deactivated": [str(name) for name in declared if name in self._house.reconciler.deactivated],
         }
 
     def _chosen(
@@ -89,10 +94,14 @@ class Operations:
         """Communities of a configuration, each with those within it, and with what people made in them.
 
         Raises:
-            Refused: one is not declared, or has more groups than the configuration allows.
+            Refused: one is not declared, was deactivated and is named, or has more groups than it may.
         """
         limit = config.limits.groups_per_community
-        chosen = _chosen(config, declared, communities)
+        ended = self._house.reconciler.deactivated
+        for name in communities:
+            if name in ended:
+                raise _deactivated(ended[CommunityId(name)])
+        chosen = [one for one in _chosen(config, declared, communities) if one.id not in ended]
         for one in chosen:
             if len(one.groups) > limit:
                 made = sum(group.own for group in one.groups)
@@ -105,8 +114,9 @@ class Operations:
         return chosen
 
     def not_declared(self, declared: Iterable[CommunityId]) -> list[str]:
-        """Communities that have rooms and are declared no longer."""
-        return sorted({place.community for place in self._house.index.places.values()} - set(declared))
+        """Communities that have rooms and are declared no longer; those that were deactivated have ended anyway."""
+        here = {place.community for place in self._house.index.places.values()}
+        return sorted(here - set(declared) - set(self._house.reconciler.deactivated))
 
     async def apply(
         self,
@@ -203,6 +213,8 @@ class Operations:
     def _declared(self, name: str) -> CommunityId:
         """A community of the loaded configuration: an announcement does not wait for a file that is being edited."""
         declared = self._house.reconciler.declared
+        if name in self._house.reconciler.deactivated:
+            raise _deactivated(self._house.reconciler.deactivated[CommunityId(name)])
         if name not in declared:
             known = ", ".join(declared) or "none"
             raise Refused(f"there is no community {name!r}", remedy=f"declared are: {known}")
@@ -254,7 +266,11 @@ class Operations:
             }
             for one in house.reconciler.declared.values()
         ]
-        return {**identity, "communities": communities, "queue": await self._queue()}
+        ended = [
+            ended_community(one, await house.deactivations.outstanding(name))
+            for name, one in house.reconciler.deactivated.items()
+        ]
+        return {**identity, "communities": communities, "deactivated": ended, "queue": await self._queue()}
 
     async def _keys(self, community: CommunityId) -> dict[str, Any] | None:
         """Who can read announcements, as far as keys were given; None where there is no room yet."""
@@ -454,6 +470,21 @@ class Operations:
         answer = await self.about_groups.do(deed, self._house.reconciler.declared[name], by, what)
         return {**answer, "said": [plain(text) for text in answer["said"]]} if by is None else answer
 
+    # --- communities as a whole -----------------------------------------------------------------------------------
+
+    async def community(self, deed: str, community: str, by: UserId | None = None, **what: Any) -> dict[str, Any]:
+        """What is asked about a community: see `app/community`; `by` is None for the operator, who alone reactivates.
+
+        Raises:
+            Refused: a rule says no, or there is no such community.
+        """
+        if deed == "reactivate" and by is None:
+            done = await self.about_communities.reactivate(CommunityId(community), what)
+            return {"said": [f"{community} is a community as any other again."], "done": done}
+        name = self._declared(community)
+        answer = await self.about_communities.do(deed, self._house.reconciler.declared[name], by, what)
+        return {**answer, "said": [plain(text) for text in answer["said"]]} if by is None else answer
+
     # --- communities within communities -------------------------------------------------------------------------
 
     async def subcommunities(self, deed: str, community: str, by: UserId | None = None, **what: Any) -> dict[str, Any]:
@@ -540,6 +571,15 @@ class Operations:
 
     async def _look(self, community: CommunityId) -> Look:
         return await self._house.reconciler.look(self._house.reconciler.declared[community])
+
+
+def _deactivated(one: Deactivation) -> Refused:
+    return Refused(
+        f"was deactivated by {one.by}",
+        where=str(one.community),
+        remedy=f"take it out of the configuration, or begin it again: "
+        f"`matrix-communities community reactivate {one.community}`",
+    )
 
 
 def _job_of(stored: StoredJob) -> Job | None:

@@ -291,6 +291,8 @@ class Service:
     def _warn_of_undeclared(self) -> None:
         for name in self.operations.not_declared(self.house.reconciler.declared):
             log.warning("%s is declared no longer; its rooms are left as they are", name)
+        for one in self.house.reconciler.ended_but_declared():
+            log.warning("%s was deactivated, so nothing is done about it; it is still declared", one.community)
 
     # --- events -------------------------------------------------------------------------------------------------
 

@@ -32,6 +32,7 @@ ANSWER_SECONDS = {
     "people": 120.0,
     "personal_data": 600.0,
     "groups": 120.0,
+    "community": 120.0,
     "subcommunities": 120.0,
 }
 CONNECT_SECONDS = 5.0
@@ -70,6 +71,7 @@ class Asked(Protocol):
 
     async def groups(self, deed: str, community: str, **what: Any) -> dict[str, Any]: ...
 
+    async def community(self, deed: str, community: str, **what: Any) -> dict[str, Any]: ...
     async def subcommunities(self, deed: str, community: str, **what: Any) -> dict[str, Any]: ...
 
 
@@ -119,6 +121,9 @@ class Door:
 
     async def groups(self, deed: str, community: str, **what: Any) -> dict[str, Any]:
         return dict(await self.ask("groups", {"deed": deed, "community": community, **what}))
+
+    async def community(self, deed: str, community: str, **what: Any) -> dict[str, Any]:
+        return dict(await self.ask("community", {"deed": deed, "community": community, **what}))
 
     async def subcommunities(self, deed: str, community: str, **what: Any) -> dict[str, Any]:
         return dict(await self.ask("subcommunities", {"deed": deed, "community": community, **what}))

@@ -11,6 +11,7 @@ import typer
 from bridge import __version__
 from bridge.cli.announce import announce
 from bridge.cli.check import check
+from bridge.cli.community import app as community
 from bridge.cli.demo.command import demo
 from bridge.cli.group import app as group
 from bridge.cli.init import init
@@ -79,6 +80,7 @@ for command in (
     app.command()(command)
 app.add_typer(link, name="link")
 app.add_typer(group, name="group")
+app.add_typer(community, name="community")
 app.add_typer(person, name="person")
 app.add_typer(subcommunity, name="subcommunity")
 

@@ -103,6 +103,9 @@ def show(found: dict[str, Any]) -> None:
         say(f"  · {one_line(note)}", "dim")
     for name in found.get("not_declared", []):
         say(f"  · {name} is declared no longer; its rooms are left as they are", "dim")
+    for name in found.get("deactivated", []):
+        say(f"  · {name} was deactivated, so nothing is done about it: take it out of the configuration,", "yellow")
+        say(f"    or begin it again with `matrix-communities community reactivate {name}`", "yellow")
 
 
 def _summary(result: dict[str, Any]) -> int:

@@ -54,6 +54,9 @@ def _show(found: dict[str, Any]) -> None:
     for community in found["communities"]:
         say()
         _show_community(community)
+    for ended in found.get("deactivated", []):
+        say()
+        _show_ended(ended)
     queue = found.get("queue", {})
     say()
     say(f"Waiting: {queue.get('jobs', 0)} jobs, {queue.get('events', 0)} events; given up: {_given_up(queue)}")
@@ -108,6 +111,15 @@ def _show_community(community: dict[str, Any]) -> None:
         say(f"  {community['requests']} ask to join: `matrix-communities requests {community['id']}`")
     for line in community["drift"]:
         say(f"  ~ {one_line(line)}", "yellow")
+
+
+def _show_ended(ended: dict[str, Any]) -> None:
+    say(
+        f"{one_line(ended['name'], LONGEST_NAME)} ({ended['id']}): deactivated {when(ended['at'])} by {ended['by']}",
+        "bold",
+    )
+    if ended["outstanding"]:
+        say(f"  ! {ended['outstanding']} steps are still to be done", "yellow")
 
 
 def _show_keys(keys: dict[str, Any]) -> None:

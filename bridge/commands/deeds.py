@@ -113,6 +113,12 @@ class Deeds(Protocol):
         """Have something done about groups, as `app/groups` says; gives `said`, what is answered."""
         ...
 
+    # --- a community as a whole ---------------------------------------------------------------------------------
+
+    async def community(self, deed: str, community: str, by: UserId | None = None, **what: Any) -> dict[str, Any]:
+        """Have something done about a community, as `app/community` says; gives `said`, what is answered."""
+        ...
+
     # --- communities within communities -------------------------------------------------------------------------
 
     async def subcommunities(self, deed: str, community: str, by: UserId | None = None, **what: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from bridge.commands import announcing, arguments, belonging, groups, keeping, links, people, subcommunities
+from bridge.commands import announcing, arguments, belonging, community, groups, keeping, links, people, subcommunities
 from bridge.commands.deeds import Deeds
 from bridge.commands.grammar import About, Found, Unknown, recognise
 from bridge.commands.row import Request, Row
@@ -152,6 +152,7 @@ TABLE: tuple[Row, ...] = (
     *groups.ROWS,
     *subcommunities.ROWS,
     *links.ROWS,
+    *community.ROWS,
     *keeping.ROWS,
     HELP,
     YES,

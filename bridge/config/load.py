@@ -10,12 +10,13 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from bridge.config import nesting, rules, templates
-from bridge.config.nodes import Report, compose
+from bridge.config.nodes import Report, compose, shown_key
 from bridge.config.reading import READABLE_BY_OTHERS, Reading, build
 from bridge.config.schema import SCHEMA, SecretKey, keys
 from bridge.config.secret import Secret
 from bridge.config.sections import Config
 from bridge.core.errors import ConfigError
+from bridge.core.profile import Aspect
 
 SQLITE = "sqlite:///"
 
@@ -52,7 +53,7 @@ def _parse(text: str, path: Path, environ: Mapping[str, str] | None, *, warn_of:
             report.warn("", warn_of)
     if report.faults:
         raise ConfigError(report.faults)
-    return _finish(values, path, folder, tuple(report.warnings))
+    return _finish(values, path, folder, report)
 
 
 def _holds_secrets(report: Report) -> bool:
@@ -60,15 +61,23 @@ def _holds_secrets(report: Report) -> bool:
     return any(isinstance(key, SecretKey) and path in report.lines for path, key in keys())
 
 
-def _finish(values: dict[str, Any], path: Path, folder: Path, warnings: tuple[str, ...]) -> Config:
+def _finish(values: dict[str, Any], path: Path, folder: Path, report: Report) -> Config:
     """The Config of faultless values: defaults that depend on other keys are filled in."""
-    config: Config = build(SCHEMA, values, path=path, warnings=warnings)
+    config: Config = build(SCHEMA, values, path=path, warnings=tuple(report.warnings))
     communities = tuple(
-        dataclasses.replace(community, room_version=community.room_version or config.room_version)
+        dataclasses.replace(
+            community, room_version=community.room_version or config.room_version, stated=_stated(community.id, report)
+        )
         for community in config.communities
     )
     database = dataclasses.replace(config.database, url=_located(config.database.url, folder))
     return dataclasses.replace(config, communities=communities, database=database)
+
+
+def _stated(community: str, report: Report) -> frozenset[str]:
+    """Which of the keys that people may set by command the file states of a community."""
+    place = f"communities.{shown_key(community)}."  # those within others stand below `subcommunities`
+    return frozenset(key.value for key in Aspect if any(path.endswith(f"{place}{key.value}") for path in report.lines))
 
 
 def _located(url: Secret, folder: Path) -> Secret:

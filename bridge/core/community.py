@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields, replace
 from enum import IntEnum, StrEnum
 
 from bridge.core.ids import CommunityId, RoomKeyName, UserId
@@ -159,6 +159,10 @@ class Community:
     groups_by: GroupsBy = GroupsBy.ADMINS
     """Who may make groups by command."""
     groups: tuple[Group, ...] = field(default=())
+    stated: frozenset[str] = frozenset()
+    """Which keys the file states; of keys with a default, the value alone does not tell."""
+    set_by_people: frozenset[str] = frozenset()
+    """The keys whose values people set by command: see `core/profile`."""
     parent: CommunityId | None = None
     """The community that this one is a part of: its admins govern here, and members here are members there."""
 
@@ -182,6 +186,19 @@ class Community:
             people |= group.named
         return people
 
+    def declares(self, key: str) -> bool:
+        """Whether the declaration says what is in the field of that name: then nobody else does."""
+        if key in self.set_by_people:
+            return False
+        return key in self.stated or getattr(self, key) != _DEFAULTS[key]
+
+    @property
+    def as_declared(self) -> Community:
+        """The same without what people set."""
+        if not self.set_by_people:
+            return self
+        return replace(self, **{key: _DEFAULTS[key] for key in self.set_by_people}, set_by_people=frozenset())
+
     def group(self, key: RoomKeyName) -> Group | None:
         """The declared group of that key, or None."""
         return next((group for group in self.groups if group.key == key), None)
@@ -193,3 +210,6 @@ class Community:
         if user in (self.admins or ()):
             return Role.ADMIN
         return Role.MEMBER if user in self.named else None
+
+
+_DEFAULTS = {entry.name: entry.default for entry in fields(Community) if entry.default is not MISSING}

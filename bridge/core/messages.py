@@ -334,6 +334,15 @@ class ReleaseGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class Deactivate:
+    """Close a community's announcement room, and have its space say that the community has ended."""
+
+    community: CommunityId
+    by: str
+    """Who asked for it, as it is told."""
+
+
+@dataclass(frozen=True, slots=True)
 class MakeGroup:
     """Make the group that a member suggested, since an admin agreed."""
 
@@ -366,5 +375,6 @@ Job = (
     | Welcome
     | SayWelcome
     | ReleaseGroup
+    | Deactivate
     | MakeGroup
 )

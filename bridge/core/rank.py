@@ -195,6 +195,24 @@ def check_groups(people: People, by: UserId | None, deed: Deed) -> None:
         raise _refused(people, "only owners and admins make groups here", "ask one of them")
 
 
+def check_profile(people: People, by: UserId | None) -> None:
+    """Whether `by` may see and change how a community is set up.
+
+    Raises:
+        Refused: why not.
+    """
+    _entitled(people, by, Deed.SET_UP)
+
+
+def check_deactivation(people: People, by: UserId | None) -> None:
+    """Whether `by` may deactivate a community.
+
+    Raises:
+        Refused: why not.
+    """
+    _entitled(people, by, Deed.DEACTIVATE)
+
+
 def check_subcommunities(people: People, by: UserId | None) -> None:
     """Whether `by` may make communities within this one, move it, or call it otherwise.
 

@@ -937,6 +937,8 @@ def _outcome(state: str, by: str, language: Language) -> Marked:
             return say(language, "❌ Rejected by {by}.", by=by_whom(by))
         case "withdrawn":
             return say(language, "Withdrawn by {by}.", by=by_whom(by))
+        case "closed":
+            return say(language, "Closed: {by} has deactivated the community.", by=by_whom(by))
         case _:
             return say(language, "Expired: nobody decided in time.")
 
@@ -1280,6 +1282,15 @@ def group_released(key: str, by: str, language: Language = EN) -> Marked:
     )
 
 
+def group_left_alone(key: str, by: str, language: Language = EN) -> Marked:
+    return say(
+        language,
+        "The group `{key}` has left the community, as {by} decided. Nobody in it is in charge, so I stay in it and "
+        "leave everything as it is: people can go on talking, and nobody can change, invite or remove anything.",
+        key=key, by=by,
+    )  # fmt: skip
+
+
 def groups_listed(groups: Sequence[tuple[str, str, str, bool]], community: str, language: Language = EN) -> Marked:
     """
     Args:
@@ -1292,3 +1303,145 @@ def groups_listed(groups: Sequence[tuple[str, str, str, bool]], community: str, 
         line = joined(" – ", [_code(key), literal(one_line(name, LONGEST_NAME)), literal(kind)])
         lines.append(joined(", ", [line, say(language, "archived")]) if archived else line)
     return _with_list(say(language, "Groups in {community}:", community=community), lines)
+
+
+# --- the life of a community ----------------------------------------------------------------------------------------
+
+
+def explain_about(language: Language = EN) -> Explained:
+    return Explained(say(language, "shows how the community is set up, and what the configuration decides"))
+
+
+def explain_set(language: Language = EN) -> Explained:
+    return Explained(
+        say(language, "changes the name, the rules, the language and other settings of the community"),
+        "rules Be kind to each other.",
+    )
+
+
+def explain_reset(language: Language = EN) -> Explained:
+    return Explained(say(language, "takes back what was set"), "welcome")
+
+
+def explain_deactivate(language: Language = EN) -> Explained:
+    return Explained(
+        say(language, "ends the community: its groups go on by themselves, and announcements can only be read"),
+        "Springfield School",
+    )
+
+
+def setting_name(key: str, language: Language = EN) -> Marked:
+    """What can be set, as people call it.
+
+    Args:
+        key: its name in the configuration.
+    """
+    match key:
+        case "name":
+            return say(language, "name")
+        case "description":
+            return say(language, "description")
+        case "avatar":
+            return say(language, "picture")
+        case "welcome":
+            return say(language, "welcome")
+        case "rules":
+            return say(language, "rules")
+        case "rules_required":
+            return say(language, "newcomers have to agree to the rules")
+        case "language":
+            return say(language, "language")
+        case "join":
+            return say(language, "how people enter")
+        case "groups_by":
+            return say(language, "who makes groups")
+        case _:
+            return say(language, "members may invite")
+
+
+def setting_changed(key: str, language: Language = EN) -> Marked:
+    return say(language, "Done: “{what}” is changed. The rooms follow.", what=setting_name(key, language))
+
+
+def setting_reset(key: str, language: Language = EN) -> Marked:
+    return say(language, "Done: “{what}” is as if nobody had set it.", what=setting_name(key, language))
+
+
+def settings_shown(community: str, settings: Sequence[tuple[str, str, bool]], language: Language = EN) -> Marked:
+    """
+    Args:
+        settings: name in the configuration, what it is (empty where nothing), and whether the configuration decides it.
+    """
+    lines = []
+    for key, value, declared in settings:
+        shown = literal(one_line(value, 200)) if value else say(language, "nothing")
+        line = joined(": ", [setting_name(key, language), shown])
+        if declared:
+            line = joined(" ", [line, say(language, "(decided by {key} in the configuration)", key=_code(key))])
+        lines.append(line)
+    return _with_list(say(language, "How {community} is set up:", community=community), lines)
+
+
+def deactivate_caution(name: str, form: str, alone: Sequence[str], language: Language = EN) -> Marked:
+    """What somebody is told who would end a community, before they typed its name.
+
+    Args:
+        form: what they have to write.
+        alone: groups in which nobody would be in charge.
+    """
+    parts = [
+        say(
+            language,
+            "“{name}” would end. Its groups go on by themselves, with their moderators and admins in charge. "
+            "Announcements can be read, and nobody writes any more. Invite links stop working, requests are closed, "
+            "and nobody is invited or removed by me any more. Whoever runs the service can begin the community again, "
+            "but not bring the groups back.",
+            name=name,
+        )
+    ]
+    if alone:
+        groups = _several(alone)
+        parts.append(
+            say(
+                language,
+                "Nobody would be in charge of: {groups}. Make somebody a moderator there first, if that shall not be.",
+                groups=groups,
+            )
+        )
+    parts.append(say(language, "If you are certain, write: {form}", form=_code(form)))
+    return joined("\n\n", parts)
+
+
+def deactivation_begins(name: str, language: Language = EN) -> Marked:
+    return say(language, "“{name}” ends now. The control room will say when everything is done.", name=name)
+
+
+def deactivated(name: str, by: str, language: Language = EN) -> Marked:
+    return say(
+        language,
+        "“{name}” is deactivated, as {by} decided. Announcements can be read, and nobody writes any more. Its groups "
+        "go on by themselves. I do nothing here any more.",
+        name=name, by=by,
+    )  # fmt: skip
+
+
+def closed_name(name: str, language: Language = EN) -> Marked:
+    """What the space of a community is called that has ended."""
+    return say(language, "{name} (deactivated)", name=name)
+
+
+def closed_topic(day: str, language: Language = EN) -> Marked:
+    """
+    Args:
+        day: when it ended, as `2026-11-26`.
+    """
+    return say(
+        language,
+        "This community was deactivated on {day}. Its groups go on by themselves; what was announced can still be "
+        "read.",
+        day=day,
+    )
+
+
+def closed_to_newcomers(language: Language = EN) -> Marked:
+    return say(language, "The community has ended.")

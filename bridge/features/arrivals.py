@@ -129,6 +129,8 @@ class Arrivals:
         Raises:
             MatrixError: the homeserver cannot be asked.
         """
+        if self._declared(job.community) is None:
+            return
         try:
             room_id = await self._chat_with(job.community, job.user)
             if room_id is not None and job.user in await self._facts.still_joined(room_id, [job.user]):

@@ -306,24 +306,28 @@ class Groups:
         async with self._lock_of(job.community):
             known = await self._memory.known(job.community)
             room_id = known.rooms.get(job.key)
-            if room_id is not None:
-                await self._hand_over(known, room_id)
+            left = room_id is None or await self._hand_over(known, room_id)
+            if room_id is not None and left:
                 await self._memory.forget_rooms(job.community, {job.key: room_id})
             control = known.rooms.get(CONTROL)
             async with self._database.transaction() as tx:
                 await groups.drop(tx, job.community, job.key)
                 if control is not None:
-                    text = texts.group_released(job.key, job.by, self._language_of(job.community))
+                    say = texts.group_released if left else texts.group_left_alone
+                    text = say(job.key, job.by, self._language_of(job.community))
                     message = SendMessage(control, notice(text))
                     await self._jobs.add(tx, f"told-{job_id}", control, message, self._clock.now_ms())
             await self._read_groups()
         self._wake()
 
-    async def _hand_over(self, known: Known, room_id: RoomId) -> None:
+    async def _hand_over(self, known: Known, room_id: RoomId) -> bool:
+        """Take the links away and give the power to the people; whether the steward is out of the room then. It stays
+        where nobody is in charge: without it the room would belong to nobody, or everything would be open to everybody.
+        """
         room = await self._room(room_id)
         steward = self._accounts.steward
         if room is None or steward not in room.members or room.members[steward].state != "join":
-            return
+            return True
         space_id = known.rooms.get(SPACE)
         space = None if space_id is None else await self._room(space_id)
         if space_id is not None and space is not None and space.content("m.space.child", room_id):
@@ -334,10 +338,13 @@ class Groups:
                 await self._rooms.set_state(room_id, "m.space.parent", space_id, {})
             if (room.content("m.room.join_rules") or {}).get("join_rule") == "restricted":
                 await self._rooms.set_state(room_id, "m.room.join_rules", "", {"join_rule": "invite"})
+            if release.is_left_alone(room, self._accounts):
+                return False
             levels = release.released_levels(room, self._accounts)
             if not same(room.power_levels, levels):
                 await self._rooms.set_state(room_id, _LEVELS, "", levels)
         await self._rooms.leave(room_id)
+        return True
 
     async def _room(self, room_id: RoomId) -> RoomState | None:
         try:

@@ -20,6 +20,11 @@ def in_charge(room: RoomState, accounts: Accounts) -> list[UserId]:
     return sorted(user for user, level in levels.items() if level == top) if top >= Role.MODERATOR else []
 
 
+def is_left_alone(room: RoomState, accounts: Accounts) -> bool:
+    """Whether there are people in a room, and nobody would be in charge of them."""
+    return bool(_joined(room, accounts)) and not in_charge(room, accounts)
+
+
 def released_levels(room: RoomState, accounts: Accounts) -> Mapping[str, Any]:
     """The whole `m.room.power_levels` content with which people rule a room by themselves.
 

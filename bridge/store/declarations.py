@@ -12,7 +12,10 @@ from bridge.core.languages import EN, Language
 
 
 def to_json(community: Community) -> str:
-    """The declaration as stable JSON, without the groups that people made: those are stored by themselves."""
+    """The declaration as stable JSON, without what people set and the groups that they made: those are stored by
+    themselves.
+    """
+    community = community.as_declared
     return json.dumps(
         {
             "id": community.id,
@@ -38,6 +41,7 @@ def to_json(community: Community) -> str:
             "rules": community.rules,
             "rules_required": community.rules_required,
             "groups_by": community.groups_by.value,
+            "stated": sorted(community.stated),
             "parent": community.parent,
             "groups": [_group(group) for group in community.groups if not group.own],
         },
@@ -72,6 +76,7 @@ def from_json(text: str) -> Community:
         rules=value.get("rules"),
         rules_required=value.get("rules_required", False),
         groups_by=GroupsBy(value.get("groups_by", GroupsBy.ADMINS)),
+        stated=frozenset(value.get("stated", ())),
         parent=value.get("parent"),
         groups=tuple(
             Group(

@@ -15,6 +15,7 @@ from bridge.core.messages import (
     AnswerRequest,
     AskToJoin,
     ChangeMembership,
+    Deactivate,
     DeliverAnnouncement,
     ExpireRequest,
     GiveHistory,
@@ -50,6 +51,7 @@ KINDS: dict[str, type[Job]] = {
     "welcome.1": Welcome,
     "say_welcome.1": SayWelcome,
     "release_group.1": ReleaseGroup,
+    "deactivate.1": Deactivate,
     "make_group.1": MakeGroup,
 }
 """Kind names on disk. When the fields of a job change, its name is raised and the old one gets a decoder of its own."""

@@ -21,6 +21,8 @@ class State(StrEnum):
     REJECTED = "rejected"
     EXPIRED = "expired"
     WITHDRAWN = "withdrawn"
+    CLOSED = "closed"
+    """The community was deactivated."""
     TOO_SOON = "too soon"
     """Asked again before the while was over after which they may."""
 

@@ -27,6 +27,7 @@ _WRONG_SECRET = {
     "remedy": "use the configuration that the service was started with, or restart it with this one",
 }
 _ABOUT_GROUPS = ("key", "text", "kind", "posting", "room", "digest", "encrypt", "data", "remove", "wait")
+_ABOUT_COMMUNITIES = ("key", "text", "form", "wait")
 _ABOUT_SUBCOMMUNITIES = ("key", "text", "parent", "wait")
 _ABOUT_PEOPLE = ("users", "groups", "group", "role", "reason", "add", "revoke_links", "wait")
 Progress = Callable[[int, int, str], None]
@@ -103,6 +104,7 @@ class Operations(Protocol):
 
     async def groups(self, deed: str, community: str, **what: Any) -> dict[str, Any]: ...
 
+    async def community(self, deed: str, community: str, **what: Any) -> dict[str, Any]: ...
     async def subcommunities(self, deed: str, community: str, **what: Any) -> dict[str, Any]: ...
 
     async def check(self) -> list[dict[str, Any]]: ...
@@ -121,7 +123,7 @@ class ControlDoor:
     def add_routes(self, app: web.Application) -> None:
         names = (
             "plan apply announce status parked check ready verify rotate_device link people personal_data groups "
-            "subcommunities"
+            "community subcommunities"
         )
         for name in names.split():
             app.router.add_post(f"{PREFIX}/{name}", self._handler(getattr(self, f"_{name}")))
@@ -237,6 +239,10 @@ class ControlDoor:
     async def _groups(self, body: Mapping[str, Any], _: Progress) -> Any:
         what = {name: body[name] for name in _ABOUT_GROUPS if name in body}
         return await self._operations.groups(_text(body, "deed"), _text(body, "community"), **what)
+
+    async def _community(self, body: Mapping[str, Any], _: Progress) -> Any:
+        what = {name: body[name] for name in _ABOUT_COMMUNITIES if name in body}
+        return await self._operations.community(_text(body, "deed"), _text(body, "community"), **what)
 
     async def _subcommunities(self, body: Mapping[str, Any], _: Progress) -> Any:
         what = {name: body[name] for name in _ABOUT_SUBCOMMUNITIES if name in body}

@@ -141,8 +141,8 @@ def test_registration_text_says_what_the_registration_is() -> None:
     assert YAML(typ="safe", pure=True).load(registration_text(config)) == registration_of(config)
 
 
-PEOPLES_OWN = {"own", "archived", "history_visibility"}
-"""What no declaration says of a group: people made it, archived it or brought it in, by command."""
+PEOPLES_OWN = {"own", "archived", "history_visibility", "stated", "set_by_people"}
+"""What no declaration says: people made, archived or brought in a group, or set something; and which keys it states."""
 
 
 @pytest.mark.parametrize("section", [SCHEMA, COMMUNITY, GROUP], ids=["config", "community", "group"])

@@ -18,6 +18,7 @@ from bridge.core.messages import (
     AnswerRequest,
     AskToJoin,
     ChangeMembership,
+    Deactivate,
     DeliverAnnouncement,
     ExpireRequest,
     Invited,
@@ -41,10 +42,12 @@ from bridge.features.adopting import Adopting
 from bridge.features.announcements import Announcements
 from bridge.features.arrivals import Arrivals
 from bridge.features.chats import Chats
+from bridge.features.deactivation import Deactivations
 from bridge.features.enforcement import Enforcement
 from bridge.features.entering import Entering
 from bridge.features.groups import Groups
 from bridge.features.members import Members
+from bridge.features.profile import Profile
 from bridge.features.reconcile import Outcome, Reconciler, Recovery, Rules
 from bridge.features.reconcile.watch import Watch
 from bridge.features.requests import Patience, Requests
@@ -186,6 +189,16 @@ class Scene:
             clock=self.clock,
             limit=100,
         )
+        self.profile = Profile(
+            database=self.database,
+            memory=self.reconciler.memory,
+            read_profile=self.reconciler.read_profile,
+            current=self._declared,
+            lock_of=self.reconciler.lock_of,
+            people=self.members.people,
+            rooms=self.executor,
+            clock=self.clock,
+        )
         self.subcommunities = Subcommunities(
             database=self.database,
             memory=self.reconciler.memory,
@@ -196,7 +209,23 @@ class Scene:
             rooms=self.executor,
             clock=self.clock,
         )
+        self.deactivations = Deactivations(
+            database=self.database,
+            memory=self.reconciler.memory,
+            read_profile=self.reconciler.read_profile,
+            within=self.reconciler.within,
+            lock_of=self.reconciler.lock_of,
+            people=self.members.people,
+            language_of=self.reconciler.language_of,
+            reader=self.reader,
+            rooms=self.executor,
+            jobs=self.jobs,
+            wake=self._wake,
+            accounts=ACCOUNTS,
+            clock=self.clock,
+        )
         await self.reconciler.read_groups()
+        await self.reconciler.read_profile()
         self.adopting = Adopting(
             database=self.database,
             index=self.index,
@@ -451,13 +480,16 @@ class Scene:
                         self.watch.look_again(job.community)
                     case Welcome() | SayWelcome():
                         await self.arrivals.do(stored.id, job)
-                    case ReleaseGroup() | MakeGroup():
+                    case Deactivate() | ReleaseGroup() | MakeGroup():
                         await self._do_about_groups(stored.id, job)
                     case AskToJoin() | PostCard() | AnswerRequest() | RemindOfRequest() | ExpireRequest():
                         await self.requests.do(stored.id, job)
                 await self.jobs.finish(stored.id)
 
-    async def _do_about_groups(self, job_id: str, job: ReleaseGroup | MakeGroup) -> None:
+    async def _do_about_groups(self, job_id: str, job: Deactivate | ReleaseGroup | MakeGroup) -> None:
+        if isinstance(job, Deactivate):
+            await self.deactivations.do(job_id, job)
+            return
         if isinstance(job, ReleaseGroup):
             await self.groups.release_now(job_id, job)
             return

@@ -195,6 +195,15 @@ def test_absent_is_not_declared_and_empty_is() -> None:
     assert springfield.groups[1].moderators is None
 
 
+def test_a_key_that_states_its_default_is_declared_as_well() -> None:
+    silent, stating = read(
+        REQUIRED + 'communities: {one: {owners: ["@a:b.c"]}, two: {owners: ["@a:b.c"], language: en, join: invite}}\n'
+    ).communities
+    for key in ("language", "join"):
+        assert (silent.declares(key), stating.declares(key)) == (False, True)
+    assert not stating.declares("welcome")
+
+
 def test_community_takes_the_room_version_of_all_unless_it_has_its_own() -> None:
     text = REQUIRED + 'room_version: "12"\ncommunities: {one: {owners: ["@a:b.c"]}, two: {room_version: 11}}\n'
     assert [community.room_version for community in read(text).communities] == ["12", "11"]

@@ -14,6 +14,8 @@ from bridge.core.errors import Forbidden, MatrixError, NotFound, RateLimited, Re
 from bridge.core.groups import OwnGroup, effective
 from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import EN, Language
+from bridge.core.profile import Aspect
+from bridge.core.profile import with_own as with_settings
 from bridge.core.subcommunities import OwnCommunity, with_own
 from bridge.features.reconcile.arrivals import Arrivals
 from bridge.features.reconcile.fights import Fights
@@ -36,10 +38,11 @@ from bridge.plan.people import ABSENT
 from bridge.plan.state import Known, RoomState
 from bridge.ports import Clock, RoomExecutor, RoomReader
 from bridge.store import communities as store
-from bridge.store import declarations
+from bridge.store import deactivations, declarations, profile
 from bridge.store import groups as own_groups
 from bridge.store import subcommunities as own_communities
 from bridge.store.database import Database
+from bridge.store.deactivations import Deactivation
 from bridge.store.jobs import Jobs
 from bridge.store.rooms import RoomIndex
 
@@ -77,9 +80,13 @@ class Reconciler:
         self.setting = setting
         self.rules = rules
         self.declared: dict[CommunityId, Community] = {}
-        """The communities as the file declares them, with the groups that people made."""
+        """The communities as the file declares them, with what people set and the groups that they made; without those
+        that were deactivated."""
+        self.deactivated: dict[CommunityId, Deactivation] = {}
+        """Communities that were deactivated: nothing is done about their rooms any more."""
         self._loaded: tuple[Community, ...] = ()
         self._own: dict[CommunityId, list[OwnGroup]] = {}
+        self._set: dict[CommunityId, dict[Aspect, str]] = {}
         self._own_communities: list[OwnCommunity] = []
         self.memory = Memory(database, index, clock)
         self.kinship = Kinship(memory=self.memory, reader=reader, index=index, accounts=setting.accounts)
@@ -127,12 +134,28 @@ class Reconciler:
         """Take these declarations as the loaded ones."""
         self._rest.clear()
         self._loaded = tuple(communities)
-        self.declared = self.effective_all(self._loaded)
+        every = self.effective_all(self._loaded)
+        self.declared = {name: community for name, community in every.items() if name not in self.deactivated}
         self.kinship.declare(self.declared)
 
     def effective(self, community: Community) -> Community:
-        """A declaration with the groups that people made."""
-        return effective(community, self._own.get(community.id, ()))
+        """A declaration with what people set and the groups that they made."""
+        return with_settings(effective(community, self._own.get(community.id, ())), self._set.get(community.id, {}))
+
+    async def read_profile(self) -> None:
+        """Read anew what people set, and which communities are deactivated, after something of that was stored."""
+        async with self._database.transaction() as tx:
+            self._set = await profile.load_all(tx)
+            self.deactivated = await deactivations.load_all(tx)
+        self.declare(self._loaded)
+
+    def within(self, community: CommunityId) -> list[CommunityId]:
+        """The communities that stand within one."""
+        return [one.id for one in self.declared.values() if one.parent == community]
+
+    def ended_but_declared(self) -> list[Deactivation]:
+        """Deactivated communities that the file still declares."""
+        return [self.deactivated[name] for name in self.effective_all(self._loaded) if name in self.deactivated]
 
     def effective_all(self, communities: Iterable[Community]) -> dict[CommunityId, Community]:
         """Declarations with what people made: all communities that there are to be, by id."""
@@ -238,6 +261,8 @@ class Reconciler:
         """
         async with self._lock(community.id):
             self._rest.pop(community.id, None)
+            if community.id in self.deactivated:  # while it waited for the lock
+                return Outcome(str(community.id))
             await self.kinship.follow_move(community)
             look = await self.look(community, fresh=fresh, remake=remake)
             if digest is not None and look.plan.digest != digest:
@@ -417,7 +442,9 @@ class Reconciler:
 
     async def reconcile(self, community_id: CommunityId, *, fresh: bool = False) -> Outcome:
         """One pass by itself: carry out what is safe; hold what is not, and go on enforcing what is in force."""
-        community = self.declared[community_id]
+        community = self.declared.get(community_id)
+        if community is None:  # it was deactivated, or taken out of the file, a moment ago
+            return Outcome(str(community_id))
         outcome = await self.apply(community, fresh=fresh, try_all=fresh)
         if outcome.unsafe:
             failures = await self._enforce_what_is_in_force(community)
@@ -493,6 +520,8 @@ class Reconciler:
     async def _enforce_what_is_in_force(self, community: Community) -> list[Failure]:
         """Heal by the declaration that was last applied; of a plan that would be unsafe even so, only what protects."""
         async with self._lock(community.id):
+            if community.id in self.deactivated:
+                return []
             look = await self.look(await self._in_force(community.id) or community)
             if look.unsafe:
                 look = _only_what_protects(look)
@@ -527,6 +556,8 @@ class Reconciler:
     def language_of(self, community: CommunityId) -> Language:
         """In which a community is talked to."""
         declared = self.declared.get(community)
+        if declared is None:  # people are told in their language also how a community ends
+            declared = self.effective_all(self._loaded).get(community)
         return EN if declared is None else declared.language
 
     async def language_for(self, user: UserId) -> Language:

@@ -17,6 +17,7 @@ from bridge.store.migrations import (
     v10_groups,
     v11_taken_in,
     v12_subcommunities,
+    v13_life_of_a_community,
 )
 
 STEPS = (
@@ -32,4 +33,5 @@ STEPS = (
     v10_groups,
     v11_taken_in,
     v12_subcommunities,
+    v13_life_of_a_community,
 )

@@ -1,0 +1,104 @@
+"""Commands about a community as a whole: how it is set up, and its end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bridge.commands import arguments
+from bridge.commands.deeds import Deeds
+from bridge.commands.row import Request, Row
+from bridge.core import texts
+from bridge.core.access import Deed
+from bridge.core.languages import DE
+from bridge.core.markup import Marked
+
+ASPECTS = {
+    "name": "name",
+    "description": "description",
+    "picture": "avatar",
+    "welcome": "welcome",
+    "rules": "rules",
+    "rules-required": "rules_required",
+    "language": "language",
+    "join": "join",
+    "groups-by": "groups_by",
+    "members-may-invite": "members_may_invite",
+    "beschreibung": "description",
+    "bild": "avatar",
+    "begrüßung": "welcome",
+    "regeln": "rules",
+    "regeln-pflicht": "rules_required",
+    "sprache": "language",
+    "beitritt": "join",
+    "gruppen-von": "groups_by",
+    "mitglieder-laden-ein": "members_may_invite",
+}
+
+WHAT = arguments.choice("what", ASPECTS, names={DE: "was"})
+VALUE = arguments.text("value", names={DE: "Wert"})
+TYPED = arguments.text("name", names={DE: "Name"}, optional=True)
+
+
+async def _ask(deeds: Deeds, request: Request, deed: str, **what: Any) -> str:
+    """Have it done; the rooms follow, and the answer does not wait for them."""
+    answer = await deeds.community(deed, request.community, request.person, wait=False, **what)
+    return Marked("\n".join(answer["said"]))
+
+
+async def about(deeds: Deeds, request: Request) -> str:
+    return await _ask(deeds, request, "about")
+
+
+async def set_(deeds: Deeds, request: Request) -> str:
+    return await _ask(deeds, request, "set", key=request.asked[WHAT], text=request.asked[VALUE])
+
+
+async def reset(deeds: Deeds, request: Request) -> str:
+    return await _ask(deeds, request, "reset", key=request.asked[WHAT])
+
+
+async def deactivate(deeds: Deeds, request: Request) -> str:
+    """Whoever types the name of the community means it; before that they are told what comes of it."""
+    typed = request.asked.get(TYPED)
+    if typed is None:
+        form = f"{DEACTIVATE.called(request.language)} {request.community} {{name}}"
+        return await _ask(deeds, request, "caution", form=form)
+    return await _ask(deeds, request, "deactivate", text=typed)
+
+
+DEACTIVATE = Row(
+    name="community deactivate",
+    names={DE: "gemeinschaft auflösen"},
+    arguments=(TYPED,),
+    deed=Deed.DEACTIVATE,
+    explain=texts.explain_deactivate,
+    run=deactivate,
+)
+
+ROWS = (
+    Row(
+        name="community about",
+        names={DE: "gemeinschaft zeigen"},
+        aliases=("settings",),
+        deed=Deed.SET_UP,
+        explain=texts.explain_about,
+        run=about,
+    ),
+    Row(
+        name="community set",
+        names={DE: "gemeinschaft setzen"},
+        arguments=(WHAT, VALUE),
+        deed=Deed.SET_UP,
+        explain=texts.explain_set,
+        run=set_,
+    ),
+    Row(
+        name="community reset",
+        names={DE: "gemeinschaft leeren"},
+        arguments=(WHAT,),
+        deed=Deed.SET_UP,
+        explain=texts.explain_reset,
+        run=reset,
+    ),
+    DEACTIVATE,
+)
