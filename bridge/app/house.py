@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 from bridge.app.arriving import let_in
+from bridge.app.handouts import Handouts
 from bridge.config import Config
 from bridge.config.sections import Account
 from bridge.core.community import Community, RoomKind
@@ -35,10 +36,12 @@ from bridge.core.messages import (
     SayWelcome,
     SendMessage,
     ShareKeys,
+    ShowLink,
     TakeBackState,
     Verifying,
     Welcome,
 )
+from bridge.e2ee.identity import hkdf_sha256
 from bridge.e2ee.keys import Keys
 from bridge.e2ee.recipients import Trust
 from bridge.e2ee.window import Window
@@ -187,7 +190,20 @@ class House:
             clock=self.clock,
             language_of=self.reconciler.language_of,
         )
-        self.entering = Entering(database=self.database, jobs=self.jobs, wake=self.worker.wake, clock=self.clock)
+        self.entering = Entering(
+            database=self.database,
+            jobs=self.jobs,
+            wake=self.worker.wake,
+            clock=self.clock,
+            secret=link_secret_of(config),
+        )
+        self.handouts = Handouts(
+            entering=self.entering,
+            role_of=self.reconciler.role_of,
+            messenger=self.sender,
+            address_of=self.address_of,
+            clock=self.clock,
+        )
         self.chats = Chats(
             database=self.database,
             index=self.index,
@@ -262,6 +278,10 @@ class House:
 
     def _declared(self, community: CommunityId) -> Community | None:
         return self.reconciler.declared.get(community)
+
+    def address_of(self, token: str) -> str:
+        """The address under which people open the link of that secret."""
+        return f"{self.config.join.url}/join/{token}"
 
     def _again(self, community: CommunityId) -> None:
         self.look_again(community)
@@ -393,7 +413,8 @@ class House:
         | ExpireRequest
         | Welcome
         | SayWelcome
-        | ReleaseGroup,
+        | ReleaseGroup
+        | ShowLink,
         complete: Complete,
     ) -> None:
         match job:
@@ -414,6 +435,8 @@ class House:
             case ReleaseGroup():
                 await self.groups.release_now(job_id, job)
                 self.look_again(job.community)
+            case ShowLink():
+                await self.handouts.show_link(job_id, job)
             case _:
                 await self.requests.do(job_id, job)
 
@@ -501,6 +524,12 @@ def patience_of(config: Config) -> Patience:
     own = config.requests
     hour = 3_600_000
     return Patience(own.remind_hours * hour, own.expire_days * 24 * hour, own.again_hours * hour)
+
+
+def link_secret_of(config: Config) -> bytes:
+    """Of which the secrets of links are made that people ask for in chats: the same for as long as the identity."""
+    secret = config.encryption.identity_secret.reveal().encode()
+    return hkdf_sha256(secret, salt=b"matrix-communities invite links", info=b"")
 
 
 def rules_of(config: Config) -> Rules:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from bridge.core.community import Role
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import Language
+from bridge.core.messages import ShowLink
 
 
 class Links(Protocol):
@@ -23,8 +24,9 @@ class Links(Protocol):
         needs_approval: bool,
         role: str,
         by: UserId,
+        show: ShowLink,
     ) -> dict[str, Any]:
-        """Make one, with its `url`."""
+        """Make one, and have it shown."""
         ...
 
     async def reset(
@@ -37,8 +39,9 @@ class Links(Protocol):
         needs_approval: bool,
         role: str,
         by: UserId,
+        show: ShowLink,
     ) -> dict[str, Any]:
-        """Take back all of a community, and make one, with its `url`."""
+        """Take back all of a community, make one, and have it shown."""
         ...
 
     async def list(self, community: str | None, *, by: UserId) -> Sequence[dict[str, Any]]: ...

@@ -319,6 +319,19 @@ class ReleaseGroup:
     """Who asked for it, as it is told."""
 
 
+@dataclass(frozen=True, slots=True)
+class ShowLink:
+    """Show a new invite link to whoever asked for it, with its QR code. Its secret stands nowhere."""
+
+    room_id: RoomId
+    source: EventId
+    """The message that asked for it."""
+    by: UserId
+    language: str
+    revoked: int | None
+    """How many links were taken back for it; None where it takes the place of none."""
+
+
 Job = (
     SendMessage
     | DeliverAnnouncement
@@ -336,4 +349,5 @@ Job = (
     | Welcome
     | SayWelcome
     | ReleaseGroup
+    | ShowLink
 )

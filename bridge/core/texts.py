@@ -568,14 +568,14 @@ def link_made(link: Mapping[str, Any], language: Language = EN) -> Marked:
     """The one time that a link's address is shown.
 
     Args:
-        link: as `app/links` shows it, with `role` as a Role, and with `url`; with `revoked`, the ids of those that were
-            taken back for it.
+        link: as `app/links` shows it, with `role` as a Role, and with `url`; with `revoked`, how many were taken back
+            for it.
     """
     head = say(language, "This link leads into {community}. I cannot show it again:", community=link["community"])
     lines = [head, literal(link["url"]), link_line(link, language)]
-    if "revoked" in link:
+    if link.get("revoked") is not None:
         lines.append(say_many(language, "{count} link was taken back.", "{count} links were taken back.",
-                              len(link["revoked"])))  # fmt: skip
+                              link["revoked"]))  # fmt: skip
     return joined("\n", lines)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bridge.core.community import Role
-from bridge.core.ids import CommunityId, RoomKeyName, UserId, domain_of
-from bridge.core.links import OBSTACLES, TOKEN_BYTES, Link, Obstacle, Stage, Verdict, fingerprint
-from bridge.core.messages import AskToJoin, LetIn
+from bridge.core.ids import CommunityId, EventId, RoomKeyName, UserId, domain_of
+from bridge.core.links import OBSTACLES, TOKEN_BYTES, Link, Obstacle, Stage, Verdict, fingerprint, token_from
+from bridge.core.messages import AskToJoin, LetIn, ShowLink
 from bridge.ports import Clock
 from bridge.store import links as store
 from bridge.store.communities import record
@@ -41,40 +41,61 @@ class _NoUseLeft(Exception):
 class Entering:
     """The life of invite links, up to the jobs that let people in."""
 
-    def __init__(self, *, database: Database, jobs: Jobs, wake: Callable[[], None], clock: Clock) -> None:
+    def __init__(
+        self, *, database: Database, jobs: Jobs, wake: Callable[[], None], clock: Clock, secret: bytes
+    ) -> None:
+        """
+        Args:
+            secret: of which the secrets of links are made that somebody asks for in a chat.
+        """
         self._database = database
         self._jobs = jobs
         self._wake = wake
         self._clock = clock
+        self._secret = secret
 
     # --- links ----------------------------------------------------------------------------------------------------
 
-    async def make(self, terms: Terms) -> tuple[Link, str]:
+    async def make(self, terms: Terms, show: ShowLink | None = None) -> tuple[Link, str]:
         """Make a link; gives it with its secret, which is stored nowhere.
+
+        Args:
+            show: how whoever asked in a chat is shown it; the same message is the same link, made and shown once.
 
         Raises:
             ValueError: the terms contradict each other, with a sentence.
         """
-        link, token = self._fresh(terms)
+        link, token = self._fresh(terms, show)
         async with self._database.transaction() as tx:
-            await self._add(tx, link, token)
+            if show is not None and (made := await store.by_token(tx, fingerprint(token))) is not None:
+                return made, token
+            await self._add(tx, link, token, show)
+        if show is not None:
+            self._wake()
         return link, token
 
-    async def reset(self, terms: Terms) -> tuple[Link, str, list[str]]:
+    async def reset(self, terms: Terms, show: ShowLink | None = None) -> tuple[Link, str, list[str]]:
         """Take back all links of a community and make one, both or neither; gives the ids of those taken back, too.
 
-        Raises:
-            ValueError: as `make`.
+        Args, and what it raises, as of `make`.
         """
-        link, token = self._fresh(terms)
+        link, token = self._fresh(terms, show)
         async with self._database.transaction() as tx:
+            if show is not None and (made := await store.by_token(tx, fingerprint(token))) is not None:
+                return made, token, []
             revoked = await store.revoke_all(tx, terms.community, terms.maker, link.made_at)
             for link_id in revoked:
                 await record(tx, link.made_at, terms.community, "", terms.maker, "revoked link", link_id)
-            await self._add(tx, link, token)
+            await self._add(tx, link, token, None if show is None else replace(show, revoked=len(revoked)))
+        if show is not None:
+            self._wake()
         return link, token, revoked
 
-    def _fresh(self, terms: Terms) -> tuple[Link, str]:
+    def token_of(self, source: EventId) -> str:
+        """The secret of the link that a message asked for, whether there is such a link or not."""
+        return token_from(self._secret, source)
+
+    def _fresh(self, terms: Terms, show: ShowLink | None) -> tuple[Link, str]:
         now = self._clock.now_ms()
         link = Link(
             id=secrets.token_hex(4),
@@ -87,11 +108,13 @@ class Entering:
             needs_approval=terms.needs_approval,
             role=terms.role,
         )
-        return link, secrets.token_urlsafe(TOKEN_BYTES)
+        return link, secrets.token_urlsafe(TOKEN_BYTES) if show is None else self.token_of(show.source)
 
-    async def _add(self, tx: Transaction, link: Link, token: str) -> None:
+    async def _add(self, tx: Transaction, link: Link, token: str, show: ShowLink | None) -> None:
         await store.add(tx, link, fingerprint(token))
         await record(tx, link.made_at, link.community, "", link.maker, "made link", link.id)
+        if show is not None:
+            await self._jobs.add(tx, f"link-{show.source}", show.room_id, show, link.made_at)
 
     async def of_community(self, community: CommunityId) -> list[Link]:
         """All links of a community, the newest first."""

@@ -27,6 +27,7 @@ from bridge.core.messages import (
     SayWelcome,
     SendMessage,
     ShareKeys,
+    ShowLink,
     TakeBackState,
     Welcome,
 )
@@ -49,6 +50,7 @@ KINDS: dict[str, type[Job]] = {
     "welcome.1": Welcome,
     "say_welcome.1": SayWelcome,
     "release_group.1": ReleaseGroup,
+    "show_link.1": ShowLink,
 }
 """Kind names on disk. When the fields of a job change, its name is raised and the old one gets a decoder of its own."""
 

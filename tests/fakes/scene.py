@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bridge.app.arriving import let_in
+from bridge.app.handouts import Handouts
 from bridge.core.community import ANNOUNCEMENTS, CONTROL, SPACE, Community
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import EN
@@ -21,6 +22,7 @@ from bridge.core.messages import (
     DeliverAnnouncement,
     ExpireRequest,
     Invited,
+    Job,
     LetIn,
     MembershipChanged,
     PostCard,
@@ -32,6 +34,7 @@ from bridge.core.messages import (
     RemindOfRequest,
     SayWelcome,
     SendMessage,
+    ShowLink,
     StateChanged,
     TakeBackState,
     Welcome,
@@ -154,7 +157,16 @@ class Scene:
             accounts=ACCOUNTS,
             clock=self.clock,
         )
-        self.entering = Entering(database=self.database, jobs=self.jobs, wake=self._wake, clock=self.clock)
+        self.entering = Entering(
+            database=self.database, jobs=self.jobs, wake=self._wake, clock=self.clock, secret=b"of the links"
+        )
+        self.handouts = Handouts(
+            entering=self.entering,
+            role_of=self.reconciler.role_of,
+            messenger=self.messenger,
+            address_of=lambda token: f"https://join.example.org/join/{token}",
+            clock=self.clock,
+        )
         self.members = Members(
             database=self.database,
             memory=self.reconciler.memory,
@@ -406,13 +418,20 @@ class Scene:
                     case ChangeMembership():
                         await self.members.do(stored.id, job, EN)
                         self.watch.look_again(job.community)
-                    case Welcome() | SayWelcome():
-                        await self.arrivals.do(stored.id, job)
-                    case ReleaseGroup():
-                        await self.groups.release_now(stored.id, job)
-                    case AskToJoin() | PostCard() | AnswerRequest() | RemindOfRequest() | ExpireRequest():
-                        await self.requests.do(stored.id, job)
+                    case _:
+                        await self._do_about_people(stored.id, job)
                 await self.jobs.finish(stored.id)
+
+    async def _do_about_people(self, job_id: str, job: Job) -> None:
+        match job:
+            case Welcome() | SayWelcome():
+                await self.arrivals.do(job_id, job)
+            case ReleaseGroup():
+                await self.groups.release_now(job_id, job)
+            case ShowLink():
+                await self.handouts.show_link(job_id, job)
+            case AskToJoin() | PostCard() | AnswerRequest() | RemindOfRequest() | ExpireRequest():
+                await self.requests.do(job_id, job)
 
     async def react(self, by: UserId, card: EventId, key: str) -> None:
         """Somebody reacts to a message in the control room."""

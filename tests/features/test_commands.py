@@ -24,7 +24,7 @@ from bridge.core.errors import Refused, Unreachable
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import DE, EN, LANGUAGES, Language
 from bridge.core.markup import plain
-from bridge.core.messages import Pill, Said, Unreadable
+from bridge.core.messages import Pill, Said, ShowLink, Unreadable
 from bridge.features.conversations import CONFIRM_MS, DAY_MS, Conversations
 from bridge.store.database import Database
 from tests.fakes.scene import FakeClock, url_in
@@ -55,7 +55,7 @@ class FakeLinks:
 
     async def reset(self, community: str, **terms: Any) -> dict[str, Any]:
         self.asked.append(("reset", community, terms))
-        return self._link(url="https://join.example.org/join/secret", revoked=["a", "b"])
+        return self._link(url="https://join.example.org/join/secret")
 
     async def list(self, community: str | None, *, by: UserId) -> list[dict[str, Any]]:
         return [self._link(), self._link(id="gone", verdict="revoked")]
@@ -193,13 +193,12 @@ async def ask(deeds: FakeDeeds, text: str, *, in_control_room: bool = False, enc
 async def test_an_admin_makes_a_link_in_words() -> None:
     deeds = FakeDeeds(Role.ADMIN)
     answer = await ask(deeds, "link new chess --expires 12h --uses 30 --needs-approval --role moderator")
-    assert answer is not None
-    assert answer.splitlines()[1] == "https://join.example.org/join/secret"
-    assert "`k3x9`" in answer
+    assert answer is None, "it is shown by a job: an answer would be stored, and the secret with it"
     (what, community, terms), *_ = deeds.links.asked
     assert (what, community) == ("new", SCHOOL)
     assert terms == {
         "groups": ["chess"], "expires": "12h", "uses": 30, "needs_approval": True, "role": "moderator", "by": ANN,
+        "show": ShowLink(CHAT, terms["show"].source, ANN, "en", None),
     }  # fmt: skip
 
 
@@ -233,9 +232,7 @@ async def test_all_links_are_taken_back_after_a_yes_alone() -> None:
     assert asked is not None
     assert "stop working" in asked
     assert deeds.links.asked == []
-    answer = await chat.says("yes")
-    assert answer is not None
-    assert "2 links were taken back" in answer
+    await chat.says("yes")
     assert deeds.links.asked[0][0] == "reset"
     assert deeds.links.asked[0][2]["uses"] == 5
 

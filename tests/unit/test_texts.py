@@ -38,7 +38,7 @@ LINK: dict[str, Any] = {
     "used": 2,
     "expires_at": 1_790_000_000_000,
     "needs_approval": True,
-    "revoked": ["old"],
+    "revoked": 1,
 }
 PERSON: dict[str, Any] = {"role": Role.ADMIN, "groups": ["chess"], "moderates": ["chess"], "state": "join"}
 
@@ -91,7 +91,7 @@ def test_a_held_plan_can_be_agreed_to_by_copying_the_words() -> None:
 
 def test_a_link_says_what_it_is_and_how_far_it_is_used() -> None:
     link = {**LINK, "id": "k3x9", "role": Role.MEMBER, "groups": ["chess"]}
-    assert plain(texts.link_made({**link, "revoked": ["one", "two"]})).splitlines() == [
+    assert plain(texts.link_made({**link, "revoked": 2})).splitlines() == [
         "This link leads into school. I cannot show it again:",
         "https://join.example.org/join/abc",
         "`k3x9` – used by 2 of 5 – until 2026-09-21 14:13 UTC – an admin has to agree – Groups: chess",
