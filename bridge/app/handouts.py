@@ -7,15 +7,19 @@ from collections.abc import Awaitable, Callable
 
 import segno
 
+from bridge.app.roster import Roster
 from bridge.core import texts
 from bridge.core.access import Deed, may
 from bridge.core.community import Role
-from bridge.core.ids import CommunityId, UserId
+from bridge.core.ids import CommunityId, EventId, UserId
 from bridge.core.languages import Language
 from bridge.core.links import shown
-from bridge.core.messages import ShowLink, notice
+from bridge.core.messages import SendMembers, ShowLink, notice
+from bridge.core.roster import as_csv, matching
 from bridge.features.entering import Entering
 from bridge.ports import Clock, File, Messenger
+from bridge.store.database import Database
+from bridge.store.jobs import Jobs
 
 RoleOf = Callable[[CommunityId, UserId], Awaitable[Role | None]]
 
@@ -40,7 +44,11 @@ class Handouts:
         *,
         entering: Entering,
         role_of: RoleOf,
+        roster: Roster,
         messenger: Messenger,
+        database: Database,
+        jobs: Jobs,
+        wake: Callable[[], None],
         address_of: Callable[[str], str],
         clock: Clock,
     ) -> None:
@@ -50,16 +58,40 @@ class Handouts:
         """
         self._entering = entering
         self._role_of = role_of
+        self._roster = roster
         self._messenger = messenger
+        self._database = database
+        self._jobs = jobs
+        self._wake = wake
         self._address_of = address_of
         self._clock = clock
 
-    async def show_link(self, job_id: str, job: ShowLink) -> None:
-        """Show a new link to whoever asked for it: safe to repeat.
+    async def do(self, job_id: str, job: ShowLink | SendMembers) -> None:
+        """Make a file and send it: safe to repeat.
 
         Raises:
             CannotEncrypt, MatrixError: it cannot be sent now.
         """
+        if isinstance(job, ShowLink):
+            await self._show_link(job_id, job)
+        else:
+            await self._send_members(job_id, job)
+
+    async def ask_for_members(self, job: SendMembers, source: EventId) -> None:
+        """Have the table of members sent; the same source is the same file."""
+        async with self._database.transaction() as tx:
+            await self._jobs.add(tx, f"members-{source}", job.room_id, job, self._clock.now_ms())
+        self._wake()
+
+    async def _send_members(self, job_id: str, job: SendMembers) -> None:
+        if not await self._may(job.community, job.by, Deed.SEE_MEMBERS):
+            return
+        people = matching(await self._roster.everybody(job.community), job.word)
+        data = as_csv(people).encode("utf-8-sig")  # by the mark at its beginning spreadsheets know that it is UTF-8
+        file = File(f"members-{job.community}.csv", "text/csv", data)
+        await self._messenger.send_file(job.room_id, file, txn_id=job_id)
+
+    async def _show_link(self, job_id: str, job: ShowLink) -> None:
         token = self._entering.token_of(job.source)
         link = await self._entering.by_token(token)
         if link is None or not await self._may(link.community, job.by, Deed.MAKE_LINKS):

@@ -11,6 +11,7 @@ from typing import Any
 
 from bridge.app.arriving import let_in
 from bridge.app.handouts import Handouts
+from bridge.app.roster import Roster
 from bridge.config import Config
 from bridge.config.sections import Account
 from bridge.core.community import Community, RoomKind
@@ -34,6 +35,7 @@ from bridge.core.messages import (
     ReleaseGroup,
     RemindOfRequest,
     SayWelcome,
+    SendMembers,
     SendMessage,
     ShareKeys,
     ShowLink,
@@ -47,6 +49,7 @@ from bridge.e2ee.recipients import Trust
 from bridge.e2ee.window import Window
 from bridge.features.announcements import Announcements
 from bridge.features.arrivals import Arrivals
+from bridge.features.belonging import Belongings
 from bridge.features.chats import Chats
 from bridge.features.conversations import Conversations
 from bridge.features.enforcement import Enforcement
@@ -57,6 +60,7 @@ from bridge.features.readiness import Readiness
 from bridge.features.reconcile import Reconciler, Recovery, Rules
 from bridge.features.reconcile.watch import Watch
 from bridge.features.requests import Patience, Requests
+from bridge.features.tags import Tags
 from bridge.intake.interest import Interest
 from bridge.matrix.client import Client, path
 from bridge.matrix.executor import Executor
@@ -197,13 +201,6 @@ class House:
             clock=self.clock,
             secret=link_secret_of(config),
         )
-        self.handouts = Handouts(
-            entering=self.entering,
-            role_of=self.reconciler.role_of,
-            messenger=self.sender,
-            address_of=self.address_of,
-            clock=self.clock,
-        )
         self.chats = Chats(
             database=self.database,
             index=self.index,
@@ -224,6 +221,10 @@ class House:
             wake=self.worker.wake,
             accounts=self.accounts,
             clock=self.clock,
+        )
+        self.tags = Tags(database=self.database, people=self.members.people, clock=self.clock)
+        self.belongings = Belongings(
+            database=self.database, index=self.index, declared=self._declared, accounts=self.accounts
         )
         self.groups = Groups(
             database=self.database,
@@ -272,6 +273,20 @@ class House:
             clock=self.clock,
         )
         self.conversations = Conversations(self.database, self.clock)
+        self.roster = Roster(
+            reconciler=self.reconciler, tags=self.tags, belongings=self.belongings, accounts=self.accounts
+        )
+        self.handouts = Handouts(
+            entering=self.entering,
+            role_of=self.reconciler.role_of,
+            roster=self.roster,
+            messenger=self.sender,
+            database=self.database,
+            jobs=self.jobs,
+            wake=self.worker.wake,
+            address_of=self.address_of,
+            clock=self.clock,
+        )
         self.history = config.history
         """How much of the past newcomers are given; may change while the service runs."""
         self.reconciler.declare(config.communities)
@@ -414,7 +429,8 @@ class House:
         | Welcome
         | SayWelcome
         | ReleaseGroup
-        | ShowLink,
+        | ShowLink
+        | SendMembers,
         complete: Complete,
     ) -> None:
         match job:
@@ -435,8 +451,8 @@ class House:
             case ReleaseGroup():
                 await self.groups.release_now(job_id, job)
                 self.look_again(job.community)
-            case ShowLink():
-                await self.handouts.show_link(job_id, job)
+            case ShowLink() | SendMembers():
+                await self.handouts.do(job_id, job)
             case _:
                 await self.requests.do(job_id, job)
 

@@ -29,6 +29,7 @@ def check(values: Values, report: Report) -> None:
         _owners(community, path, report)
         _people(community, path, ours, report)
         _groups(community, path, limit, report)
+        _tags(community, path, report)
 
 
 def _listen(listen: Values, report: Report) -> None:
@@ -111,6 +112,16 @@ def _lists(community: Values, path: str) -> Iterator[tuple[str, People]]:
         for name in ("moderators", "members"):
             if people := group.get(name):
                 yield f"{path}.groups.{shown_key(key)}.{name}", people
+
+
+def _tags(community: Values, path: str, report: Report) -> None:
+    for tag in community.get("tags") or ():
+        if tag.group is not None and tag.group not in community["groups"]:
+            report.warn(
+                f"{path}.tags",
+                f"{tag.name} is carried by the members of {tag.group}, which is no group of this file; "
+                "nobody carries it unless people made that group",
+            )
 
 
 def _groups(community: Values, path: str, limit: int | None, report: Report) -> None:

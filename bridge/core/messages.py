@@ -332,6 +332,17 @@ class ShowLink:
     """How many links were taken back for it; None where it takes the place of none."""
 
 
+@dataclass(frozen=True, slots=True)
+class SendMembers:
+    """Send the table of a community's members as a file to whoever asked for it, as it is then."""
+
+    room_id: RoomId
+    community: CommunityId
+    by: UserId
+    word: str
+    """Whom it is about; empty for everybody who has joined."""
+
+
 Job = (
     SendMessage
     | DeliverAnnouncement
@@ -350,4 +361,5 @@ Job = (
     | SayWelcome
     | ReleaseGroup
     | ShowLink
+    | SendMembers
 )

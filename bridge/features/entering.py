@@ -11,6 +11,7 @@ from bridge.core.ids import CommunityId, EventId, RoomKeyName, UserId, domain_of
 from bridge.core.links import OBSTACLES, TOKEN_BYTES, Link, Obstacle, Stage, Verdict, fingerprint, token_from
 from bridge.core.messages import AskToJoin, LetIn, ShowLink
 from bridge.ports import Clock
+from bridge.store import belonging
 from bridge.store import links as store
 from bridge.store.communities import record
 from bridge.store.database import Database, Transaction
@@ -219,8 +220,15 @@ class Entering:
             return await store.count_waiting(tx, community)
 
     async def came(self, ticket: str, stage: Stage, complete: Complete | None = None) -> None:
-        """Remember how far somebody has come, together with taking away the job that brought them there."""
+        """Remember how far somebody has come, and once they are invited by whom, together with taking away the job that
+        brought them there.
+        """
         async with self._database.transaction() as tx:
-            await store.set_stage(tx, ticket, stage, self._clock.now_ms())
+            now = self._clock.now_ms()
+            await store.set_stage(tx, ticket, stage, now)
+            entry = await store.entry(tx, ticket) if stage is Stage.INVITED else None
+            link = None if entry is None else await store.by_id(tx, entry.link)
+            if entry is not None and link is not None:
+                await belonging.bidden(tx, entry.community, entry.user, "link", link.maker, link.id, now)
             if complete is not None:
                 await complete(tx)

@@ -31,7 +31,7 @@ from bridge.core.messages import (
 )
 from bridge.plan.state import Accounts, Known, digest_of
 from bridge.ports import Clock, Messenger, RoomExecutor, RoomReader
-from bridge.store import communities, requests
+from bridge.store import belonging, communities, requests
 from bridge.store.database import Database, Transaction
 from bridge.store.jobs import Jobs
 from bridge.store.requests import JoinRequest, State
@@ -229,6 +229,8 @@ class Requests:
             if first:
                 await self._later(tx, "answer", AnswerRequest(request.id), now)
                 await communities.record(tx, now, request.community, "", by, state.value, str(request.user))
+            if first and state is State.APPROVED and by != texts.the_service():
+                await belonging.bidden(tx, request.community, request.user, "request", by, request.how, now)
         self._wake()
         return first
 

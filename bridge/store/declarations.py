@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from bridge.core.community import Community, Group, GroupsBy, Join, Posting, RoomKind
+from bridge.core.community import Community, Group, GroupsBy, Join, Posting, RoomKind, Tag
 from bridge.core.ids import CommunityId, RoomKeyName, UserId
 from bridge.core.languages import EN, Language
 
@@ -38,6 +38,8 @@ def to_json(community: Community) -> str:
             "rules": community.rules,
             "rules_required": community.rules_required,
             "groups_by": community.groups_by.value,
+            "auto_join": community.auto_join,
+            "tags": [{"name": tag.name, "users": _people(tag.users), "group": tag.group} for tag in community.tags],
             "groups": [_group(group) for group in community.groups if not group.own],
         },
         sort_keys=True,
@@ -71,6 +73,10 @@ def from_json(text: str) -> Community:
         rules=value.get("rules"),
         rules_required=value.get("rules_required", False),
         groups_by=GroupsBy(value.get("groups_by", GroupsBy.ADMINS)),
+        auto_join=value.get("auto_join", False),
+        tags=tuple(
+            Tag(tag["name"], _users(tag["users"]) or frozenset(), tag["group"]) for tag in value.get("tags", ())
+        ),
         groups=tuple(
             Group(
                 key=RoomKeyName(group["key"]),

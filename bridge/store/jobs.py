@@ -25,6 +25,7 @@ from bridge.core.messages import (
     ReleaseGroup,
     RemindOfRequest,
     SayWelcome,
+    SendMembers,
     SendMessage,
     ShareKeys,
     ShowLink,
@@ -51,6 +52,7 @@ KINDS: dict[str, type[Job]] = {
     "say_welcome.1": SayWelcome,
     "release_group.1": ReleaseGroup,
     "show_link.1": ShowLink,
+    "send_members.1": SendMembers,
 }
 """Kind names on disk. When the fields of a job change, its name is raised and the old one gets a decoder of its own."""
 

@@ -27,7 +27,7 @@ _WRONG_SECRET = {
     "remedy": "use the configuration that the service was started with, or restart it with this one",
 }
 _ABOUT_GROUPS = ("key", "text", "kind", "posting", "wait")
-_ABOUT_PEOPLE = ("users", "groups", "group", "role", "reason", "add", "revoke_links", "wait")
+_ABOUT_PEOPLE = ("users", "groups", "group", "role", "reason", "add", "revoke_links", "tag", "filter", "wait")
 Progress = Callable[[int, int, str], None]
 
 

@@ -31,7 +31,7 @@ SAID_IN_WORDS = {
     "room_version": "the homeserver's",
     f"communities.{ID}.room_version": "`room_version`",
     f"communities.{ID}.removed": "nobody",
-    **{f"communities.{ID}.{key}": "none" for key in ("fallback_owner", "welcome", "rules")},
+    **{f"communities.{ID}.{key}": "none" for key in ("fallback_owner", "welcome", "rules", "tags")},
 }
 
 
@@ -60,7 +60,7 @@ def defaults(section: Section = SCHEMA, path: str = "") -> dict[str, object]:
 
 def paths(value: object, path: str = "") -> set[str]:
     """The paths of all values of a plain YAML tree."""
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or path.endswith(".tags"):
         return {path}
     found: set[str] = set()
     for name, inner in value.items():

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from bridge.app.arriving import let_in
 from bridge.app.handouts import Handouts
+from bridge.app.roster import Roster
 from bridge.core.community import ANNOUNCEMENTS, CONTROL, SPACE, Community
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import EN
@@ -33,6 +34,7 @@ from bridge.core.messages import (
     ReleaseGroup,
     RemindOfRequest,
     SayWelcome,
+    SendMembers,
     SendMessage,
     ShowLink,
     StateChanged,
@@ -41,6 +43,7 @@ from bridge.core.messages import (
 )
 from bridge.features.announcements import Announcements
 from bridge.features.arrivals import Arrivals
+from bridge.features.belonging import Belongings
 from bridge.features.chats import Chats
 from bridge.features.enforcement import Enforcement
 from bridge.features.entering import Entering
@@ -49,6 +52,7 @@ from bridge.features.members import Members
 from bridge.features.reconcile import Outcome, Reconciler, Recovery, Rules
 from bridge.features.reconcile.watch import Watch
 from bridge.features.requests import Patience, Requests
+from bridge.features.tags import Tags
 from bridge.intake.interest import Interest
 from bridge.intake.parse import parse
 from bridge.matrix.client import path
@@ -160,13 +164,6 @@ class Scene:
         self.entering = Entering(
             database=self.database, jobs=self.jobs, wake=self._wake, clock=self.clock, secret=b"of the links"
         )
-        self.handouts = Handouts(
-            entering=self.entering,
-            role_of=self.reconciler.role_of,
-            messenger=self.messenger,
-            address_of=lambda token: f"https://join.example.org/join/{token}",
-            clock=self.clock,
-        )
         self.members = Members(
             database=self.database,
             memory=self.reconciler.memory,
@@ -193,6 +190,22 @@ class Scene:
             limit=100,
         )
         await self.reconciler.read_groups()
+        self.tags = Tags(database=self.database, people=self.members.people, clock=self.clock)
+        self.belongings = Belongings(
+            database=self.database, index=self.index, declared=self._declared, accounts=ACCOUNTS
+        )
+        self.roster = Roster(reconciler=self.reconciler, tags=self.tags, belongings=self.belongings, accounts=ACCOUNTS)
+        self.handouts = Handouts(
+            entering=self.entering,
+            role_of=self.reconciler.role_of,
+            roster=self.roster,
+            messenger=self.messenger,
+            database=self.database,
+            jobs=self.jobs,
+            wake=self._wake,
+            address_of=lambda token: f"https://join.example.org/join/{token}",
+            clock=self.clock,
+        )
         self.requests = Requests(
             database=self.database,
             index=self.index,
@@ -374,6 +387,7 @@ class Scene:
                 self.watch.moved(place.community, room_id, user, Membership(membership, sender, event_id))
                 if user not in ACCOUNTS.both:
                     await self.requests.moved(parsed(event, MembershipChanged))
+                    await self.belongings.moved(parsed(event, MembershipChanged))
             elif user == ANNOUNCER and membership == "invite":
                 encrypted = self.homeserver.room(room_id).content("m.room.encryption") is not None
                 await self.chats.invited(Invited(event_id, room_id, sender, sent_at, user, encrypted))
@@ -428,8 +442,8 @@ class Scene:
                 await self.arrivals.do(job_id, job)
             case ReleaseGroup():
                 await self.groups.release_now(job_id, job)
-            case ShowLink():
-                await self.handouts.show_link(job_id, job)
+            case ShowLink() | SendMembers():
+                await self.handouts.do(job_id, job)
             case AskToJoin() | PostCard() | AnswerRequest() | RemindOfRequest() | ExpireRequest():
                 await self.requests.do(job_id, job)
 

@@ -40,7 +40,18 @@ LINK: dict[str, Any] = {
     "needs_approval": True,
     "revoked": 1,
 }
-PERSON: dict[str, Any] = {"role": Role.ADMIN, "groups": ["chess"], "moderates": ["chess"], "state": "join"}
+PERSON: dict[str, Any] = {
+    "role": Role.ADMIN,
+    "groups": ["chess"],
+    "moderates": ["chess"],
+    "state": "join",
+    "tags": ["teacher"],
+    "since": 1_790_000_000_000,
+    "how": "link",
+    "by": "@ann:example.org",
+    "detail": "k3x9",
+}
+TAG: dict[str, Any] = {"name": "teacher", "people": 2, "declared": True}
 
 
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))
@@ -119,7 +130,7 @@ def _argument(parameter: inspect.Parameter, word: str, language: Language) -> An
         "Iterable[tuple[str, str]]": [(word, word)],
         "Sequence[tuple[str, str, str, bool]]": [(word, word, "open", True)],
         "Mapping[str, Any]": {**STATUS, "name": word, **LINK, **PERSON, "user": word},
-        "Sequence[Mapping[str, Any]]": [{**LINK, "id": "abc", **PERSON, "user": word}],
+        "Sequence[Mapping[str, Any]]": [{**LINK, "id": "abc", **PERSON, **TAG, "user": word}],
     }[str(parameter.annotation)]
 
 
@@ -131,7 +142,7 @@ def _said(function: Callable[..., Any], word: str, language: Language) -> str:
 
 @given(st.sampled_from(sorted(FUNCTIONS)), st.text(), st.sampled_from(LANGUAGES))
 def test_any_words_make_a_sentence(name: str, word: str, language: Language) -> None:
-    assert _said(FUNCTIONS[name], word, language).strip() or not word.strip(". ")
+    assert _said(FUNCTIONS[name], word, language).strip() or not word.strip(". ").strip()
 
 
 @given(st.text(min_size=1))

@@ -15,6 +15,7 @@ from bridge.store.migrations import (
     v08_conversations,
     v09_requests,
     v10_groups,
+    v11_belonging,
 )
 
 STEPS = (
@@ -28,4 +29,5 @@ STEPS = (
     v08_conversations,
     v09_requests,
     v10_groups,
+    v11_belonging,
 )
