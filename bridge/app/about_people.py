@@ -149,6 +149,7 @@ def _shown(request: Any) -> dict[str, Any]:
         "name": request.name,
         "how": request.how,
         "detail": request.detail,
+        "words": request.words,
         "groups": list(request.keys),
         "asked_at": request.asked_at,
     }

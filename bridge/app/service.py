@@ -198,6 +198,7 @@ class Service:
 
     async def _keep_homeserver_awake(self) -> None:
         """Ping at start, and whenever the database is back after it had refused a transaction."""
+        self.transactions.expect_gaps()
         await self._wake_homeserver()
         while True:
             await self._refused.wait()
@@ -222,7 +223,6 @@ class Service:
         """Ask for a ping: after an outage the homeserver then sends what it has kept at once, not after its backoff."""
         registration = self.house.config.registration.id
         came = self.transactions.counts.transactions
-        self.transactions.expect_gaps()
         try:
             await self.house.client.request("POST", path("v1", "appservice", registration, "ping"), body={})
             await asyncio.sleep(RECOVERED_SECONDS)

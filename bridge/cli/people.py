@@ -145,6 +145,8 @@ def _show(deed: str, result: dict[str, Any]) -> None:
             name = f" ({one_line(request['name'], LONGEST_NAME)})" if request["name"] else ""
             say(f"{request['user']}{name}", "bold")
             say(f"  since {when(request['asked_at'])}, by {request['how']}: {one_line(request['detail'])}")
+            if request["words"]:
+                say(f"  written on the join page: {one_line(request['words'])}")
         if not result["requests"]:
             say("Nobody waits for an answer.")
     elif result["done"]:

@@ -262,6 +262,8 @@ class AskToJoin:
     """What the way says of itself: what they wrote, the link's name."""
     groups: tuple[RoomKeyName, ...] = ()
     """Groups that they are invited to as well, if they are let in."""
+    words: str = ""
+    """What was written with it by somebody of whom nobody knows that they are the person, as on the join page."""
 
 
 @dataclass(frozen=True, slots=True)

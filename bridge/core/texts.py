@@ -868,15 +868,29 @@ def thanks_for_agreeing(language: Language = EN) -> Marked:
 
 
 def join_request(
-    community: str, user: str, name: str, how: str, detail: str, groups: Sequence[str], language: Language = EN
+    community: str,
+    user: str,
+    name: str,
+    how: str,
+    detail: str,
+    groups: Sequence[str],
+    words: str = "",
+    language: Language = EN,
 ) -> Marked:
-    """The facts of a join request: who asks, by which way, and what they wrote."""
+    """The facts of a join request: who asks, by which way, and what they wrote.
+
+    Args:
+        words: what was written with it by somebody of whom nobody knows that they are the person.
+    """
     lines = [say(language, "{user} asks to join {community}.", user=mention(user), community=community)]
     if name:
         lines.append(say(language, "They call themselves {name}.", name=one_line(name, LONGEST_NAME)))
     lines.append(_way(how, language))
     if detail:
         lines.append(say(language, "They wrote, or it says: “{detail}”", detail=one_line(detail)))
+    if words:
+        lines.append(say(language, "Written on the join page, by whoever typed this name there: “{words}”",
+                         words=one_line(words)))  # fmt: skip
     if groups:
         lines.append(say(language, "They would also be invited to: {groups}.", groups=_several(groups)))
     return joined("\n", lines)

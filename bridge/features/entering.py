@@ -150,22 +150,25 @@ class Entering:
 
     # --- people -----------------------------------------------------------------------------------------------------
 
-    async def use(self, link: Link, user: UserId) -> Entry | Obstacle:
+    async def use(self, link: Link, user: UserId, words: str = "") -> Entry | Obstacle:
         """Let somebody use a link: counted once for each person, recorded, and a job added that brings them in.
 
         Whoever used it before uses it again for nothing, also when it is used up; not when it was revoked or expired.
+
+        Args:
+            words: what they wrote for whoever decides, where the link needs approval.
         """
         now = self._clock.now_ms()
         try:
             async with self._database.transaction() as tx:
-                entry = await self._use(tx, link, user, now)
+                entry = await self._use(tx, link, user, now, words)
         except _NoUseLeft:
             return await self._why_not(link, now)
         if isinstance(entry, Entry):
             self._wake()
         return entry
 
-    async def _use(self, tx: Transaction, link: Link, user: UserId, now: int) -> Entry | Obstacle:
+    async def _use(self, tx: Transaction, link: Link, user: UserId, now: int, words: str) -> Entry | Obstacle:
         stage = Stage.ASKED if link.needs_approval else Stage.WAITING
         lane = f"enter {link.community} {domain_of(user)}"
         ticket = secrets.token_urlsafe(TOKEN_BYTES)
@@ -180,7 +183,7 @@ class Entering:
             return OBSTACLES[verdict]
         await store.set_stage(tx, entry.ticket, stage, now)
         if link.needs_approval:
-            ask = AskToJoin(link.community, user, "link", link.id, link.groups)
+            ask = AskToJoin(link.community, user, "link", link.id, link.groups, words)
             # each time is a request of its own: whoever decides knows of those that are open, and of earlier ones
             await self._jobs.add(tx, f"ask-{entry.ticket}-{now}", f"requests {link.community}", ask, now)
         else:

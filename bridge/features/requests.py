@@ -106,7 +106,7 @@ class Requests:
 
     async def ask(self, job_id: str, job: AskToJoin) -> None:
         """Take in a request by another way than a knock; the same job is the same request."""
-        await self._open(digest_of(job_id), job.community, job.user, "", job.how, job.detail, job.groups)
+        await self._open(digest_of(job_id), job.community, job.user, "", job.how, job.detail, job.groups, job.words)
 
     async def moved(self, event: MembershipChanged) -> None:
         """A membership in a space changed: somebody knocks, or what they asked was answered in a client.
@@ -143,6 +143,7 @@ class Requests:
         how: str,
         detail: str,
         keys: tuple[RoomKeyName, ...],
+        words: str = "",
     ) -> None:
         community = self._declared(community_id)
         known = await self._memory.known(community_id)
@@ -157,7 +158,9 @@ class Requests:
             rejected = await requests.last_of(tx, community_id, user, State.REJECTED)
             too_soon = rejected is not None and now - (rejected.decided_at or 0) < self.patience.again_ms
             state, decided_at = (State.TOO_SOON, now) if too_soon else (State.OPEN, None)
-            request = JoinRequest(request_id, community_id, user, name, how, detail, keys, now, state, "", decided_at)
+            request = JoinRequest(
+                request_id, community_id, user, name, how, detail, keys, now, state, "", decided_at, words=words
+            )
             if await requests.add(tx, request):
                 await self._begin(tx, request, now)
             elif (already := await requests.open_of(tx, community_id, user)) is not None:
@@ -368,9 +371,8 @@ class Requests:
 
 def facts(request: JoinRequest, language: Language) -> str:
     """What there is to know of a request, as a text of ours."""
-    return texts.join_request(
-        request.community, request.user, request.name, request.how, request.detail, request.keys, language
-    )
+    asked = (request.community, request.user, request.name, request.how, request.detail, request.keys)
+    return texts.join_request(*asked, request.words, language)
 
 
 def _edit(event_id: str, text: str) -> Mapping[str, Any]:

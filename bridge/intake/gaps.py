@@ -12,20 +12,26 @@ from dataclasses import dataclass
 EXPECTED_MS = 60_000
 """For how long after a recovery a gap may come to light."""
 MOST_REFUSALS = 3
-"""Numbers are shared with other application services of the homeserver, whose share looks like gaps of ours."""
 
 
 @dataclass(slots=True)
 class Gaps:
-    """The numbers of the transactions that came. Ids that are no numbers tell nothing, and are never refused."""
+    """The numbers of the transactions that came. Ids that are no numbers tell nothing, and are never refused.
+
+    Numbers are shared with the other application services of a homeserver, whose share looks like gaps of ours. One
+    refusal by which nothing came to light is the last.
+    """
 
     _last: int | None = None
     _refused: int | None = None
+    _last_then: int | None = None
+    """The last one that had come when one was refused."""
     _until_ms: int = 0
     _refusals: int = 0
 
     def expect(self, now_ms: int) -> None:
-        """The homeserver may be recovering: for a while, a gap is worth a refusal."""
+        """The homeserver may be recovering: for a while, a gap is worth a refusal. Such a refusal is no reason to call
+        this."""
         self._until_ms = now_ms + EXPECTED_MS
         self._refusals = MOST_REFUSALS
 
@@ -34,12 +40,12 @@ class Gaps:
         if not (txn_id.isascii() and txn_id.isdecimal()):
             return False
         number = int(txn_id[:32])
-        if self._last is None or number <= self._last + 1 or number == self._refused:
-            self._last = number if self._last is None else max(self._last, number)
-            return False
-        if now_ms >= self._until_ms or not self._refusals:
-            self._last = number
-            return False
-        self._refused = number
-        self._refusals -= 1
-        return True
+        if number == self._refused and self._last == self._last_then:
+            self._refusals = 0
+        suspicious = self._last is not None and number > self._last + 1 and number != self._refused
+        if suspicious and now_ms < self._until_ms and self._refusals:
+            self._refused, self._last_then = number, self._last
+            self._refusals -= 1
+            return True
+        self._last = number if self._last is None else max(self._last, number)
+        return False

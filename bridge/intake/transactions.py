@@ -140,6 +140,7 @@ class Transactions:
             except Exception:  # whatever it is, the homeserver keeps the events as long as we do not say 200
                 log.exception("transaction %s cannot be stored; the homeserver will repeat it", txn_id)
                 counts.failures += 1
+                self.expect_gaps()
                 self._on_failure()
                 return _error(500, "M_UNKNOWN", "the transaction cannot be stored now; send it again")
         counts.transactions += 1

@@ -146,11 +146,12 @@ async def test_a_use_is_recorded_together_with_the_job_that_lets_them_in(
 
 async def test_by_a_link_that_needs_approval_somebody_is_asked(entering: Entering, database: Database) -> None:
     link, _ = await entering.make(Terms(SCHOOL, "operator", (RoomKeyName("chess"),), needs_approval=True))
-    entry = await entering.use(link, HOMER)
+    entry = await entering.use(link, HOMER, "I am new")
     assert isinstance(entry, Entry)
     assert entry.stage is Stage.ASKED
     [stored] = await Jobs(database).heads(10**12, 10)
-    assert decode(stored.kind, stored.body) == AskToJoin(SCHOOL, HOMER, "link", link.id, (RoomKeyName("chess"),))
+    ask = AskToJoin(SCHOOL, HOMER, "link", link.id, (RoomKeyName("chess"),), "I am new")
+    assert decode(stored.kind, stored.body) == ask
 
 
 async def test_everybody_has_a_place_in_the_order_in_which_they_came(entering: Entering) -> None:

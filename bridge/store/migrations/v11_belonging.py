@@ -1,6 +1,8 @@
-"""Tags that people were given by hand; since when people are in a community, and by whom they came."""
+"""Tags that people were given by hand; since when people are in a community, by whom they came, and what was written
+with their request.
+"""
 
-DESCRIPTION = "tags, and how members came"
+DESCRIPTION = "tags, how members came, and what they wrote"
 
 STATEMENTS = (
     """CREATE TABLE tag (
@@ -21,4 +23,5 @@ STATEMENTS = (
         since BIGINT,
         PRIMARY KEY (community, user_id)
     )""",
+    "ALTER TABLE join_request ADD COLUMN words TEXT NOT NULL DEFAULT ''",
 )
