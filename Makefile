@@ -9,6 +9,8 @@ BIN := .venv/bin
 READY := .venv/.ready
 BROWSER := .venv/.browser
 ARGS ?=
+# Tests wait more than they work, so two processes of them fill two cores with the homeservers that they start.
+WORKERS ?= 2
 
 .PHONY: help
 help:  ## List the targets
@@ -34,7 +36,7 @@ run: $(READY)  ## Run the service with ./config.yaml
 
 .PHONY: test
 test: $(READY) $(BROWSER)  ## Run the tests
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 .PHONY: soak
 soak: $(READY) $(BROWSER)  ## Run the long tests: many seeded rounds of faults

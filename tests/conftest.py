@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import deque
 from collections.abc import AsyncIterator, Generator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 
 from bridge.cli.demo.homeserver import PrivateSynapse
+from tests.faults.ledger import LEDGER
 from tests.harness.people import People, SynapseFactory
 from tests.harness.postgres import Postgres
 
@@ -22,6 +25,30 @@ hypothesis.settings.load_profile("tests")
 logging.getLogger("nio").setLevel(logging.WARNING)
 
 LAST_LINES = 40
+KILLS = "random kills"
+"""Under this name a process of a run in several ones hands its figures over."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """A process of the run ended (pytest-xdist): take its figures over."""
+    LEDGER.add(getattr(node, "workeroutput", {}).get(KILLS, {}))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand the own figures over, where this is one process of several."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput[KILLS] = LEDGER.rows_as_plain_data()
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Tell what the random kills came to."""
+    if LEDGER.rows:
+        terminalreporter.section(KILLS)
+        for line in LEDGER.lines():
+            terminalreporter.write_line(line)
+    if place := os.environ.get("SOAK_FIGURES"):
+        LEDGER.write(Path(place))
 
 
 @pytest.hookimpl(wrapper=True)

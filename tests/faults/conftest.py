@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.faults.ground import NO_FIGHTS, Ground
-from tests.faults.ledger import LEDGER
 from tests.harness.people import People
 
 
@@ -46,13 +43,3 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     soak = [int(seed) for seed in chosen.split(",")] if chosen else range(100, 100 + runs)
     handful = range(1, 4 if name == "seed" else 2)
     metafunc.parametrize(name, [*handful, *(pytest.param(seed, marks=pytest.mark.soak) for seed in soak)])
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Tell what the random kills came to."""
-    if LEDGER.rows:
-        terminalreporter.section("random kills")
-        for line in LEDGER.lines():
-            terminalreporter.write_line(line)
-    if place := os.environ.get("SOAK_FIGURES"):
-        LEDGER.write(Path(place))

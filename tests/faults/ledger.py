@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass
@@ -49,9 +50,20 @@ class Ledger:
             for kind, row in self.rows.items()
         ]
 
+    def rows_as_plain_data(self) -> dict[str, dict[str, Any]]:
+        """The rows, for another process."""
+        return {kind: asdict(row) for kind, row in self.rows.items()}
+
+    def add(self, rows: Mapping[str, Mapping[str, Any]]) -> None:
+        """Add the rows of another process."""
+        for kind, more in rows.items():
+            row = self.rows.setdefault(kind, Row())
+            for name, figure in more.items():
+                setattr(row, name, getattr(row, name) + figure)
+
     def write(self, place: Path) -> None:
         """Write the rows as JSON."""
-        figures = {kind: {**asdict(row), "seconds": round(row.seconds)} for kind, row in self.rows.items()}
+        figures = {kind: {**row, "seconds": round(row["seconds"])} for kind, row in self.rows_as_plain_data().items()}
         place.write_text(json.dumps(figures, indent=2) + "\n")
 
 
