@@ -198,8 +198,7 @@ class FakeHomeserver:
     def _join_by_force(self, by: UserId, room: FakeRoom, user: UserId) -> dict[str, Any]:
         if by not in self.admins:
             raise Forbidden("You are not a server admin", status=403, errcode="M_FORBIDDEN")
-        if room.membership(user) not in ("invite", "join"):
-            self._move(room, by, user, "invite", {})
+        self._move(room, by, user, "invite", {})
         self._move(room, user, user, "join", {})
         return {"room_id": room.room_id}
 
