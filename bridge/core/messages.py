@@ -37,6 +37,8 @@ class MembershipChanged:
     """Of a knock: what they call themselves there."""
     reason: str = ""
     """Of a knock: what they wrote."""
+    before: str | None = None
+    """What they were before, where the homeserver says it: who was joined already has changed their name or picture."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,11 +42,14 @@ class Belongings:
         if event.membership == "invite" and event.sender not in self._accounts.both:
             async with self._database.transaction() as tx:
                 await store.bidden(tx, community, event.user, CLIENT, event.sender, "", event.sent_at)
-        elif event.membership == "join":
+        elif event.membership == "join" and event.before != "join":
             declared = self._declared(community)
             how = CONFIGURATION if declared is not None and event.user in declared.named else ""
             async with self._database.transaction() as tx:
-                await store.joined(tx, community, event.user, how, event.sent_at)
+                if event.before is not None:
+                    await store.joined(tx, community, event.user, how, event.sent_at)
+                else:  # they may have been in since before we kept account of it
+                    await store.arrived(tx, community, event.user, event.sent_at)
         elif event.membership in ("leave", "ban"):
             async with self._database.transaction() as tx:
                 await store.left(tx, community, event.user, event.sent_at)

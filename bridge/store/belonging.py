@@ -51,6 +51,14 @@ async def joined(tx: Transaction, community: CommunityId, user: UserId, how: str
     )  # fmt: skip
 
 
+async def arrived(tx: Transaction, community: CommunityId, user: UserId, at: int) -> None:
+    """Record when somebody joined whom somebody had bidden in, and nothing of anybody else."""
+    await tx.execute(
+        "UPDATE belonging SET since = $3 WHERE community = $1 AND user_id = $2 AND since IS NULL",
+        community, user, at,
+    )  # fmt: skip
+
+
 async def left(tx: Transaction, community: CommunityId, user: UserId, at: int) -> None:
     """Forget what was known of somebody who left at that time, unless they came again since."""
     await tx.execute(

@@ -282,7 +282,7 @@ class FakeHomeserver:
         if state_key is not None:
             event["state_key"] = state_key
             if (before := room.state.get((event_type, state_key))) is not None:
-                event["unsigned"] = {"replaces_state": before["event_id"]}
+                event["unsigned"] = {"replaces_state": before["event_id"], "prev_content": before["content"]}
             room.state[event_type, state_key] = event
         room.timeline.append(event)
         self.feed.append(event)

@@ -116,6 +116,15 @@ async def test_it_is_known_by_whom_people_came(school: Scene) -> None:
     assert await came(school, EVE) == ("", "", "", False), "nothing is kept of whoever is out"
 
 
+async def test_another_name_is_no_arrival(school: Scene) -> None:
+    async with school.database.transaction() as tx:
+        await tx.execute("DELETE FROM belonging")  # as of those who were there before this was kept
+    content = {"membership": "join", "displayname": "Bea B."}
+    school.homeserver.tamper(school.space.room_id, "m.room.member", content, BEA, by=BEA)
+    await school.hear()
+    assert await came(school, BEA) == ("", "", "", False)
+
+
 async def test_an_invitation_in_a_client_is_known_too(school: Scene) -> None:
     await school.move(ANN, school.space, "invite", EVE)
     await school.accept_all()

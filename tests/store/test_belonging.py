@@ -45,6 +45,16 @@ async def test_the_latest_word_before_somebody_joins_counts(database: Database) 
     assert await known(database) == {ANN: Belonging(3, "link", BEA, "k3x9")}
 
 
+async def test_an_arrival_that_may_be_none_is_noted_of_who_was_bidden_in(database: Database) -> None:
+    async with database.transaction() as tx:
+        await belonging.arrived(tx, SCHOOL, ANN, 3)
+        assert await belonging.of_community(tx, SCHOOL) == {}
+        await belonging.bidden(tx, SCHOOL, ANN, "invite", BEA, "", 4)
+        await belonging.arrived(tx, SCHOOL, ANN, 5)
+        await belonging.arrived(tx, SCHOOL, ANN, 6)
+    assert await known(database) == {ANN: Belonging(5, "invite", BEA, "")}
+
+
 async def test_a_leave_that_comes_late_takes_nothing_of_the_time_after(database: Database) -> None:
     async with database.transaction() as tx:
         await belonging.joined(tx, SCHOOL, ANN, "configuration", 5)
