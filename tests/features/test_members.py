@@ -258,3 +258,26 @@ async def test_people_are_invited_where_the_homeserver_does_not_let_us_join_them
     scene.forget_requests()
     await scene.reconcile(JOINING)
     assert scene.homeserver.writes == [], "it is not tried again and again"
+
+
+async def test_somebody_is_joined_everywhere_wherever_the_process_dies(new_scene: Callable[..., Any]) -> None:
+    more = replace(JOINING, members=frozenset({BEA, FAR, DAN}))
+    survived, point = False, 0
+    while not survived:
+        scene = await new_scene()
+        scene.homeserver.admins = {STEWARD, ANNOUNCER}
+        await scene.apply(JOINING)
+        scene.faults.arm(point)
+        try:
+            await scene.apply(more)
+            survived = True
+        except Crash:
+            await scene.die()
+            await scene.start()
+        scene.faults.arm(None)
+        await scene.apply(more)
+        assert where(scene, DAN) == dict.fromkeys((SPACE, ANNOUNCEMENTS, GENERAL), "join"), f"killed at {point}"
+        moves = [event for event in scene.homeserver.feed if event.get("state_key") == DAN]
+        assert len(moves) == 6, "an invite and a join in each room, and nothing twice"
+        point += 1
+    assert point > 6, "it died at several points"
