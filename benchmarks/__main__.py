@@ -5,7 +5,19 @@ from __future__ import annotations
 import subprocess
 import sys
 
-NAMES = ("intake", "rooms", "heal", "start", "entering", "history", "megolm", "megolm_synapse", "olm_engines")
+NAMES = (
+    "intake",
+    "rooms",
+    "heal",
+    "start",
+    "entering",
+    "event",
+    "hundred",
+    "history",
+    "megolm",
+    "megolm_synapse",
+    "olm_engines",
+)
 
 
 def main() -> int:

@@ -121,7 +121,7 @@ async def _take_turns(operator: Operator, bare: BareScript, people: People, roun
         status = (await operator.command("status", "--json")).json
         return (bool(status["communities"][0]["space"]) and not status["communities"][0]["drift"]) or None
 
-    await eventually(made, what="the community")
+    await eventually(made, deadline=120, what="the community")
     space = (await operator.command("status", "--json")).json["communities"][0]["space"]
     await owner.join(space)
     wanted = await owner.state(space, LEVELS) or {}

@@ -27,6 +27,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -184,12 +185,11 @@ async def ours(folder: Path, workload: str, *, pumping: bool = True) -> tuple[we
     async def handle(event: object) -> None:
         pass
 
-    names = ("invited", "membership_changed", "state_changed", "redacted", "posted", "said", "unreadable")
     accounts: Any = {"steward": UserId(STEWARD), "announcer": UserId(ANNOUNCER)}
     database = Database(f"sqlite:///{folder}/ours.db")
     await database.start()
     shared: Any = {"rooms": Rooms(), "inbox": Inbox(database), "clock": Clock(), **accounts}
-    router = Router(**dict.fromkeys(names, handle))
+    router = Router(**{field.name: handle for field in fields(Router)})
     pump = Pump(**shared, route=router.route)
     transactions = Transactions(hs_token=TOKEN, **shared, on_stored=pump.wake)
     app = web.Application(client_max_size=MAX_BODY_BYTES)

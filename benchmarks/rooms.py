@@ -83,7 +83,7 @@ async def _settled(place: Stage) -> None:
         status = (await place.operator.command("status", "--json")).json
         return (bool(status["communities"][0]["last_reconcile"]) and status["queue"]["events"] == 0) or None
 
-    await eventually(done, what="the service to have settled")
+    await eventually(done, deadline=120, what="the service to have settled")
 
 
 async def _chat(place: Stage, owner: Any, talker: Any) -> dict[str, Any]:

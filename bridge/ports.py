@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from bridge.core.ids import DeviceId, EventId, RoomId, UserId
 from bridge.plan.state import RoomState, StateEvent
@@ -29,6 +29,10 @@ class RoomReader(Protocol):
 
     def peek(self, room_id: RoomId) -> RoomState | None:
         """The service's own copy, without asking."""
+        ...
+
+    def readings(self, room_id: RoomId) -> int:
+        """How often the room was read as a whole: what came with that may not be known to whoever looked before."""
         ...
 
     def forget(self, room_id: RoomId) -> None:
@@ -104,7 +108,7 @@ class RoomExecutor(Protocol):
         """`retries` is how often the request is repeated where a later try may help; None leaves it to the hand."""
         ...
 
-    async def join(self, room_id: RoomId, user: UserId, *, by_announcer: bool) -> None:
+    async def bring_in(self, room_id: RoomId, user: UserId, *, by_announcer: bool) -> None:
         """Join somebody of our own server to a room, where the homeserver lets us; else invite them."""
         ...
 
@@ -117,6 +121,10 @@ class RoomExecutor(Protocol):
     async def unban(self, room_id: RoomId, user: UserId) -> None: ...
 
     async def redact(self, room_id: RoomId, event_id: EventId, reason: str, *, txn_id: str) -> None: ...
+
+    async def join(self, room_id: RoomId) -> None:
+        """Let the steward join a room that it is invited to or may join; nothing happens if it is in it."""
+        ...
 
     async def leave(self, room_id: RoomId) -> None:
         """Let the steward leave a room; nothing happens if it is not there."""
@@ -171,8 +179,7 @@ class Messenger(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """A joined member of a room, as the homeserver has it now."""
 
     user_id: UserId

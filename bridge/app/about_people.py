@@ -134,8 +134,7 @@ class AboutPeople:
             return False
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(WAIT_SECONDS):
-                await self._house.settled(community)
-                return True
+                return await self._house.settled(community)
         return False
 
 
@@ -150,6 +149,7 @@ def _shown(request: Any) -> dict[str, Any]:
         "how": request.how,
         "detail": request.detail,
         "words": request.words,
+        "suggests": None if request.wish is None else request.wish.name,
         "groups": list(request.keys),
         "asked_at": request.asked_at,
     }

@@ -34,7 +34,7 @@ class HouseEntrance:
         """
         self._house = house
         self._ready = ready
-        self._profiles = Profiles(house.client, house.config.homeserver.domain)
+        self._profiles = Profiles(house.client, house.servers)
         self._pictures: OrderedDict[str, Picture | None] = OrderedDict()
 
     # --- what a visitor is told ---------------------------------------------------------------------------------

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
 import contextlib
 from collections.abc import Mapping
 from typing import Any
@@ -11,9 +13,13 @@ from bridge.app.house import House
 from bridge.core import texts
 from bridge.core.community import Community, Posting, RoomKind
 from bridge.core.errors import Refused
-from bridge.core.ids import CommunityId, RoomKeyName, UserId
+from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
+from bridge.core.languages import Language
+from bridge.core.messages import Picture
+from bridge.features.adopting import Proposal, proposed
 from bridge.features.groups import shown
 from bridge.features.members import answer_language
+from bridge.intake.parse import picture_of
 from bridge.worker import State
 
 WAIT_SECONDS = 30.0
@@ -33,7 +39,8 @@ class GroupDesk:
 
         Args:
             by: who asks; None for the operator.
-            what: `key`, `name`, `text`, `kind`, `posting`, `source`, `wait`, as the deed needs them.
+            what: `key`, `name`, `text`, `kind`, `posting`, `room`, `digest`, `encrypt`, `picture`, `reply_to`, `data`,
+                `remove`, `source`, `wait`, as the deed needs them.
 
         Raises:
             Refused: a rule says no, or what is given cannot be understood.
@@ -42,15 +49,10 @@ class GroupDesk:
         source, text = str(what.get("source") or ""), str(what.get("text") or "")
         key = RoomKeyName(str(what.get("key") or ""))
         match deed:
-            case "list":
-                found = await groups.listed(community)
-                lines = [(one.key, one.name, one.kind.value, one.archived) for one in found]
-                said = [texts.groups_listed(lines, community.id, language)]
-                return {"said": said, "done": True, "groups": [shown(one) for one in found]}
+            case "list" | "propose" | "heirs":
+                return await self._look(deed, community, by, what, language)
             case "create":
-                kind = _one_of(KINDS, what, "kind", "open")
-                key = await groups.create(community, by, text, kind, key or None, source)
-                said = [texts.group_created(text, key, kind.value, language)]
+                return await self._create(community, by, what, language)
             case "rename" | "describe":
                 await groups.call(community, by, key, "name" if deed == "rename" else "description", text)
                 said = [texts.group_changed(key, language)]
@@ -66,8 +68,12 @@ class GroupDesk:
                 await groups.change(community, by, key, archived=deed == "archive")
                 say = texts.group_archived if deed == "archive" else texts.group_unarchived
                 said = [say(key, language)]
-            case "heirs":
-                return {"said": [], "done": True, "heirs": await groups.heirs(community, by, key)}
+            case "picture":
+                await self._picture(community, by, key, what)
+                said = [texts.group_picture(key, what.get("remove") is True, language)]
+            case "adopt":
+                key = await self._adopt(community, by, what)
+                said = [texts.group_adoption_begins(key, language)]
             case "release":
                 job = await groups.release(community, by, key, source)
                 said = [texts.group_release_begins(key, language)]
@@ -76,6 +82,77 @@ class GroupDesk:
             case _:
                 raise Refused(f"{deed!r} is nothing that can be asked about groups")
         return {"said": said, "done": await self._follow(community.id, what), "key": key}
+
+    async def _create(
+        self, community: Community, by: UserId | None, what: Mapping[str, Any], language: Language
+    ) -> dict[str, Any]:
+        """Make a group, or suggest it where members can only do that: then the key is empty."""
+        name, kind, key = str(what.get("text") or ""), _one_of(KINDS, what, "kind", "open"), str(what.get("key") or "")
+        source = str(what.get("source") or "")
+        wish = await self._house.groups.wish(community, by, name, kind, key or None)
+        if wish is not None and by is not None:
+            await self._house.requests.suggest(community, by, wish, source)
+            return {"said": [texts.group_suggested(wish.name, language)], "done": True, "key": ""}
+        made = await self._house.groups.create(community, by, name, kind, key or None, source)
+        said = [texts.group_created(name, made, kind.value, language)]
+        return {"said": said, "done": await self._follow(community.id, what), "key": made}
+
+    async def _adopt(self, community: Community, by: UserId | None, what: Mapping[str, Any]) -> RoomKeyName:
+        return await self._house.adopting.adopt(
+            community,
+            by,
+            str(what.get("room") or ""),
+            str(what.get("key") or "") or None,
+            _kind(what),
+            digest=str(what.get("digest") or ""),
+            encrypt=what.get("encrypt") is True,
+        )
+
+    async def _look(
+        self, deed: str, community: Community, by: UserId | None, what: Mapping[str, Any], language: Language
+    ) -> dict[str, Any]:
+        """What changes nothing: which groups there are, what an adoption would change, who would inherit a group."""
+        key = str(what.get("key") or "")
+        if deed == "heirs":
+            return {"said": [], "done": True, "heirs": await self._house.groups.heirs(community, by, RoomKeyName(key))}
+        if deed == "propose":
+            named = str(what.get("room") or "")
+            proposal = await self._house.adopting.propose(community, by, named, key or None, _kind(what))
+            return {"said": [_adoption(proposal, language)], "done": True, **proposed(proposal)}
+        found = await self._house.groups.listed(community)
+        lines = [(one.key, one.name, one.kind.value, one.archived) for one in found]
+        said = [texts.groups_listed(lines, community.id, language)]
+        return {"said": said, "done": True, "groups": [shown(one) for one in found]}
+
+    async def _picture(
+        self, community: Community, by: UserId | None, key: RoomKeyName, what: Mapping[str, Any]
+    ) -> None:
+        """Give a group the picture that was sent along or answered, or a file of the operator's, or take it away."""
+        house = self._house
+        await house.groups.check_call(community, by, key, "avatar")
+        uri = ""
+        if what.get("remove") is not True:
+            picture, data = what.get("picture"), what.get("data")
+            if picture is None and what.get("reply_to"):
+                picture = await self._answered(RoomId(str(what.get("room"))), EventId(str(what["reply_to"])))
+            if isinstance(picture, Picture):
+                opened = await house.pictures.fetch(picture)
+            elif isinstance(data, str) and data:
+                opened = _decoded(data)
+            else:
+                raise Refused(
+                    "no picture came with it", remedy="write it under a picture, or as an answer to a message with one"
+                )
+            uri = await house.pictures.upload(opened)
+        await house.groups.call(community, by, key, "avatar", uri)
+
+    async def _answered(self, room_id: RoomId, event_id: EventId) -> Picture | None:
+        """The picture of a message in a chat with the announcer."""
+        event = await self._house.pictures.message(room_id, event_id)
+        if event.get("type") == "m.room.encrypted":
+            event = await self._house.keys.decrypt({**event, "room_id": room_id})
+        content = event.get("content")
+        return picture_of(content) if isinstance(content, Mapping) else None
 
     async def _wait_for(self, community: CommunityId, job: str) -> None:
         outcome = await self._house.worker.wait_done(job, WAIT_SECONDS)
@@ -92,9 +169,32 @@ class GroupDesk:
             return False
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(WAIT_SECONDS):
-                await self._house.settled(community)
-                return True
+                return await self._house.settled(community)
         return False
+
+
+def _kind(what: Mapping[str, Any]) -> RoomKind | None:
+    return _one_of(KINDS, what, "kind") if what.get("kind") else None
+
+
+def _adoption(proposal: Proposal, language: Language) -> str:
+    return texts.adoption_caution(
+        proposal.name,
+        proposal.group.key,
+        proposal.group.kind.value,
+        proposal.changes,
+        proposal.remains,
+        len(proposal.invited),
+        proposal.encrypts,
+        language,
+    )
+
+
+def _decoded(data: str) -> bytes:
+    try:
+        return base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise Refused("the file was garbled on its way", remedy="try again") from error
 
 
 def _one_of(words: Mapping[str, Any], what: Mapping[str, Any], name: str, default: str = "") -> Any:

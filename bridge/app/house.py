@@ -28,6 +28,7 @@ from bridge.core.messages import (
     GiveHistory,
     Job,
     LetIn,
+    MakeGroup,
     MembershipChanged,
     PostCard,
     Posted,
@@ -43,10 +44,12 @@ from bridge.core.messages import (
     Verifying,
     Welcome,
 )
+from bridge.e2ee import attachments
 from bridge.e2ee.identity import hkdf_sha256
 from bridge.e2ee.keys import Keys
 from bridge.e2ee.recipients import Trust
 from bridge.e2ee.window import Window
+from bridge.features.adopting import Adopting
 from bridge.features.announcements import Announcements
 from bridge.features.arrivals import Arrivals
 from bridge.features.belonging import Belongings
@@ -60,13 +63,16 @@ from bridge.features.readiness import Readiness
 from bridge.features.reconcile import Reconciler, Recovery, Rules
 from bridge.features.reconcile.watch import Watch
 from bridge.features.requests import Patience, Requests
+from bridge.features.subcommunities import Subcommunities
 from bridge.features.tags import Tags
 from bridge.intake.interest import Interest
 from bridge.matrix.client import Client, path
 from bridge.matrix.executor import Executor
 from bridge.matrix.key_server import HomeserverKeys, HomeserverRooms
+from bridge.matrix.pictures import Pictures
 from bridge.matrix.reader import AnnouncerEyes, Reader
 from bridge.matrix.sender import Sender
+from bridge.matrix.servers import OtherServers
 from bridge.plan.desired import Setting
 from bridge.plan.safety import Thresholds
 from bridge.plan.state import Accounts
@@ -81,6 +87,8 @@ from bridge.worker import Complete, Worker
 log = logging.getLogger(__name__)
 
 FALLBACK_ROOM_VERSION = "11"
+MOST_LOOKS = 6
+"""How often a command that works alone looks at a community at most; what is left then, the service does."""
 HISTORY_SPAN_MS = 1_000
 """Newcomers within this time are given the past together."""
 
@@ -113,10 +121,13 @@ class House:
         self.clock = SystemClock()
         self.wait_ping: Callable[[str, float], Awaitable[bool]] | None = None
         """Waits for a ping of the homeserver; there while something listens."""
-        self.look_again: Callable[[CommunityId], None] = lambda _: None
-        """Has a community looked at again; nobody does where a command works alone."""
-        self.settled: Callable[[CommunityId], Awaitable[None]] = self._look_once
-        """Waits until what a community needs is done, as far as it can be; there is no deadline."""
+        self.touched: dict[CommunityId, None] = {}
+        """What is to be looked at again where a command works alone."""
+        self.look_again: Callable[[CommunityId], None] = lambda community: self.touched.update({community: None})
+        """Has a community looked at again."""
+        self.settled: Callable[[CommunityId], Awaitable[bool]] = self._look_once
+        """Has a community looked at, and waits until what it needs is done, as far as it can be now; gives whether
+        nothing is left that a later try may do. There is no deadline."""
         self.rescan: Callable[[], None] = lambda: None
         """Has the inbox worked off from the start; the next run does where a command works alone."""
         self.accounts = Accounts(config.steward, config.announcer)
@@ -125,7 +136,8 @@ class House:
         self.client = Client(config.homeserver.url, config.registration.as_token.reveal())
         self.index = RoomIndex()
         self.reader = Reader(self.client)
-        self.executor = Executor(self.client, self.reader, self.accounts)
+        self.servers = OtherServers(self.client, config.homeserver.domain)
+        self.executor = Executor(self.client, self.reader, self.accounts, servers=self.servers)
         self.jobs = Jobs(self.database)
         self.inbox = Inbox(self.database)
         self.worker = Worker(jobs=self.jobs, handler=self._do, clock=self.clock, on_parked=self._given_up)
@@ -193,6 +205,7 @@ class House:
             accounts=self.accounts,
             clock=self.clock,
             language_of=self.reconciler.language_of,
+            above=self.reconciler.kinship.above,
         )
         self.entering = Entering(
             database=self.database,
@@ -215,6 +228,7 @@ class House:
         self.members = Members(
             database=self.database,
             memory=self.reconciler.memory,
+            kinship=self.reconciler.kinship,
             reader=self.reader,
             rooms=self.executor,
             jobs=self.jobs,
@@ -240,6 +254,34 @@ class House:
             accounts=self.accounts,
             clock=self.clock,
             limit=config.limits.groups_per_community,
+        )
+        self.subcommunities = Subcommunities(
+            database=self.database,
+            memory=self.reconciler.memory,
+            declared=lambda: self.reconciler.declared,
+            read_again=self.reconciler.read_groups,
+            lock_of=self.reconciler.lock_of,
+            people=self.members.people,
+            rooms=self.executor,
+            clock=self.clock,
+        )
+        self.adopting = Adopting(
+            database=self.database,
+            index=self.index,
+            memory=self.reconciler.memory,
+            read_groups=self.reconciler.read_groups,
+            lock_of=self.reconciler.lock_of,
+            storing=self.groups.storing,
+            look_as_if=self.reconciler.look_as_if,
+            people=self.members.people,
+            language_of=self.reconciler.language_of,
+            reader=self.reader,
+            hands=self.executor,
+            jobs=self.jobs,
+            wake=self.worker.wake,
+            accounts=self.accounts,
+            clock=self.clock,
+            limit=lambda: self.groups.limit,
         )
         self.requests = Requests(
             database=self.database,
@@ -272,6 +314,7 @@ class House:
             accounts=self.accounts,
             clock=self.clock,
         )
+        self.pictures = Pictures(self.client, config.announcer, attachments.decrypt)
         self.conversations = Conversations(self.database, self.clock)
         self.roster = Roster(
             reconciler=self.reconciler, tags=self.tags, belongings=self.belongings, accounts=self.accounts
@@ -291,6 +334,11 @@ class House:
         """How much of the past newcomers are given; may change while the service runs."""
         self.reconciler.declare(config.communities)
 
+    def follow_kin(self) -> None:
+        """From now on communities above and below one are looked at when it changes; not before everything is known
+        that a look needs."""
+        self.reconciler.tell_whom(self._again)
+
     def _declared(self, community: CommunityId) -> Community | None:
         return self.reconciler.declared.get(community)
 
@@ -301,9 +349,18 @@ class House:
     def _again(self, community: CommunityId) -> None:
         self.look_again(community)
 
-    async def _look_once(self, community: CommunityId) -> None:
-        """Where a command works alone: nothing looks by itself."""
-        await self.reconciler.reconcile(community)
+    async def _look_once(self, community: CommunityId) -> bool:
+        """Where a command works alone: nothing looks by itself, neither at it nor at those above and below it."""
+        self.touched[community] = None
+        rounds, done = 0, True
+        while self.touched and rounds < MOST_LOOKS * len(self.reconciler.declared):
+            name = next(iter(self.touched))
+            del self.touched[name]
+            rounds += 1
+            if name in self.reconciler.declared:
+                outcome = await self.reconciler.reconcile(name)
+                done = done and not any(failure.passes for failure in outcome.failures)
+        return done and not self.touched
 
     def _may_hold_keys(self, room_id: RoomId) -> bool:
         """Groups are none of our business: the announcer reads announcement rooms, control rooms and its own chats."""
@@ -388,6 +445,7 @@ class House:
 
     async def close(self) -> None:
         """Let go of everything."""
+        await self.servers.stop()
         await self.client.stop()
         await self.database.stop()
         await self.ownership.release()
@@ -430,7 +488,8 @@ class House:
         | SayWelcome
         | ReleaseGroup
         | ShowLink
-        | SendMembers,
+        | SendMembers
+        | MakeGroup,
         complete: Complete,
     ) -> None:
         match job:
@@ -453,6 +512,11 @@ class House:
                 self.look_again(job.community)
             case ShowLink() | SendMembers():
                 await self.handouts.do(job_id, job)
+            case MakeGroup():
+                declared = self._declared(job.community)
+                if declared is not None:
+                    await self.groups.grant(job_id, declared, job)
+                    self.look_again(job.community)
             case _:
                 await self.requests.do(job_id, job)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from bridge.app import checks
@@ -13,8 +14,9 @@ from bridge.app.groups import GroupDesk
 from bridge.app.guard import Guard, Sight
 from bridge.app.house import House, patience_of, rules_of
 from bridge.app.links import LinkDesk
+from bridge.app.subcommunities import SubcommunityDesk
 from bridge.config import Config, load
-from bridge.core.community import ANNOUNCEMENTS, Community, Role
+from bridge.core.community import ANNOUNCEMENTS, Community, GroupsBy, Role
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import Language
@@ -22,6 +24,7 @@ from bridge.core.markup import plain
 from bridge.core.messages import DeliverAnnouncement, Job, SendMembers
 from bridge.features.announcements import Target
 from bridge.features.reconcile import Outcome, Progress
+from bridge.plan.family import Family
 from bridge.plan.render import as_json
 from bridge.plan.state import digest_of
 from bridge.store import shares
@@ -34,8 +37,8 @@ log = logging.getLogger(__name__)
 DELIVERY_SECONDS = 300.0
 WATCH_SECONDS = 0.2
 
-CODES = {"withheld": "m.unverified", "no_olm": "m.no_olm"}
-"""Why a device has no key (`m.room_key.withheld`), by the state of its share."""
+CODES = {"withheld": "m.unverified", "no_olm": "m.no_olm", "refused": "refused"}
+"""Why a device has no key, by the state of its share: the codes of `m.room_key.withheld`, and one of ours."""
 
 
 def _nobody(done: int, total: int, text: str) -> None:
@@ -43,6 +46,8 @@ def _nobody(done: int, total: int, text: str) -> None:
 
 
 MOST_PARKED = 1000
+MOST_ROUNDS = 6
+"""How often communities are applied again for what follows from one to another; what is left the service does."""
 
 
 class Operations:
@@ -58,6 +63,7 @@ class Operations:
         self.links = LinkDesk(house)
         self.about_people = AboutPeople(house)
         self.about_groups = GroupDesk(house)
+        self.about_subcommunities = SubcommunityDesk(house)
         self.ready = False
         """Whether the local door may be used: set when everything runs."""
 
@@ -66,19 +72,23 @@ class Operations:
     async def plan(self, communities: Sequence[str], *, recreate: bool = False) -> dict[str, Any]:
         """Desired against actual, with the configuration file as it is now. Changes nothing."""
         config = load(self._house.config.path)
-        looks = [await self._house.reconciler.look(one, remake=recreate) for one in self._chosen(config, communities)]
+        declared = self._house.reconciler.effective_all(config.communities)
+        chosen = self._chosen(config, declared, communities)
+        looks = [await self._house.reconciler.look(one, remake=recreate, declared=declared) for one in chosen]
         return _together([as_json(look.plan, list(look.unsafe)) for look in looks]) | {
-            "not_declared": self.not_declared(community.id for community in config.communities)
+            "not_declared": self.not_declared(declared)
         }
 
-    def _chosen(self, config: Config, communities: Sequence[str]) -> list[Community]:
-        """Communities of a configuration, with the groups that people made in them.
+    def _chosen(
+        self, config: Config, declared: Mapping[CommunityId, Community], communities: Sequence[str]
+    ) -> list[Community]:
+        """Communities of a configuration, each with those within it, and with what people made in them.
 
         Raises:
             Refused: one is not declared, or has more groups than the configuration allows.
         """
         limit = config.limits.groups_per_community
-        chosen = [self._house.reconciler.effective(one) for one in _chosen(config, communities)]
+        chosen = _chosen(config, declared, communities)
         for one in chosen:
             if len(one.groups) > limit:
                 made = sum(group.own for group in one.groups)
@@ -105,8 +115,9 @@ class Operations:
     ) -> dict[str, Any]:
         """Make the configuration file the loaded one, and carry the plan out."""
         config = load(self._house.config.path)
-        chosen = self._chosen(config, communities)
-        looks = {one.id: await self._house.reconciler.look(one, remake=recreate) for one in chosen}
+        declared = self._house.reconciler.effective_all(config.communities)
+        chosen = self._chosen(config, declared, communities)
+        looks = {one.id: await self._house.reconciler.look(one, remake=recreate, declared=declared) for one in chosen}
         if digest is not None and _together_digest([look.plan.digest for look in looks.values()]) != digest:
             raise Refused(
                 "the plan is no longer the one that was shown", remedy="look at the plan again, and apply that"
@@ -114,9 +125,34 @@ class Operations:
         self.take_over(config)
         if any(not look.plan.empty for look in looks.values()):
             await self._house.make_accounts()
-        shown = {name: None if digest is None else look.plan.digest for name, look in looks.items()}
-        outcomes = [await self._apply_one(one, force, shown[one.id], recreate, progress) for one in chosen]
-        return {"communities": [outcome.as_json() for outcome in outcomes], "ok": all(one.ok for one in outcomes)}
+        # what one community is given changes what those within it need: theirs were compared a moment ago, all at once
+        shown = {
+            name: look.plan.digest if digest is not None and look.community.parent is None else None
+            for name, look in looks.items()
+        }
+        outcomes = {one.id: await self._apply_one(one, force, shown[one.id], recreate, progress) for one in chosen}
+        await self._apply_to_kin(chosen, outcomes, force, progress)
+        return {
+            "communities": [outcome.as_json() for outcome in outcomes.values()],
+            "ok": all(one.ok for one in outcomes.values()),
+        }
+
+    async def _apply_to_kin(
+        self, chosen: Sequence[Community], outcomes: dict[CommunityId, Outcome], force: bool, progress: Progress
+    ) -> None:
+        """What follows in communities from those above and below them: a space is listed once it is there."""
+        reconciler = self._house.reconciler
+        for _ in range(MOST_ROUNDS):
+            related = [one for one in chosen if len(reconciler.kinship.related(one.id)) > 1]
+            rest = [one for one in related if outcomes[one.id].ok and not (await reconciler.look(one)).plan.empty]
+            done = 0
+            for one in rest:
+                before = outcomes[one.id]
+                after = await self._apply_one(one, force, None, False, progress)
+                outcomes[one.id] = replace(after, done=before.done + after.done)
+                done += after.done
+            if not done:
+                return
 
     async def _apply_one(
         self, community: Community, force: bool, digest: str | None, recreate: bool, progress: Progress
@@ -392,6 +428,10 @@ class Operations:
 
     # --- groups ---------------------------------------------------------------------------------------------------
 
+    def members_ask_for_groups(self, community: CommunityId) -> bool:
+        declared = self._house.reconciler.declared.get(community)
+        return declared is not None and declared.groups_by is not GroupsBy.ADMINS
+
     async def groups(self, deed: str, community: str, by: UserId | None = None, **what: Any) -> dict[str, Any]:
         """What is asked about the groups of a community: see `app/groups`; `by` is None for the operator.
 
@@ -400,6 +440,18 @@ class Operations:
         """
         name = self._declared(community)
         answer = await self.about_groups.do(deed, self._house.reconciler.declared[name], by, what)
+        return {**answer, "said": [plain(text) for text in answer["said"]]} if by is None else answer
+
+    # --- communities within communities -------------------------------------------------------------------------
+
+    async def subcommunities(self, deed: str, community: str, by: UserId | None = None, **what: Any) -> dict[str, Any]:
+        """What is asked about communities within one: see `app/subcommunities`; `by` is None for the operator.
+
+        Raises:
+            Refused: a rule says no, or there is no such community.
+        """
+        name = self._declared(community)
+        answer = await self.about_subcommunities.do(deed, self._house.reconciler.declared[name], by, what)
         return {**answer, "said": [plain(text) for text in answer["said"]]} if by is None else answer
 
     # --- deeds of people, by chat -------------------------------------------------------------------------------
@@ -507,17 +559,18 @@ def _known(sight: Sight | None, what: str) -> int | None:
     return len(sight.steward_devices if what == "steward_devices" else sight.announcer.devices)
 
 
-def _chosen(config: Config, names: Sequence[str]) -> list[Community]:
+def _chosen(config: Config, declared: Mapping[CommunityId, Community], names: Sequence[str]) -> list[Community]:
+    family = Family(declared)
     if not names:
-        return list(config.communities)
-    chosen = []
+        names = [str(name) for name, one in declared.items() if not family.above(one)]
+    chosen: dict[CommunityId, Community] = {}
     for name in names:
-        community = config.community(name)
+        community = declared.get(CommunityId(name))
         if community is None:
-            known = ", ".join(str(one.id) for one in config.communities) or "none"
+            known = ", ".join(declared) or "none"
             raise Refused(f"there is no community {name!r}", where=str(config.path), remedy=f"declared are: {known}")
-        chosen.append(community)
-    return chosen
+        chosen |= {one.id: one for one in (community, *family.below(community.id))}
+    return list(chosen.values())
 
 
 def _together_digest(digests: Sequence[str]) -> str:

@@ -109,6 +109,7 @@ class Service:
             raise self._failure
 
     async def _everything_starts(self, start: Any) -> None:
+        self.house.follow_kin()
         await self.house.worker.start()
         await self.pump.start()
         start(self.house.keys.run(), "keys")
@@ -325,6 +326,9 @@ class Service:
         place = self.house.index.place_of(event.room_id)
         if place is None:
             await self.house.chats.invited(event)
+            if event.user == self.house.accounts.steward:  # to the room, maybe, that a group moved to
+                for community in self.house.reconciler.left_behind:
+                    self.house.watch.look_again(community)
         else:
             here = Membership("invite", event.sender, event.event_id)
             self.house.watch.moved(place.community, event.room_id, event.user, here)
@@ -379,6 +383,7 @@ async def alone(config: Config) -> AsyncIterator[House]:
     try:
         await house.knock()
         await house.meet_homeserver()
+        house.follow_kin()
         yield house
     finally:
         await house.close()

@@ -31,6 +31,7 @@ ANSWER_SECONDS = {
     "link": 60.0,
     "people": 120.0,
     "groups": 120.0,
+    "subcommunities": 120.0,
 }
 CONNECT_SECONDS = 5.0
 LONGEST_LINE_BYTES = 64 * 1024 * 1024
@@ -63,6 +64,8 @@ class Asked(Protocol):
     async def people(self, deed: str, community: str, **what: Any) -> dict[str, Any]: ...
 
     async def groups(self, deed: str, community: str, **what: Any) -> dict[str, Any]: ...
+
+    async def subcommunities(self, deed: str, community: str, **what: Any) -> dict[str, Any]: ...
 
 
 class Door:
@@ -108,6 +111,9 @@ class Door:
 
     async def groups(self, deed: str, community: str, **what: Any) -> dict[str, Any]:
         return dict(await self.ask("groups", {"deed": deed, "community": community, **what}))
+
+    async def subcommunities(self, deed: str, community: str, **what: Any) -> dict[str, Any]:
+        return dict(await self.ask("subcommunities", {"deed": deed, "community": community, **what}))
 
     async def verify(self, step: str, **what: Any) -> Any:
         return await self.ask("verify", {"step": step, **what})

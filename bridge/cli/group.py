@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +12,7 @@ import typer
 from bridge.cli.door import service_or_alone
 from bridge.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json, say, working
 from bridge.config import load
+from bridge.core.errors import Refused
 from bridge.core.lines import LONGEST_NAME, one_line
 
 app = typer.Typer(no_args_is_help=True, help="Make, change, archive and release groups.", rich_markup_mode=None)
@@ -63,6 +66,28 @@ def describe(
 
 
 @app.command()
+def picture(
+    community: Community,
+    key: Key,
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="A PNG, JPEG, GIF or WebP file.")] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Take the picture away.")] = False,
+    config: ConfigFile = DEFAULT_CONFIG,
+    json: AsJson = False,
+) -> None:
+    """Give a group a picture, or take it away."""
+    data = "" if file is None else base64.b64encode(_content_of(file)).decode()
+    _do("picture", community, config, json, key=key, remove=remove, data=data)
+
+
+def _content_of(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise Refused(f"cannot be read: {reason}", where=str(file), remedy="name another file") from error
+
+
+@app.command()
 def posting(
     community: Community,
     key: Key,
@@ -90,6 +115,31 @@ def archive(community: Community, key: Key, config: ConfigFile = DEFAULT_CONFIG,
 def unarchive(community: Community, key: Key, config: ConfigFile = DEFAULT_CONFIG, json: AsJson = False) -> None:
     """Open an archived group again."""
     _do("unarchive", community, config, json, key=key)
+
+
+@app.command()
+def adopt(
+    community: Community,
+    room: Annotated[str, typer.Argument(metavar="ROOM", help="The room's id (`!…`) or address (`#…`).")],
+    kind: Annotated[str, typer.Option(metavar="KIND", help="`open`, `request` or `hidden`; as the room is now.")] = "",
+    key: Annotated[str, typer.Option(metavar="KEY", help="Its key; made of the room's name if left out.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    encrypt: Annotated[
+        bool, typer.Option("--encrypt", help="With --yes: encrypt a room that is not, for good.")
+    ] = False,
+    config: ConfigFile = DEFAULT_CONFIG,
+    json: AsJson = False,
+) -> None:
+    """Make a group of a room that exists. The steward has to be invited to it first, with an admin's level."""
+    what = {"room": room, "kind": kind, "key": key}
+    if not yes:
+        found = asyncio.run(_ask("propose", community, config, what))
+        for line in found["said"]:
+            say(line)
+        typer.confirm("Adopt it?", abort=True)
+        encrypt = True  # what was shown says so
+        what |= {"key": found["key"], "kind": found["kind"], "digest": found["digest"]}
+    _do("adopt", community, config, json, encrypt=encrypt, **what)
 
 
 @app.command()

@@ -36,6 +36,7 @@ from bridge.cli.rekey import rekey
 from bridge.cli.rotate_device import rotate_device
 from bridge.cli.run import run
 from bridge.cli.status import status
+from bridge.cli.subcommunity import app as subcommunity
 from bridge.cli.verify import verify
 from bridge.core.errors import CommunitiesError
 
@@ -83,6 +84,7 @@ for command in (
     app.command()(command)
 app.add_typer(link, name="link")
 app.add_typer(group, name="group")
+app.add_typer(subcommunity, name="subcommunity")
 
 
 def _version(asked: bool) -> None:

@@ -144,7 +144,10 @@ def _show(deed: str, result: dict[str, Any]) -> None:
         for request in result["requests"]:
             name = f" ({one_line(request['name'], LONGEST_NAME)})" if request["name"] else ""
             say(f"{request['user']}{name}", "bold")
-            say(f"  since {when(request['asked_at'])}, by {request['how']}: {one_line(request['detail'])}")
+            suggests = request.get("suggests")
+            asks = f"by {request['how']}: {one_line(request['detail'])}"
+            asks = asks if suggests is None else f"suggests the group “{one_line(suggests, LONGEST_NAME)}”"
+            say(f"  since {when(request['asked_at'])}, {asks}")
             if request["words"]:
                 say(f"  written on the join page: {one_line(request['words'])}")
         if not result["requests"]:

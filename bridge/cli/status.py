@@ -15,6 +15,7 @@ from bridge.core.lines import LONGEST_NAME, one_line
 WITHHELD = {
     "m.unverified": "are not signed by their owner, or not verified by us (`encryption.trust`)",
     "m.no_olm": "have no one-time keys left: they get the key of the next messages when they are on line again",
+    "refused": "are refused by the homeserver (its words are in the log): they are tried again with each message",
 }
 
 
@@ -89,7 +90,8 @@ def _given_up(queue: dict[str, int]) -> str:
 
 
 def _show_community(community: dict[str, Any]) -> None:
-    say(f"{one_line(community['name'], LONGEST_NAME)} ({community['id']})", "bold")
+    within = f", part of {community['parent']}" if community["parent"] else ""
+    say(f"{one_line(community['name'], LONGEST_NAME)} ({community['id']}{within})", "bold")
     say(f"  space {community['space'] or 'not made yet'}, looked at {when(community.get('last_reconcile'))}")
     members = ", ".join(f"{count} {role}" for role, count in community["members"].items())
     say(f"  members: {members}")

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Generic, TypeVar
 from urllib.parse import unquote
 
-from bridge.core.ids import CommunityId, RoomKeyName, UserId, parse_user_id
+from bridge.core.ids import CommunityId, RoomKeyName, UserId, is_room_id, parse_user_id
 from bridge.core.languages import DE, EN, Language
 from bridge.core.messages import Pill
 
@@ -23,6 +23,8 @@ _SPACE = re.compile(r"\s*")
 _LINK = re.compile(r"\[[^\]\n]{0,300}\]\((\S{1,600})\)")
 _MATRIX_TO = re.compile(r"https://matrix\.to/#/([^/?]+)(?:\?\S*)?\Z", re.IGNORECASE)
 _MATRIX_URI = re.compile(r"matrix:u/([^/?]+)(?:\?\S*)?\Z", re.IGNORECASE)
+_MATRIX_ROOM_URI = re.compile(r"matrix:(r|roomid)/([^/?]+)(?:\?\S*)?\Z", re.IGNORECASE)
+_ADDRESS = re.compile(r"#[^\s:]{1,200}:\S{1,200}\Z")
 _STOPS = ",;.:"
 
 
@@ -186,6 +188,25 @@ def _group(words: Words, setting: Setting) -> tuple[RoomKeyName, Words]:
 def group(name: str = "group") -> Argument[RoomKeyName]:
     """A group of the community, by its key."""
     return Argument(name=name, read=_group, names={DE: "Gruppe"})
+
+
+def _room(words: Words, _: Setting) -> tuple[str, Words]:
+    start = words.here
+    linked = _LINK.match(words.text, start.at)
+    word, after = (linked[1], start.past(linked)) if linked else start.word()
+    bare = word.strip("<>").rstrip(",;.")
+    if found := _MATRIX_TO.match(bare):
+        bare = unquote(found[1])
+    elif found := _MATRIX_ROOM_URI.match(bare):
+        bare = f"{'#' if found[1] == 'r' else '!'}{unquote(found[2])}"
+    if not is_room_id(bare) and not _ADDRESS.match(bare):
+        raise Unfit(word, ("!…", "#…:example.org"))
+    return bare, after
+
+
+def room(name: str = "room") -> Argument[str]:
+    """A room: by id, by address, or by a link of matrix.to or `matrix:` to it."""
+    return Argument(name=name, read=_room, names={DE: "Raum"})
 
 
 def number(name: str, lowest: int, highest: int, *, names: Mapping[Language, str] | None = None) -> Argument[int]:

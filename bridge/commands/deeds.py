@@ -108,8 +108,18 @@ class Deeds(Protocol):
 
     # --- groups -------------------------------------------------------------------------------------------------
 
+    def members_ask_for_groups(self, community: CommunityId) -> bool:
+        """Whether members may make groups there, or suggest them."""
+        ...
+
     async def groups(self, deed: str, community: str, by: UserId | None = None, **what: Any) -> dict[str, Any]:
         """Have something done about groups, as `app/groups` says; gives `said`, what is answered."""
+        ...
+
+    # --- communities within communities -------------------------------------------------------------------------
+
+    async def subcommunities(self, deed: str, community: str, by: UserId | None = None, **what: Any) -> dict[str, Any]:
+        """Have something done about them, as `app/subcommunities` says; gives `said`, what is answered."""
         ...
 
     # --- invite links -------------------------------------------------------------------------------------------

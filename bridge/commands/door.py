@@ -47,7 +47,17 @@ class Talk:
         if isinstance(asked, Fault):
             return asked
         event = self.event
-        return Request(asked, event.sender, event.room_id, event.event_id, self.language, self.roles, setting.may)
+        return Request(
+            asked,
+            event.sender,
+            event.room_id,
+            event.event_id,
+            self.language,
+            self.roles,
+            setting.may,
+            event.picture,
+            event.reply_to,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from bridge.commands.deeds import Deeds
 from bridge.commands.row import Caution, Request, Row
 from bridge.core import texts
 from bridge.core.access import Deed
-from bridge.core.community import Role
+from bridge.core.ids import CommunityId
 from bridge.core.languages import DE
 from bridge.core.markup import Marked
 
@@ -29,6 +29,9 @@ TEXT = arguments.text("description", names={DE: "Beschreibung"})
 KEY = arguments.word("key", names={DE: "Schlüssel"}).as_option()
 KIND = arguments.choice("kind", KINDS, names={DE: "Art"})
 KIND_OPTION = KIND.as_option()
+REMOVE = arguments.flag("remove", names={DE: "entfernen"})
+ROOM = arguments.room()
+PLAN = arguments.word("plan", names={DE: "Plan"}).as_option()
 WHO_POSTS = arguments.choice("who", POSTING, names={DE: "wer"})
 
 
@@ -38,6 +41,10 @@ async def _ask(deeds: Deeds, request: Request, deed: str, **what: Any) -> str:
         deed, request.community, request.person, source=str(request.event_id), wait=False, **what
     )
     return Marked("\n".join(answer["said"]))
+
+
+def _are_asked(deeds: Deeds, community: CommunityId) -> bool:
+    return deeds.members_ask_for_groups(community)
 
 
 async def create(deeds: Deeds, request: Request) -> str:
@@ -59,6 +66,20 @@ async def describe(deeds: Deeds, request: Request) -> str:
     return await _ask(deeds, request, "describe", key=request.asked[GROUP], text=request.asked[TEXT])
 
 
+async def picture(deeds: Deeds, request: Request) -> str:
+    """The picture is the one under which the command stands, or that of the message that it answers."""
+    return await _ask(
+        deeds,
+        request,
+        "picture",
+        key=request.asked[GROUP],
+        remove=request.asked.get(REMOVE) is True,
+        picture=request.picture,
+        reply_to=request.reply_to,
+        room=request.room_id,
+    )
+
+
 async def posting(deeds: Deeds, request: Request) -> str:
     return await _ask(deeds, request, "posting", key=request.asked[GROUP], posting=request.asked[WHO_POSTS])
 
@@ -73,6 +94,23 @@ async def archive(deeds: Deeds, request: Request) -> str:
 
 async def unarchive(deeds: Deeds, request: Request) -> str:
     return await _ask(deeds, request, "unarchive", key=request.asked[GROUP])
+
+
+async def adopt(deeds: Deeds, request: Request) -> str:
+    """Whoever comes here has said yes to what the caution says, encryption included."""
+    return await _ask(deeds, request, "adopt", encrypt=True, digest=request.asked.get(PLAN), **_adopted(request))
+
+
+def _adopted(request: Request) -> dict[str, Any]:
+    asked = request.asked
+    return {"room": asked[ROOM], "key": asked.get(KEY), "kind": asked.get(KIND_OPTION)}
+
+
+async def adopt_caution(deeds: Deeds, request: Request) -> Caution:
+    """What changes in the room is shown first; and what is shown is what is done, or nothing."""
+    found = await deeds.groups("propose", request.community, request.person, **_adopted(request))
+    asked = request.asked.having(KEY, found["key"]).having(KIND_OPTION, found["kind"]).having(PLAN, found["digest"])
+    return Caution(what=Marked(found["said"][0]), asked=asked)
 
 
 async def release(deeds: Deeds, request: Request) -> str:
@@ -95,7 +133,7 @@ ROWS = (
         deed=Deed.MAKE_GROUPS,
         explain=texts.explain_group_create,
         run=create,
-        shown_to=Role.ADMIN,
+        for_members=_are_asked,
     ),
     Row(
         name="group list",
@@ -120,6 +158,14 @@ ROWS = (
         deed=Deed.CHANGE_GROUPS,
         explain=texts.explain_group_describe,
         run=describe,
+    ),
+    Row(
+        name="group picture",
+        names={DE: "gruppe bild"},
+        arguments=(GROUP, REMOVE),
+        deed=Deed.CHANGE_GROUPS,
+        explain=texts.explain_group_picture,
+        run=picture,
     ),
     Row(
         name="group posting",
@@ -152,6 +198,15 @@ ROWS = (
         deed=Deed.CHANGE_GROUPS,
         explain=texts.explain_group_unarchive,
         run=unarchive,
+    ),
+    Row(
+        name="group adopt",
+        names={DE: "gruppe aufnehmen"},
+        arguments=(ROOM, KEY, KIND_OPTION, PLAN),
+        deed=Deed.ADOPT_GROUPS,
+        explain=texts.explain_group_adopt,
+        run=adopt,
+        confirm=adopt_caution,
     ),
     Row(
         name="group release",

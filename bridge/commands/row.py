@@ -11,6 +11,7 @@ from bridge.core.access import Deed, may
 from bridge.core.community import Role
 from bridge.core.ids import CommunityId, EventId, RoomId, UserId
 from bridge.core.languages import Language
+from bridge.core.messages import Picture
 from bridge.core.texts import Explained
 
 
@@ -28,6 +29,10 @@ class Request:
     """What the person is in the communities that they are in."""
     where: tuple[CommunityId, ...]
     """Where they may do this."""
+    picture: Picture | None = None
+    """The picture under which it was written."""
+    reply_to: EventId | None = None
+    """The message that it answers."""
 
     @property
     def community(self) -> CommunityId:
@@ -61,12 +66,20 @@ class Row(Command):
     """What it is for and an example: a function of `core/texts`."""
     run: Run
     confirm: Confirm | None = None
-    shown_to: Role = Role.MEMBER
-    """Who sees it in the help, of those who may: what only some communities allow to members is not held out to all."""
+    for_members: Callable[[Deeds, CommunityId], bool] | None = None
+    """Where members see it in the help, of those who may: what only some communities allow them is not held out to
+    all. None is everywhere."""
 
     def where(self, roles: Mapping[CommunityId, Role]) -> tuple[CommunityId, ...]:
         """The communities in which somebody of these roles may do it."""
         return tuple(community for community, role in roles.items() if may(role, self.deed))
+
+    def is_shown(self, deeds: Deeds, roles: Mapping[CommunityId, Role]) -> bool:
+        """Whether somebody of these roles sees it in the help."""
+        return any(
+            roles[place] >= Role.ADMIN or self.for_members is None or self.for_members(deeds, place)
+            for place in self.where(roles)
+        )
 
     def example(self, language: Language, community: CommunityId | None) -> str:
         """The example as it is written.

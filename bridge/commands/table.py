@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from bridge.commands import announcing, arguments, belonging, groups, keeping, links, people
+from bridge.commands import announcing, arguments, belonging, groups, keeping, links, people, subcommunities
 from bridge.commands.deeds import Deeds
 from bridge.commands.grammar import About, Found, Unknown, recognise
 from bridge.commands.row import Request, Row
 from bridge.core import texts
 from bridge.core.access import NEEDED, Deed
-from bridge.core.community import Role
 from bridge.core.ids import CommunityId
 from bridge.core.languages import DE, LANGUAGES, Language
 
@@ -21,8 +20,8 @@ COMMAND = arguments.text("command", names={DE: "Befehl"}, optional=True)
 async def help_(deeds: Deeds, request: Request) -> str:
     wanted = request.asked.get(COMMAND)
     if wanted is None:
-        return _list(request)
-    family = [row for row in _shown(request) if _family(row) and wanted.casefold() in _first_words(row)]
+        return _list(deeds, request)
+    family = [row for row in _shown(deeds, request) if _family(row) and wanted.casefold() in _first_words(row)]
     if family:
         return texts.help_list([_line(row, request.language) for row in family], [], request.language)
     found = recognise(wanted.removeprefix("!"), TABLE)
@@ -32,13 +31,12 @@ async def help_(deeds: Deeds, request: Request) -> str:
 
 
 async def hello(deeds: Deeds, request: Request) -> str:
-    return _list(request)
+    return _list(deeds, request)
 
 
-def _shown(request: Request) -> list[Row]:
+def _shown(deeds: Deeds, request: Request) -> list[Row]:
     """What the person may do, and nothing else."""
-    best = max(request.roles.values(), default=Role.MEMBER)
-    return [row for row in TABLE if row.about is not About.NONE and row.where(request.roles) and best >= row.shown_to]
+    return [row for row in TABLE if row.about is not About.NONE and row.is_shown(deeds, request.roles)]
 
 
 def _family(row: Row) -> str:
@@ -71,8 +69,8 @@ def _lines(rows: Sequence[Row], language: Language) -> list[tuple[str, str]]:
     return list(lines.values())
 
 
-def _list(request: Request) -> str:
-    rows = _shown(request)
+def _list(deeds: Deeds, request: Request) -> str:
+    rows = _shown(deeds, request)
     if not rows:
         return texts.help_nothing(request.language)
     places: Mapping[CommunityId, None] = dict.fromkeys(place for row in rows for place in row.where(request.roles))
@@ -142,6 +140,7 @@ TABLE: tuple[Row, ...] = (
     *people.ROWS,
     *belonging.ROWS,
     *groups.ROWS,
+    *subcommunities.ROWS,
     *links.ROWS,
     *keeping.ROWS,
     HELP,

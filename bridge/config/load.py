@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from bridge.config import rules
+from bridge.config import nesting, rules, templates
 from bridge.config.nodes import Report, compose
 from bridge.config.reading import READABLE_BY_OTHERS, Reading, build
 from bridge.config.schema import SCHEMA, SecretKey, keys
@@ -44,8 +44,10 @@ def _parse(text: str, path: Path, environ: Mapping[str, str] | None, *, warn_of:
     root = compose(text, report)
     if not report.faults:
         folder = path.absolute().parent
+        root = templates.put_in(root, report)
         values = Reading(report, folder, os.environ if environ is None else environ).section(root, SCHEMA, "")
-        rules.check(values, report)
+        places = nesting.flatten(values, report)
+        rules.check(values, places, report)
         if warn_of is not None and _holds_secrets(report):
             report.warn("", warn_of)
     if report.faults:

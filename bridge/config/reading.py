@@ -12,9 +12,10 @@ from ruamel.yaml.nodes import Node
 
 from bridge.config import nodes, readers
 from bridge.config.nodes import Report, join
-from bridge.config.schema import Entry, Key, Named, SecretKey, Section, Users
+from bridge.config.schema import Again, Entry, Key, Named, SecretKey, Section, Users
 from bridge.config.secret import Secret
 from bridge.core.ids import UserId, parse_stable_id, parse_user_id
+from bridge.core.subcommunities import DEEPEST
 
 FILE = "_file"
 ENV = "_env"
@@ -50,6 +51,10 @@ class Reading:
                 values[name] = self.section(found.get(name), entry, place)
             elif isinstance(entry, Named):
                 values[name] = self.named(found.get(name), entry, place)
+            elif isinstance(entry, Again):
+                values[name] = self._again(found.get(name), entry, place)
+            elif not given and isinstance(entry, Key) and entry.put_in:
+                continue
             elif not given:
                 self._absent(name, entry, defaults, values, path)
             else:
@@ -73,6 +78,13 @@ class Reading:
                 self.report.fault(place, named.reserved[name])
             values[name] = self.section(inner, named.section, place)
         return values
+
+    def _again(self, node: Node | None, again: Again, path: str) -> dict[str, dict[str, Any]]:
+        if path.count(".subcommunities") < DEEPEST:
+            return self.named(node, again.named, path)
+        if node is not None and not nodes.is_empty(node):
+            self.report.fault(path, f"is too deep: at most {DEEPEST} communities stand in each other")
+        return {}
 
     def users(self, node: Node, entry: Users, path: str) -> People:
         """A list of user ids, without those that are at fault."""
@@ -164,7 +176,7 @@ def build(section: Section, values: Mapping[str, Any], **more: Any) -> Any:
     """The object that a section makes of values without fault."""
     ready: dict[str, Any] = dict(more)
     for name, value in values.items():
-        entry = section.keys[name]
+        entry = section.keys.get(name)
         if isinstance(entry, Section):
             ready[name] = build(entry, value)
         elif isinstance(entry, Named):

@@ -15,8 +15,12 @@ from bridge.core.ids import MAX_USER_ID_BYTES, UserId
 Values = Mapping[str, Any]
 
 
-def check(values: Values, report: Report) -> None:
-    """Put every contradiction into the report."""
+def check(values: Values, places: Mapping[str, str], report: Report) -> None:
+    """Put every contradiction into the report.
+
+    Args:
+        places: the path of each community.
+    """
     _listen(values["listen"], report)
     _secrets(values, report)
     _accounts(values, report)
@@ -25,11 +29,12 @@ def check(values: Values, report: Report) -> None:
     if not values["communities"]:
         report.warn("communities", "no community is declared, so there is nothing to do yet")
     for community_id, community in values["communities"].items():
-        path = f"communities.{shown_key(community_id)}"
+        path = places[community_id]
         _owners(community, path, report)
         _people(community, path, ours, report)
         _groups(community, path, limit, report)
         _tags(community, path, report)
+        _removed_above(values["communities"], places, community_id, report)
 
 
 def _listen(listen: Values, report: Report) -> None:
@@ -74,7 +79,7 @@ def _our_accounts(values: Values) -> dict[UserId, str]:
 
 
 def _owners(community: Values, path: str, report: Report) -> None:
-    if community.get("owners", ()) is None:
+    if community.get("owners", ()) is None and "parent" not in community:
         report.warn(path, "declares no owner: a new community has none until somebody is made one")
 
 
@@ -101,6 +106,20 @@ def _people(community: Values, path: str, ours: Mapping[UserId, str], report: Re
         report.fault(f"{path}.fallback_owner", f"{fallback} is the service's own {ours[fallback]}")
     if fallback is not None and fallback in (community.get("removed") or {}):
         report.fault(f"{path}.fallback_owner", f"{fallback} stands in `removed`, too")
+
+
+def _removed_above(communities: Values, places: Mapping[str, str], community_id: str, report: Report) -> None:
+    """Whoever is kept out of a community is kept out of those within it."""
+    named = {
+        user: place for path, people in _lists(communities[community_id], places[community_id])
+        for user, place in people.items()
+    }  # fmt: skip
+    above = communities[community_id].get("parent")
+    while above is not None:
+        for user in communities[above].get("removed") or {}:
+            if user in named:
+                report.fault(named[user], f"{user} stands in {places[above]}.removed, and so is kept out here, too")
+        above = communities[above].get("parent")
 
 
 def _lists(community: Values, path: str) -> Iterator[tuple[str, People]]:

@@ -25,6 +25,8 @@ class Key:
     """One value."""
 
     read: Callable[[Node], Any]
+    put_in: bool = False
+    """Whether it is carried out before anything is read, and no field takes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,19 @@ class Named:
     """Ids that may not be chosen, and why."""
 
 
-Entry = Key | SecretKey | Users | Section | Named
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Communities below stable ids once more: within a community, or as templates of some."""
+
+    id_field = "id"
+
+    @property
+    def named(self) -> Named:
+        """What stands below the key."""
+        return Named(COMMUNITY, self.id_field)
+
+
+Entry = Key | SecretKey | Users | Section | Named | Again
 
 _RESERVED_GROUPS = dict.fromkeys(
     ("announcements", "general", "control", "space"), "is a reserved name: every community has a room of that name"
@@ -103,6 +117,7 @@ GROUP = Section(
 COMMUNITY = Section(
     Community,
     {
+        "use": Key(readers.name, put_in=True),
         "name": Key(readers.name),
         "description": Key(readers.description),
         "avatar": Key(readers.mxc),
@@ -128,6 +143,7 @@ COMMUNITY = Section(
         "language": Key(readers.choice({str(language): language for language in LANGUAGES})),
         "room_version": _ROOM_VERSION,
         "groups": Named(GROUP, "key", _RESERVED_GROUPS),
+        "subcommunities": Again(),
     },
 )
 
@@ -201,13 +217,14 @@ SCHEMA = Section(
             },
         ),
         "room_version": _ROOM_VERSION,
+        "templates": Again(),
         "communities": Named(COMMUNITY, "id"),
     },
 )
 
 
-def keys(entry: Entry = SCHEMA, path: str = "") -> Iterator[tuple[str, Key | SecretKey | Users]]:
-    """Every key that takes a value, with its path; stable ids are shown as `<id>`."""
+def keys(entry: Entry = SCHEMA, path: str = "") -> Iterator[tuple[str, Key | SecretKey | Users | Again]]:
+    """Every key that takes a value, with its path; stable ids are shown as `<id>`. What is the same again is one."""
     if isinstance(entry, Section):
         for name, inner in entry.keys.items():
             yield from keys(inner, f"{path}.{name}" if path else name)

@@ -28,6 +28,8 @@ class Deed(StrEnum):
     MAKE_GROUPS = "group create"
     CHANGE_GROUPS = "group"
     RELEASE_GROUPS = "group release"
+    SUBCOMMUNITIES = "subcommunity"
+    ADOPT_GROUPS = "group adopt"
 
 
 NEEDED: dict[Deed, Role] = {
@@ -49,6 +51,8 @@ NEEDED: dict[Deed, Role] = {
     Deed.MAKE_GROUPS: Role.MEMBER,  # where `groups_by` says so; else admins: see core/rank
     Deed.CHANGE_GROUPS: Role.ADMIN,
     Deed.RELEASE_GROUPS: Role.OWNER,
+    Deed.SUBCOMMUNITIES: Role.ADMIN,
+    Deed.ADOPT_GROUPS: Role.ADMIN,
 }
 
 

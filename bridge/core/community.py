@@ -106,6 +106,9 @@ class Group:
     """Whether nobody but admins posts any more, or comes in."""
     own: bool = False
     """Whether people made it by command: then no declaration holds anything of it."""
+    history_visibility: str | None = None
+    """What an adopted room shows of its past where that is less than the policy's (`joined`, `invited`); None is as the
+    policy has it."""
 
     def __post_init__(self) -> None:
         if self.kind not in (RoomKind.OPEN, RoomKind.REQUEST, RoomKind.HIDDEN):
@@ -169,6 +172,8 @@ class Community:
     tags: tuple[Tag, ...] = ()
     """Tags that are declared; nothing of them changes by command."""
     groups: tuple[Group, ...] = field(default=())
+    parent: CommunityId | None = None
+    """The community that this one is a part of: its admins govern here, and members here are members there."""
 
     def __post_init__(self) -> None:
         keys = [group.key for group in self.groups]
@@ -179,6 +184,8 @@ class Community:
             raise ValueError(f"{both[0]} is both named and removed")
         if self.fallback_owner in self.removed:
             raise ValueError(f"{self.fallback_owner} is both the fallback owner and removed")
+        if self.parent == self.id:
+            raise ValueError(f"{self.id} is its own parent")
 
     @property
     def named(self) -> frozenset[UserId]:

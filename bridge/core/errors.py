@@ -8,6 +8,7 @@ CommunitiesError                what, where and the remedy: fit to be shown to a
 ├── ServiceUnreachable          the running service did not answer on its local door
 └── MatrixError                 the homeserver said no, or could not be asked
     ├── Unreachable             no answer within the deadline and the retries: a later try may help
+    │   └── ServerAway          ours answers, and that of the person who is meant does not
     ├── RateLimited             still 429 after all retries: a later try may help
     ├── Forbidden               403: power or membership is missing: a retry does not help
     ├── NotFound                404
@@ -83,6 +84,12 @@ class Unreachable(MatrixError):
     """No answer from the homeserver within the deadline."""
 
     retry_helps = True
+
+
+class ServerAway(Unreachable):
+    """The homeserver of whoever is meant does not answer ours; `seconds` until it is asked again."""
+
+    seconds: float = 0.0
 
 
 class RateLimited(MatrixError):

@@ -39,12 +39,31 @@ class OwnGroup:
     made_by: str = ""
     source: str = ""
     """What asked for it: the same source is the same group."""
+    history: str = ""
+    """Of an adopted room: the history visibility that it keeps; empty where it has the policy's."""
 
     @property
     def group(self) -> Group:
         """As the room policy sees it."""
         archived = self.stage is Stage.ARCHIVED
-        return Group(key=self.key, kind=self.kind, posting=self.posting, archived=archived, own=True)
+        return Group(
+            key=self.key,
+            kind=self.kind,
+            posting=self.posting,
+            archived=archived,
+            own=True,
+            history_visibility=self.history or None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A group that a member suggests."""
+
+    name: str
+    kind: RoomKind = RoomKind.OPEN
+    key: str = ""
+    """The key that they wish for; empty is one made of the name."""
 
 
 def effective(declared: Community, own: Iterable[OwnGroup]) -> Community:
@@ -52,6 +71,11 @@ def effective(declared: Community, own: Iterable[OwnGroup]) -> Community:
     taken = {group.key for group in declared.groups}
     more = {one.key: one.group for one in own if one.key not in taken and one.stage is not Stage.LEAVING}
     return replace(declared, groups=(*declared.groups, *(more[key] for key in sorted(more))))
+
+
+def with_one_more(community: Community, group: OwnGroup) -> Community:
+    """A community as it would be with one more group that people made."""
+    return replace(community, groups=(*community.groups, group.group))
 
 
 def key_of(name: str, taken: Collection[str]) -> RoomKeyName:

@@ -93,6 +93,16 @@ class Pill:
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture that somebody sent into a chat."""
+
+    url: str
+    """Where its file is, `mxc://…`."""
+    file: Mapping[str, Any] | None = None
+    """How it is opened, where it is encrypted: the `EncryptedFile` of the specification, as its sender wrote it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Said:
     """A message in a chat with the announcer, or in a control room; decrypted where it was encrypted."""
 
@@ -104,6 +114,10 @@ class Said:
     encrypted: bool
     pills: tuple[Pill, ...] = ()
     """The people whom it mentions, in their order."""
+    picture: Picture | None = field(default=None, compare=False, repr=False)
+    """Of a picture with words under it: the picture."""
+    reply_to: EventId | None = None
+    """The message that it answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +273,7 @@ class AskToJoin:
     community: CommunityId
     user: UserId
     how: str
-    """The way: `knock`, `link`, `suggestion`."""
+    """The way: `knock` or `link`."""
     detail: str
     """What the way says of itself: what they wrote, the link's name."""
     groups: tuple[RoomKeyName, ...] = ()
@@ -347,6 +361,22 @@ class SendMembers:
     """Whom it is about; empty for everybody who has joined."""
 
 
+@dataclass(frozen=True, slots=True)
+class MakeGroup:
+    """Make the group that a member suggested, since an admin agreed."""
+
+    community: CommunityId
+    user: UserId
+    """Who suggested it, and moderates it."""
+    name: str
+    kind: str
+    key: str
+    """The key that they wished for; empty is one made of the name."""
+    request: str
+    chat: str
+    """The room in which they are told; empty where there is none."""
+
+
 Job = (
     SendMessage
     | DeliverAnnouncement
@@ -366,4 +396,5 @@ Job = (
     | ReleaseGroup
     | ShowLink
     | SendMembers
+    | MakeGroup
 )

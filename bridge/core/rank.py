@@ -6,12 +6,12 @@ The operator may do what no rule of the community forbids; people may do what `c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bridge.core.access import Deed, may
 from bridge.core.community import Community, GroupsBy, Role
 from bridge.core.errors import Refused
-from bridge.core.ids import RoomKeyName, UserId
+from bridge.core.ids import CommunityId, RoomKeyName, UserId
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +25,28 @@ class People:
     """Everybody's membership in the space."""
     ours: frozenset[str] = frozenset()
     """The service's own accounts."""
+    above: Mapping[UserId, Role] = field(default_factory=dict)
+    """Owners and admins of the communities above this one, who have joined where they are so: they are so here, too."""
+    barred: Mapping[UserId, CommunityId] = field(default_factory=dict)
+    """Who is kept out by a community above, and by which."""
+    named_below: Mapping[UserId, str] = field(default_factory=dict)
+    """Whom the declaration names in a community below, and by which key: such as `class-1a.members`."""
 
     def role_of(self, user: UserId) -> Role | None:
-        """Somebody's role; None for who is not in the space."""
+        """Somebody's role; None for who is not in the space, and is no admin of a community above."""
+        above = self.above.get(user)
         if self.memberships.get(user) != "join":
-            return None
-        return self.roles.get(user, Role.MEMBER)
+            return above
+        own = self.roles.get(user, Role.MEMBER)
+        return own if above is None else max(own, above)
+
+    def rank_of(self, user: UserId) -> Role:
+        """Somebody's role, whether they have joined or not."""
+        return max(self.roles.get(user, Role.MEMBER), self.above.get(user, Role.MEMBER))
 
     def other_owner_than(self, user: UserId) -> bool:
         """Whether another owner is there, and not only invited."""
-        return any(one != user and self.role_of(one) is Role.OWNER for one in self.roles)
+        return any(one != user and self.role_of(one) is Role.OWNER for one in (*self.roles, *self.above))
 
 
 def check_invite(people: People, by: UserId | None, user: UserId, groups: frozenset[RoomKeyName]) -> None:
@@ -49,6 +61,7 @@ def check_invite(people: People, by: UserId | None, user: UserId, groups: frozen
         _group(people, key)
     if user in people.community.removed:
         raise _declared(people, "removed", f"{user} stands there, and is kept out")
+    _not_barred(people, user)
     if people.memberships.get(user) == "ban":
         raise _refused(people, f"{user} is banned", f"lift that first: `unban {people.community.id} {user}`")
 
@@ -61,14 +74,21 @@ def check_removal(people: People, by: UserId | None, user: UserId, *, ban: bool)
     """
     _entitled(people, by, Deed.BAN if ban else Deed.REMOVE)
     _no_account_of_ours(people, user)
-    role = people.roles.get(user, Role.MEMBER)
+    _not_governed_from_above(people, user)
+    role = people.rank_of(user)
     asker = None if by is None else people.role_of(by)
     if asker is not None and asker < Role.OWNER and role >= Role.ADMIN:
         raise _refused(people, f"{user} is {_a(role)}", "only an owner can remove them")
     if role is Role.OWNER and not people.other_owner_than(user):
         raise _last_owner(people, user)
-    if place := _named_in(people.community, user):
+    if place := named_in(people.community, user):
         raise _declared(people, place, f"{user} stands there")
+    if place := people.named_below.get(user, ""):
+        raise _refused(
+            people,
+            f"communities.{place} in the configuration decides that: whoever stands there is a member here, too",
+            "change it there, or ask whoever runs the service",
+        )
     if not ban and people.memberships.get(user) not in ("join", "invite", "knock"):
         raise _refused(people, f"{user} is not in the community", "look with `status`, or ban them to keep them out")
 
@@ -81,6 +101,7 @@ def check_unban(people: People, by: UserId | None, user: UserId) -> None:
     """
     _entitled(people, by, Deed.BAN)
     _no_account_of_ours(people, user)
+    _not_barred(people, user)
     if user in people.community.removed:
         raise _declared(people, "removed", f"{user} stands there, and is kept out")
     if people.memberships.get(user) != "ban":
@@ -95,7 +116,9 @@ def check_role(people: People, by: UserId | None, user: UserId, role: Role) -> N
     """
     _entitled(people, by, Deed.APPOINT)
     _no_account_of_ours(people, user)
-    before = people.roles.get(user, Role.MEMBER)
+    if role <= people.above.get(user, Role.MEMBER):
+        _not_governed_from_above(people, user)
+    before = people.rank_of(user)
     if people.memberships.get(user) not in ("join", "invite"):
         raise _refused(people, f"{user} is not in the community", f"first: `invite {people.community.id} {user}`")
     if before is role:
@@ -123,6 +146,8 @@ def check_transfer(people: People, by: UserId | None, user: UserId) -> UserId:
         names = ", ".join(owners) or "nobody"
         raise _refused(people, f"the owners are {names}", "use `promote` and `demote`, to say who goes and who comes")
     giver = owners[0] if by is None else by
+    if giver not in owners:
+        _not_governed_from_above(people, giver)
     if giver == user:
         raise _refused(people, f"{user} is the owner already", "name somebody else")
     if people.role_of(user) is None:
@@ -170,7 +195,7 @@ def check_tag(people: People, by: UserId | None, user: UserId, name: str, *, giv
 
 
 def check_groups(people: People, by: UserId | None, deed: Deed) -> None:
-    """Whether `by` may make, change or release groups. Who makes them is the community's own affair (`groups_by`).
+    """Whether `by` may make, change, adopt or release groups. Who makes them is the community's affair (`groups_by`).
 
     Raises:
         Refused: why not.
@@ -179,11 +204,24 @@ def check_groups(people: People, by: UserId | None, deed: Deed) -> None:
     if deed is not Deed.MAKE_GROUPS or by is None or (people.role_of(by) or Role.MEMBER) >= Role.ADMIN:
         return
     if people.community.groups_by is GroupsBy.SUGGEST:
-        raise _refused(
-            people, "members can only suggest groups here, and that cannot be done by command yet", "ask an admin"
-        )
+        raise _refused(people, "members can only suggest groups here", "ask an admin")
     if people.community.groups_by is GroupsBy.ADMINS:
         raise _refused(people, "only owners and admins make groups here", "ask one of them")
+
+
+def check_subcommunities(people: People, by: UserId | None) -> None:
+    """Whether `by` may make communities within this one, move it, or call it otherwise.
+
+    Raises:
+        Refused: why not.
+    """
+    _entitled(people, by, Deed.SUBCOMMUNITIES)
+
+
+def only_suggests(people: People, by: UserId | None) -> bool:
+    """Whether what somebody asks to be made is a suggestion, for the admins to decide."""
+    role = None if by is None else people.role_of(by)
+    return role is not None and role < Role.ADMIN and people.community.groups_by is GroupsBy.SUGGEST
 
 
 def _entitled(people: People, by: UserId | None, deed: Deed) -> None:
@@ -195,6 +233,19 @@ def _entitled(people: People, by: UserId | None, deed: Deed) -> None:
 def _no_account_of_ours(people: People, user: UserId) -> None:
     if user in people.ours:
         raise _refused(people, f"{user} is the service's own account", "it stays as it is")
+
+
+def _not_barred(people: People, user: UserId) -> None:
+    above = people.barred.get(user)
+    if above is not None:
+        what = f"{user} is kept out by {above}, of which this community is a part"
+        raise _refused(people, what, f"lift that there: `unban {above} {user}`, or the configuration")
+
+
+def _not_governed_from_above(people: People, user: UserId) -> None:
+    role = people.above.get(user)
+    if role is not None:
+        raise _refused(people, f"{user} is {_a(role)} by a community above this one", "change that there")
 
 
 def _group(people: People, key: RoomKeyName) -> None:
@@ -209,7 +260,7 @@ def _stays(people: People, user: UserId, role: Role) -> bool:
     return role is Role.OWNER or (Role.ADMIN if listed else Role.MEMBER) is role
 
 
-def _named_in(community: Community, user: UserId) -> str:
+def named_in(community: Community, user: UserId) -> str:
     """The key of the declaration that names somebody; empty where none does."""
     lists = {"owners": community.owners, "admins": community.admins, "members": community.members}
     for group in community.groups:

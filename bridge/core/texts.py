@@ -463,6 +463,8 @@ def status(community: Mapping[str, Any], language: Language = EN) -> Marked:
     rooms = say_many(language, "{count} room", "{count} rooms", len(community["rooms"]))
     name = literal(one_line(community["name"], LONGEST_NAME))
     lines = [Marked(f"**{name}** ({literal(community['id'])}): {people}, {rooms}.")]
+    if community.get("parent"):
+        lines.append(say(language, "It is part of {parent}.", parent=community["parent"]))
     if community.get("held"):
         lines.append(
             say(
@@ -902,8 +904,6 @@ def _way(how: str, language: Language) -> Marked:
             return say(language, "They knocked.")
         case "link":
             return say(language, "They used a link.")
-        case "suggestion":
-            return say(language, "Somebody suggested them.")
         case _:
             return literal(one_line(how, LONGEST_NAME))
 
@@ -917,6 +917,66 @@ def join_request_open(facts: str, user: str, language: Language = EN) -> Marked:
         user=user,
     )
     return joined("\n", [facts, ask])
+
+
+def suggestion(community: str, user: str, name: str, kind: str, language: Language = EN) -> Marked:
+    """The facts of a suggested group."""
+    head = say(
+        language, "{user} suggests a group for {community}: “{name}”.",
+        user=mention(user), community=community, name=one_line(name, LONGEST_NAME),
+    )  # fmt: skip
+    return joined(" ", [head, _how_people_come(kind, language)])
+
+
+def suggestion_open(facts: str, user: str, language: Language = EN) -> Marked:
+    """The card of a suggested group while nobody has decided it."""
+    ask = say(
+        language,
+        "✅ makes it, with them as its moderator, ❌ declines; whoever decides first decides. "
+        "You can also write `!approve {user}` or `!reject {user}` here.",
+        user=user,
+    )
+    return joined("\n", [facts, ask])
+
+
+def suggestion_waits(user: str, community: str, language: Language = EN) -> Marked:
+    return say(
+        language,
+        "The group that {user} suggests for {community} still waits for an answer: react ✅ or ❌ to the card above.",
+        user=mention(user), community=community,
+    )  # fmt: skip
+
+
+def group_suggested(name: str, language: Language = EN) -> Marked:
+    return say(
+        language, "I have shown your suggestion “{name}” to the admins, and tell you what they decide.",
+        name=one_line(name, LONGEST_NAME),
+    )  # fmt: skip
+
+
+def answer_to_suggestion(name: str, community: str, state: str, reason: str, language: Language = EN) -> Marked:
+    """What somebody is told whose group is not made."""
+    words = {"name": one_line(name, LONGEST_NAME), "community": community}
+    if state == "expired":
+        return say(language, "Nobody answered your suggestion of “{name}” for {community} in time.", **words)
+    text = say(language, "Your suggestion of “{name}” for {community} was declined.", **words)
+    return _with_reason(text, reason, language)
+
+
+def suggestion_made(name: str, key: str, language: Language = EN) -> Marked:
+    return say(
+        language,
+        "The admins agreed: I make the group “{name}”, and you moderate it. See your invitations; in commands it is "
+        "called `{key}`.",
+        name=one_line(name, LONGEST_NAME), key=key,
+    )  # fmt: skip
+
+
+def suggestion_failed(name: str, why: str, language: Language = EN) -> Marked:
+    return say(
+        language, "The group “{name}” was agreed to, and cannot be made: {why}.",
+        name=one_line(name, LONGEST_NAME), why=one_line(why),
+    )  # fmt: skip
 
 
 def join_request_decided(facts: str, state: str, by: str, reason: str, language: Language = EN) -> Marked:
@@ -1016,7 +1076,9 @@ def _with_list(head: Marked, lines: Sequence[str]) -> Marked:
 
 
 def explain_group_create(language: Language = EN) -> Explained:
-    return Explained(say(language, "makes a group, which you then moderate"), "--kind request Chess")
+    return Explained(
+        say(language, "makes a group that you then moderate, or suggests it to the admins"), "--kind request Chess"
+    )
 
 
 def explain_group_list(language: Language = EN) -> Explained:
@@ -1029,6 +1091,23 @@ def explain_group_rename(language: Language = EN) -> Explained:
 
 def explain_group_describe(language: Language = EN) -> Explained:
     return Explained(say(language, "gives a group another description"), "chess Tuesdays at four")
+
+
+def explain_group_picture(language: Language = EN) -> Explained:
+    return Explained(
+        say(language, "gives a group the picture under which you write it, or that of the message that you answer"),
+        "chess",
+    )
+
+
+def group_picture(key: str, removed: bool, language: Language = EN) -> Marked:
+    if removed:
+        return say(language, "`{key}` has no picture any more.", key=key)
+    return say(
+        language,
+        "`{key}` has a new picture. Pictures of rooms are not encrypted: the homeserver can see it.",
+        key=key,
+    )
 
 
 def explain_group_posting(language: Language = EN) -> Explained:
@@ -1080,6 +1159,57 @@ def group_posting(key: str, moderators_only: bool, language: Language = EN) -> M
     return say(language, "From now on everybody in `{key}` may post.", key=key)
 
 
+def explain_subcommunity_create(language: Language = EN) -> Explained:
+    return Explained(say(language, "makes a community within this one, such as a year or a department"), "Year 1")
+
+
+def explain_subcommunity_list(language: Language = EN) -> Explained:
+    return Explained(say(language, "shows the communities within this one"))
+
+
+def explain_subcommunity_move(language: Language = EN) -> Explained:
+    return Explained(say(language, "has this community stand within another; its people stay"), "year-2")
+
+
+def explain_subcommunity_rename(language: Language = EN) -> Explained:
+    return Explained(say(language, "gives this community another name"), "Year 1")
+
+
+def subcommunity_created(name: str, key: str, parent: str, language: Language = EN) -> Marked:
+    return say(
+        language,
+        "I make “{name}” within {parent}; in commands it is called `{key}`. Whoever is an admin of {parent} is one of "
+        "it, too; others are invited to it with `invite {key} @name`.",
+        name=one_line(name, LONGEST_NAME),
+        key=key,
+        parent=parent,
+    )
+
+
+def subcommunity_moved(key: str, parent: str, language: Language = EN) -> Marked:
+    return say(
+        language,
+        "`{key}` stands within {parent} from now on. Its people stay, and are members of {parent}, too.",
+        key=key,
+        parent=parent,
+    )
+
+
+def subcommunities_listed(found: Sequence[tuple[str, str, int]], language: Language = EN) -> Marked:
+    """
+    Args:
+        found: id, name and depth of a community and of those within it, which is all there is of the first.
+    """
+    lines = [
+        joined(" – ", [literal("· " * depth + key), literal(one_line(name, LONGEST_NAME))])
+        for key, name, depth in found[1:]
+    ]
+    head = found[0][0] if found else ""
+    if not lines:
+        return say(language, "There is no community within {community}.", community=head)
+    return _with_list(say(language, "Communities within {community}:", community=head), lines)
+
+
 def group_changed(key: str, language: Language = EN) -> Marked:
     return say(language, "Done: `{key}` is changed. In commands it is called as before.", key=key)
 
@@ -1109,6 +1239,87 @@ def release_caution(key: str, heirs: Sequence[str], language: Language = EN) -> 
         return head
     people = joined(", ", [mention(user) for user in heirs[:10]])
     return joined(" ", [head, say(language, "In charge of it are then: {people}.", people=people)])
+
+
+def explain_group_adopt(language: Language = EN) -> Explained:
+    return Explained(
+        say(language, "makes a group of a room that exists; invite the steward to it first, as an admin"),
+        "#chess:example.org",
+    )
+
+
+def adoption_caution(
+    name: str,
+    key: str,
+    kind: str,
+    changes: Sequence[str],
+    remains: Sequence[str],
+    invited: int,
+    encrypts: bool,
+    language: Language = EN,
+) -> Marked:
+    """
+    Args:
+        changes: what would change in the room, in the words of a plan.
+        remains: what cannot be as it should, and what helps.
+        invited: how many of its members would be invited to the community.
+    """
+    parts = [
+        say(
+            language, "“{name}” would become the group `{key}`.",
+            name=one_line(name, LONGEST_NAME), key=key,
+        ),
+        _how_people_come(kind, language),
+    ]  # fmt: skip
+    if invited:
+        parts.append(
+            say_many(
+                language,
+                "{count} person in it is not in the community, is invited to it, and leaves the group if they decline.",
+                "{count} people in it are not in the community, are invited to it, and leave the group if they "
+                "decline.",
+                invited,
+            )
+        )
+    text = joined(" ", parts)
+    if changes:
+        text = joined("\n", [text, _with_list(say(language, "In the room I would:"), [*map(literal, changes)])])
+    if remains:
+        head = say(language, "What I cannot change there, and what helps:")
+        text = joined("\n", [text, _with_list(head, [*map(literal, remains)])])
+    if encrypts:
+        text = joined(
+            "\n",
+            [
+                text,
+                say(
+                    language,
+                    "**The room is not encrypted. Your yes encrypts it, and that can never be undone.** What was "
+                    "written before stays readable as it was.",
+                ),
+            ],
+        )
+    return text
+
+
+def group_adoption_begins(key: str, language: Language = EN) -> Marked:
+    return say(language, "`{key}` is a group of the community now. Its members are being invited.", key=key)
+
+
+def group_adopted(name: str, key: str, by: str, language: Language = EN) -> Marked:
+    return say(
+        language, "“{name}” is the group `{key}` now, as {by} decided.",
+        name=one_line(name, LONGEST_NAME), key=key, by=by,
+    )  # fmt: skip
+
+
+def group_moved(name: str, key: str, by: str, language: Language = EN) -> Marked:
+    return say(
+        language,
+        "{by} moved the group “{name}” (`{key}`) to another room. I hold that one now, and invite whoever was in the "
+        "old one.",
+        by=mention(by), name=one_line(name, LONGEST_NAME), key=key,
+    )  # fmt: skip
 
 
 def group_release_begins(key: str, language: Language = EN) -> Marked:

@@ -15,7 +15,7 @@ import asyncio
 import logging
 import secrets
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +28,7 @@ from bridge.e2ee.bulk import payload_bytes
 from bridge.e2ee.devices import FAILURE_PAUSE_MS
 from bridge.e2ee.giving import IN_FLIGHT, ROOM_KEY, SHARED_HISTORY, Giver, Means, a_few_at_once
 from bridge.e2ee.machine import MEGOLM, Peer, encrypt_group, import_room_key, load_group, new_group
-from bridge.e2ee.olm_sessions import by_device
+from bridge.e2ee.olm_sessions import Message, Name, messages_of
 from bridge.e2ee.recipients import (
     Decision,
     Device,
@@ -104,8 +104,6 @@ class _Piece:
 
     missing: Sequence[Missing]
     withheld: Sequence[Withheld]
-    strangers: Collection[tuple[str, str]]
-    """Devices with which there is no Olm session (there may be others among them)."""
 
 
 class Delivery(Giver):
@@ -198,7 +196,7 @@ class Delivery(Giver):
             self._facts.state_content(room_id, "m.room.encryption"),
         )
         async with self._database.transaction() as tx:
-            fresh, gone = await shares.meet(tx, room_id, ((one.user_id, one.event_id) for one in joined))
+            fresh, gone = await shares.meet(tx, room_id, joined)
         del joined
         # Who is new, or left and returned, may have changed devices without the homeserver having told us yet.
         await self._devices.refresh([], anew=[UserId(user) for user in fresh if user != self._own.user_id])
@@ -362,11 +360,10 @@ class Delivery(Giver):
         if decision.rotation is not None:
             # Something changed since we looked: the next round begins a new session, and this one is not given on.
             return
-        strangers = {(one.user_id, one.device_id) for one in devices if not one.has_session}
         for missing in recipients.chunks(decision.missing, payload_bytes=parcel.payload_bytes):
-            yield _Piece(missing, (), strangers)
+            yield _Piece(missing, ())
         for start in range(0, len(decision.withheld), recipients.CHUNK_DEVICES):
-            yield _Piece((), decision.withheld[start : start + recipients.CHUNK_DEVICES], ())
+            yield _Piece((), decision.withheld[start : start + recipients.CHUNK_DEVICES])
 
     async def _serve(self, piece: _Piece, parcel: _Parcel, progress: Progress) -> None:
         if piece.missing:
@@ -376,32 +373,54 @@ class Delivery(Giver):
         progress.done += len(piece.missing) + len(piece.withheld)
 
     async def _give_piece(self, piece: _Piece, parcel: _Parcel) -> None:
-        peers = [_peer(one.device) for one in piece.missing]
-        claimed = await self._sessions.claim(
-            [peer for peer in peers if (peer.user_id, peer.device_id) in piece.strangers]
-        )
         txn_id = piece.missing[0].txn_id or secrets.token_urlsafe(16)
+        messages, strangers = await self._seal_piece(piece, parcel, txn_id)
+        if strangers:
+            claimed = await self._sessions.claim(strangers)
+            messages, _ = await self._seal_piece(piece, parcel, txn_id, claimed)
+        await self._send(txn_id, messages, parcel)
+        if len(messages) < len(piece.missing):
+            sent = {name for name, _ in messages}
+            mute = [one.device for one in piece.missing if not one.told and one.device.name not in sent]
+            await self._tell_no_olm(mute, parcel)
+
+    async def _seal_piece(
+        self, piece: _Piece, parcel: _Parcel, txn_id: str, claimed: Mapping[Name, str] | None = None
+    ) -> tuple[Sequence[Message], Sequence[Peer]]:
+        """Encrypt for a piece's devices, and store the ratchets and the intention.
+
+        Args:
+            claimed: one-time keys of those with which there is no session; None where it was not asked yet who is such.
+
+        Returns:
+            What was encrypted; or, instead of that, the devices whose one-time keys have to be claimed first.
+        """
+        peers = [_peer(one.device) for one in piece.missing]
         async with self._own.ratchets.hold(peer.curve25519 for peer in peers):
-            sealed, _ = await self._sessions.seal(peers, claimed, ROOM_KEY, parcel.content, own=parcel.account)
+            begun = [] if claimed is None else [peer for peer in peers if (peer.user_id, peer.device_id) in claimed]
+            known = await self._sessions.load(
+                [peer for peer in peers if (peer.user_id, peer.device_id) not in claimed] if claimed else peers
+            )
+            if claimed is None and (strangers := [peer for peer in known if peer.session is None]):
+                return (), strangers
+            sealed, _ = await self._sessions.seal(
+                [*known, *begun], claimed or {}, ROOM_KEY, parcel.content, own=parcel.account
+            )
             sent = {(one.peer.user_id, one.peer.device_id) for one in sealed}
-            rows = [_row(one, parcel, txn_id if one.device.identity[:2] in sent else None) for one in piece.missing]
+            rows = [_row(one, parcel, txn_id if one.device.name in sent else None) for one in piece.missing]
             async with self._database.transaction() as tx:
                 await self._sessions.save(tx, sealed)
                 await shares.save_shares(tx, parcel.session_id, rows, now_ms=self._clock.now_ms())
-        messages = by_device(sealed)
-        del sealed, rows, peers  # a room's memory is that of what is on its way
-        await self._send(parcel.session_id, txn_id, messages)
-        await self._tell_no_olm(
-            [one.device for one in piece.missing if not one.told and one.device.identity[:2] not in sent], parcel
-        )
+        return messages_of(sealed), ()
 
-    async def _send(self, session_id: str, txn_id: str, messages: Mapping[str, Mapping[str, Any]]) -> None:
+    async def _send(self, txn_id: str, messages: Sequence[Message], parcel: _Parcel) -> None:
         if not messages:
             return
-        users = list(messages)
-        await self._server.send_to_device("m.room.encrypted", txn_id, messages)
-        now = self._clock.now_ms()
+        users = {user for (user, _), _ in messages}
+        refused = await self._to_devices("m.room.encrypted", txn_id, messages)
+        session_id, now = parcel.session_id, self._clock.now_ms()
         async with self._database.transaction() as tx:
+            await shares.refuse_shares(tx, session_id, txn_id, refused, attempt=parcel.attempt)
             await shares.settle_shares(tx, session_id, txn_id, ShareState.HELD, users=users, now_ms=now)
 
     async def _withhold(self, withheld: Sequence[Withheld], parcel: _Parcel) -> None:
@@ -436,10 +455,8 @@ class Delivery(Giver):
             "code": code,
             "reason": _REASONS[code],
         }
-        messages: dict[str, dict[str, Any]] = {}
-        for device in devices:
-            messages.setdefault(device.user_id, {})[device.device_id] = content
-        await self._server.send_to_device("m.room_key.withheld", secrets.token_urlsafe(16), messages)
+        messages = [((device.user_id, device.device_id), content) for device in devices]
+        await self._to_devices("m.room_key.withheld", secrets.token_urlsafe(16), messages)
 
     # --- using it -----------------------------------------------------------------------------------------------------
 
@@ -492,8 +509,8 @@ def _peer(device: Device) -> Peer:
 
 
 def _row(one: Missing, parcel: _Parcel, txn_id: str | None) -> ShareRow:
-    # One whose earlier try was never answered may hold the key, even if it cannot be repeated now.
-    state = ShareState.NO_OLM if txn_id is None and not one.txn_id else ShareState.PENDING
+    # One that an earlier try may have reached may hold the key, even if it cannot be repeated now.
+    state = ShareState.NO_OLM if txn_id is None and not one.may_hold else ShareState.PENDING
     return _share_row(one.device, one.member_event, parcel.index, state, txn_id or parcel.attempt)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from bridge.core.errors import BadRequest
 from bridge.core.ids import UserId
 from bridge.e2ee.device import Holds
+from bridge.e2ee.division import in_parts
 from bridge.e2ee.machine import is_key, verify_json
 from bridge.ports import Clock, KeyServer
 from bridge.store import keys as store
@@ -93,20 +94,36 @@ class DeviceLists:
             await store.follow(tx, [user for user in due if user not in known])
             known = await store.tracked_users(tx, due)
             devices = await store.devices_of(tx, due)
-        try:
-            answer = await self._server.query_keys(due)
-        except BadRequest as error:
-            log.warning("the homeserver refuses to tell the devices of %d users: %s", len(due), error.what)
-            answer = {}
-        lists = await asyncio.get_running_loop().run_in_executor(
-            self._threads, parse_answer, answer, due, known, devices, self._signer
-        )
+        lists = await self._ask(due, known, devices)
         failed = set(due) - {one.user_id for one in lists}
         now = self._clock.now_ms()
         async with self._database.transaction() as tx:
             await store.save_device_lists(tx, lists, now_ms=now)
             await store.mark_failed(tx, sorted(failed), now_ms=now)
         return failed
+
+    async def _ask(
+        self, users: Sequence[UserId], known: Mapping[UserId, UserRow], devices: Mapping[UserId, Sequence[DeviceRow]]
+    ) -> list[DeviceList]:
+        """The lists of these users, as far as the homeserver gives them."""
+        lists: list[DeviceList] = []
+
+        async def ask(part: Sequence[UserId]) -> None:
+            answer = await self._server.query_keys([*part])
+            lists.extend(
+                await asyncio.get_running_loop().run_in_executor(
+                    self._threads, parse_answer, answer, part, known, devices, self._signer
+                )
+            )
+
+        try:
+            refused = await in_parts(users, ask, owner=str, probe=lambda: self._server.query_keys([]))
+        except BadRequest as error:
+            log.warning("the homeserver refuses to tell the devices of %d users: %s", len(users), error.what)
+            return lists
+        if refused.things:
+            log.warning("the homeserver does not tell the devices of %d users: %s", len(refused.things), refused.reason)
+        return lists
 
     async def of(self, users: Iterable[UserId]) -> dict[UserId, list[DeviceRow]]:
         """The devices of these users as they are stored."""

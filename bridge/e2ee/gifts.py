@@ -14,14 +14,14 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.core.errors import BadRequest
 from bridge.core.ids import EventId, RoomId, UserId
 from bridge.e2ee.giving import Giver, Means, a_few_at_once
-from bridge.e2ee.machine import Peer, Sealed
-from bridge.e2ee.olm_sessions import Name, by_device
+from bridge.e2ee.machine import Peer
+from bridge.e2ee.olm_sessions import Name, messages_of
 from bridge.e2ee.recipients import Device, body_bytes, packed
 from bridge.store import history as store
 from bridge.store import keys as key_store
+from bridge.store import shares
 from bridge.store.history import Candidate, GivenRow
 
 log = logging.getLogger(__name__)
@@ -135,7 +135,8 @@ class Gifts(Giver):
         """
         now = self._clock.now_ms()
         self._resting.forget(now)
-        strangers = await self._sessions.strangers([_peer(one) for one in devices])
+        known = await self._sessions.load([_peer(one) for one in devices])
+        strangers = {(peer.user_id, peer.device_id) for peer in known if peer.session is None}
         resting = {name: at for name in strangers if (at := self._resting.until(name, now)) is not None}
         asked = [one for one in devices if name_of(one) in strangers and name_of(one) not in resting]
         if asked:
@@ -200,7 +201,7 @@ class Gifts(Giver):
         peers = [_peer(one) for one in there]
         async with self._own.ratchets.hold(peer.curve25519 for peer in peers):
             sealed, _ = await self._sessions.seal(
-                peers, found.one_time_keys, gift.event_type, gift.content, more=gift.more
+                await self._sessions.load(peers), found.one_time_keys, gift.event_type, gift.content, more=gift.more
             )
             sent = {(one.peer.user_id, one.peer.device_id) for one in sealed}
             found.unreached.update({name_of(one) for one in ready} - sent)
@@ -213,39 +214,16 @@ class Gifts(Giver):
                     await store.hold(tx, gift.session_id, reached, gift.index, held, now_ms=now)
         if not sealed:
             return
-        refused = await self._send(piece.txn_id, sealed)
+        # What is refused here is not given again: so an outage, long as it may be, is no refusal.
+        messages = messages_of(sealed)
+        refused = await self._to_devices("m.room.encrypted", piece.txn_id, messages, outlasting=False)
         found.refused.update(refused)
         async with self._database.transaction() as tx:
             await store.settle_given(tx, gift.room_id, gift.session_id, piece.txn_id)
             await store.refuse_given(tx, gift.room_id, gift.session_id, refused)
             if present:
-                await store.no_hold(tx, gift.session_id, _held(piece.txn_id), refused)
                 await store.settle_hold(tx, gift.session_id, _held(piece.txn_id))
-
-    async def _send(self, txn_id: str, sealed: Sequence[Sealed]) -> list[Name]:
-        """Make one request; gives the devices for which the homeserver refuses it.
-
-        What it refuses is sent again in two halves, and these in two: so it is the device alone that brought it about
-        which gets nothing. If this is killed in between, it begins anew, and some devices are sent the same twice.
-        """
-        refused: list[Name] = []
-        reason = ""
-        left = [(txn_id, sealed)]
-        while left:
-            part_id, part = left.pop()
-            try:
-                await self._server.send_to_device("m.room.encrypted", part_id, by_device(part))
-            except BadRequest as error:
-                if half := len(part) // 2:
-                    left += [(secrets.token_urlsafe(16), part[:half]), (secrets.token_urlsafe(16), part[half:])]
-                else:
-                    refused.append((part[0].peer.user_id, part[0].peer.device_id))
-                    reason = error.what
-        if refused:
-            log.warning(
-                "past keys for %d of %d devices are refused by the homeserver: %s", len(refused), len(sealed), reason
-            )
-        return refused
+                await shares.refuse_shares(tx, gift.session_id, _held(piece.txn_id), refused)
 
 
 def given_of(rows: Iterable[GivenRow]) -> Given:

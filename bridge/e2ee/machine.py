@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 from _libolm import ffi, lib
@@ -254,16 +254,14 @@ def _must_be_base64(text: str) -> None:
         raise OlmFailure("not base64")
 
 
-@dataclass(frozen=True, slots=True)
-class Ratchet:
+class Ratchet(NamedTuple):
     """An Olm session as it is stored."""
 
     session_id: str
     pickle: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
+class Peer(NamedTuple):
     """A device to encrypt to: its session, or a verified one-time key to begin one."""
 
     user_id: str
@@ -274,8 +272,7 @@ class Peer:
     one_time_key: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Sealed:
+class Sealed(NamedTuple):
     """An Olm message for one device, and its session's new state."""
 
     peer: Peer

@@ -16,6 +16,7 @@ from bridge.core.errors import BadRequest, MatrixError
 from bridge.core.ids import UserId
 from bridge.e2ee.bulk import seal
 from bridge.e2ee.device import OwnDevice
+from bridge.e2ee.division import in_parts
 from bridge.e2ee.machine import ONE_TIME_KEY, Peer, Ratchet, Sealed, is_key, verify_json
 from bridge.ports import Clock, KeyServer
 from bridge.store import keys as store
@@ -26,6 +27,9 @@ log = logging.getLogger(__name__)
 
 Name = tuple[str, str]
 """User id and device id."""
+
+Message = tuple[Name, Any]
+"""A device, and the content of what it is sent."""
 
 THREADS = 2
 LEAST_FOR_A_THREAD = 20
@@ -46,11 +50,20 @@ class OlmSessions:
         # Threads of its own, and few: more would bring nothing but memory, and keep others from the processor.
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="olm")
 
-    async def strangers(self, peers: Sequence[Peer]) -> set[Name]:
-        """Those of these devices with which there is no session."""
+    async def load(self, peers: Sequence[Peer]) -> list[Peer]:
+        """These devices with the session that was last used with each; without one where there is none.
+
+        To seal with it, hold their ratchets from here until `save` is committed.
+        """
+        if not peers:
+            return []
         async with self._database.transaction() as tx:
-            ready = await self._with_sessions(tx, peers)
-        return {(peer.user_id, peer.device_id) for peer in ready if peer.session is None}
+            sessions = await store.newest_sessions(tx, (peer.curve25519 for peer in peers))
+        # Bound to both keys: somebody may publish another's curve25519 key under a signing key of their own.
+        return [
+            peer if (found := sessions.get((peer.curve25519, peer.ed25519))) is None else _with_session(peer, *found)
+            for peer in peers
+        ]
 
     async def claim(self, peers: Sequence[Peer]) -> dict[Name, str]:
         """One-time keys, verified, for these devices, whether there is a session with them or not.
@@ -59,15 +72,25 @@ class OlmSessions:
         """
         if not peers:
             return {}
-        wanted: dict[str, dict[str, str]] = {}
-        for peer in peers:
-            wanted.setdefault(peer.user_id, {})[peer.device_id] = ONE_TIME_KEY
-        try:
+        found: dict[Name, str] = {}
+
+        async def ask(part: Sequence[Peer]) -> None:
+            wanted: dict[str, dict[str, str]] = {}
+            for peer in part:
+                wanted.setdefault(peer.user_id, {})[peer.device_id] = ONE_TIME_KEY
             answer = await self._server.claim_keys(wanted)
+            found.update(await asyncio.get_running_loop().run_in_executor(self._threads, _verified, answer, part))
+
+        try:
+            refused = await in_parts(
+                peers, ask, owner=lambda peer: peer.user_id, probe=lambda: self._server.claim_keys({})
+            )
         except BadRequest as error:
             log.warning("the homeserver refuses to hand out %d one-time keys: %s", len(peers), error.what)
-            return {}
-        return await asyncio.get_running_loop().run_in_executor(self._threads, _verified, answer, peers)
+            return found
+        if refused.things:
+            log.warning("the homeserver hands out no keys of %d devices: %s", len(refused.things), refused.reason)
+        return found
 
     async def seal(
         self,
@@ -76,24 +99,22 @@ class OlmSessions:
         event_type: str,
         content: Mapping[str, Any],
         *,
-        anew: bool = False,
         own: store.AccountRow | None = None,
         more: Mapping[str, Any] | None = None,
     ) -> tuple[list[Sealed], list[Peer]]:
-        """Encrypt an event for many devices. Hold their ratchets from here until `save` is committed.
+        """Encrypt an event for many devices, on the session that was loaded with each, or on a new one.
 
         Args:
-            anew: begin a new session with each, even where there is one.
             own: our account, where it was loaded already (its identity keys alone are used).
             more: what else stands in the plaintext, beside type and content.
 
         Returns:
             What was sealed, and the devices for which it was not possible.
         """
-        async with self._database.transaction() as tx:
-            own = own or await self._own.row(tx)
-            ready = list(peers) if anew else await self._with_sessions(tx, peers)
-        keyed = [_with_key(peer, one_time_keys) for peer in ready]
+        if own is None:
+            async with self._database.transaction() as tx:
+                own = await self._own.row(tx)
+        keyed = [_with_key(peer, one_time_keys) for peer in peers] if one_time_keys else peers
         return await self._seal(own, keyed, event_type, content, more)
 
     async def _seal(
@@ -144,12 +165,13 @@ class OlmSessions:
             if not ready:
                 return
             async with self._own.ratchets.hold(peer.curve25519 for peer in ready):
-                sealed, _ = await self.seal(ready, claimed, "m.dummy", {}, anew=True)
+                sealed, _ = await self.seal(ready, claimed, "m.dummy", {})
                 async with self._database.transaction() as tx:
                     await self.save(tx, sealed)
                     for one in sealed:
                         await store.prune_olm_sessions(tx, one.peer.curve25519)
-            await self._server.send_to_device("m.room.encrypted", secrets.token_urlsafe(16), by_device(sealed))
+            messages = by_device(messages_of(sealed))
+            await self._server.send_to_device("m.room.encrypted", secrets.token_urlsafe(16), messages)
         except MatrixError as error:
             log.info("broken sessions could not be replaced: %s", error)
 
@@ -166,22 +188,18 @@ class OlmSessions:
                         peers.append(Peer(user, device.device_id, curve25519, device.ed25519))
         return peers
 
-    async def _with_sessions(self, tx: Transaction, peers: Iterable[Peer]) -> list[Peer]:
-        every = list(peers)
-        sessions = await store.newest_sessions(tx, (peer.curve25519 for peer in every))
-        # Bound to both keys: somebody may publish another's curve25519 key under a signing key of their own.
-        return [
-            peer if (found := sessions.get((peer.curve25519, peer.ed25519))) is None else _with_session(peer, *found)
-            for peer in every
-        ]
+
+def messages_of(sealed: Iterable[Sealed]) -> list[Message]:
+    """What was sealed, with whom it is for."""
+    return [((one.peer.user_id, one.peer.device_id), one.content) for one in sealed]
 
 
-def by_device(sealed: Iterable[Sealed]) -> dict[str, dict[str, Any]]:
+def by_device(messages: Iterable[Message]) -> dict[str, dict[str, Any]]:
     """As `/sendToDevice` takes it: user id, device id, content."""
-    messages: dict[str, dict[str, Any]] = {}
-    for one in sealed:
-        messages.setdefault(one.peer.user_id, {})[one.peer.device_id] = one.content
-    return messages
+    found: dict[str, dict[str, Any]] = {}
+    for (user, device), content in messages:
+        found.setdefault(user, {})[device] = content
+    return found
 
 
 def _with_session(peer: Peer, session_id: str, pickle: bytes) -> Peer:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
@@ -65,6 +65,8 @@ class ShareState(StrEnum):
     HELD = "held"
     NO_OLM = "no_olm"
     """No Olm session could be made: it holds nothing, and is tried again."""
+    REFUSED = "refused"
+    """The homeserver took no request for it: it may hold the key all the same, and is tried again."""
     WITHHELD = "withheld"
 
 
@@ -75,8 +77,7 @@ class WithheldCode(StrEnum):
     NO_OLM = "m.no_olm"
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
+class Device(NamedTuple):
     """A member's device, its self-signature verified."""
 
     user_id: UserId
@@ -87,6 +88,10 @@ class Device:
     """Whether the owner's identity has signed it."""
     verified: bool = False
     """Whether moreover the announcer has verified that identity."""
+
+    @property
+    def name(self) -> tuple[str, str]:
+        return self.user_id, self.device_id
 
     @property
     def identity(self) -> tuple[str, str, str, str]:
@@ -111,7 +116,7 @@ class Share:
 
     @property
     def may_hold(self) -> bool:
-        return self.state in (ShareState.PENDING, ShareState.HELD)
+        return self.state in (ShareState.PENDING, ShareState.HELD, ShareState.REFUSED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +169,7 @@ def _clamped(content: Mapping[str, Any] | None, key: str, least: int, most: int)
     return max(least, min(most, value))
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
+class Missing(NamedTuple):
     """A device that is to be given the key."""
 
     device: Device
@@ -174,6 +178,8 @@ class Missing:
     """Set where an earlier try was never answered: it is repeated under the same id."""
     told: bool = False
     """Whether it knows already that no Olm session with it could be made (`m.no_olm`)."""
+    may_hold: bool = False
+    """Whether an earlier try, never answered or refused, may have reached it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,9 +228,9 @@ def decide(
     known = {} if rotation is not None else {share.identity: share for share in current}
     told = {share.identity for share in current if share.state is ShareState.NO_OLM}
     missing = [
-        Missing(device, events[device.user_id], _txn_id(known.get(device.identity)), device.identity in told)
-        for device in admitted.values()
-        if (share := known.get(device.identity)) is None or share.state is not ShareState.HELD
+        _missing(device, events[device.user_id], share, told=identity in told)
+        for identity, device in admitted.items()
+        if (share := known.get(identity)) is None or share.state is not ShareState.HELD
     ]
     withheld = [
         Withheld(device, events[device.user_id], code)
@@ -234,8 +240,10 @@ def decide(
     return Decision(rotation, tuple(missing), tuple(withheld))
 
 
-def _txn_id(share: Share | None) -> str:
-    return share.txn_id if share is not None and share.state is ShareState.PENDING else ""
+def _missing(device: Device, event: str, share: Share | None, *, told: bool) -> Missing:
+    if share is None:
+        return Missing(device, event, "", told)
+    return Missing(device, event, share.txn_id if share.state is ShareState.PENDING else "", told, share.may_hold)
 
 
 def _sort(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from bridge.core import texts
 from bridge.core.community import CONTROL, Role, RoomKind
@@ -31,7 +31,7 @@ _HEALED_BY_TYPE = frozenset(
     {
         "m.room.power_levels", "m.room.join_rules", "m.room.history_visibility", "m.room.encryption",
         "m.room.guest_access", "m.room.server_acl", "m.room.name", "m.room.topic", "m.room.avatar",
-        "m.space.child", "m.space.parent", "m.room.create", "m.room.member",
+        "m.space.child", "m.space.parent", "m.room.tombstone", "m.room.create", "m.room.member",
         "m.room.third_party_invite",
     }
 )  # fmt: skip
@@ -53,7 +53,13 @@ class Enforcement:
         accounts: Accounts,
         clock: Clock,
         language_of: Callable[[CommunityId], Language] = lambda _: EN,
+        above: Callable[[CommunityId], Sequence[CommunityId]] = lambda _: (),
     ) -> None:
+        """
+        Args:
+            above: the communities above one, whose admins are admins there, too.
+        """
+        self._above = above
         self._history = history
         self._rooms = rooms
         self._database = database
@@ -72,7 +78,7 @@ class Enforcement:
         if place is None or place.kind is not RoomKind.ANNOUNCEMENTS or event.sender in self._accounts.both:
             return
         async with self._database.transaction() as tx:
-            role = await store.role_at(tx, place.community, event.sender, event.sent_at)
+            role = await self._role_at(tx, place.community, event.sender, event.sent_at)
             if role >= Role.ADMIN:
                 return
             if event.short_reaction:
@@ -89,7 +95,7 @@ class Enforcement:
         if not event.wordy or place is None or place.kind is not RoomKind.ANNOUNCEMENTS:
             return
         async with self._database.transaction() as tx:
-            role = await store.role_at(tx, place.community, event.sender, event.sent_at)
+            role = await self._role_at(tx, place.community, event.sender, event.sent_at)
             if role >= Role.ADMIN or event.sender in self._accounts.both:
                 return
             language = self._language_of(place.community)
@@ -143,8 +149,12 @@ class Enforcement:
         if user in self._accounts.both:
             return True
         thresholds = power_levels(place.kind, "12", self._accounts, {})
-        role = await store.role_at(tx, place.community, user, at)
+        role = await self._role_at(tx, place.community, user, at)
         return await self._level(tx, place, user, role) >= needed_for(thresholds, event_type, state=True)
+
+    async def _role_at(self, tx: Transaction, community: CommunityId, user: UserId, at: int) -> Role:
+        """Somebody's role at that time: the best of what they were in the community, and in those above it."""
+        return max([await store.role_at(tx, one, user, at) for one in (community, *self._above(community))])
 
     async def _level(self, tx: Transaction, place: Place, user: UserId, role: Role) -> int:
         if (

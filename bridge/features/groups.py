@@ -16,11 +16,11 @@ from bridge.core import rank, texts
 from bridge.core.access import Deed
 from bridge.core.community import CONTROL, SPACE, Community, Posting, RoomKind
 from bridge.core.errors import Forbidden, NotFound, Refused
-from bridge.core.groups import OwnGroup, Stage
+from bridge.core.groups import OwnGroup, Stage, Wish
 from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import Language
 from bridge.core.lines import one_line
-from bridge.core.messages import ReleaseGroup, SendMessage, notice
+from bridge.core.messages import MakeGroup, ReleaseGroup, SendMessage, notice
 from bridge.core.rank import People
 from bridge.plan import release
 from bridge.plan.state import Accounts, Known, RoomState, digest_of, same
@@ -97,7 +97,8 @@ class Groups:
         self._accounts = accounts
         self._clock = clock
         self.limit = limit
-        self._storing = asyncio.Lock()
+        self.storing = asyncio.Lock()
+        """Held by whoever gives a group its key, or changes what is stored of one."""
 
     async def listed(self, community: Community) -> list[Shown]:
         """The groups that there are, in the order of the space: those in use, then archived ones."""
@@ -125,14 +126,55 @@ class Groups:
             Refused: why not.
         """
         rank.check_groups(await self._people(community), by, Deed.MAKE_GROUPS)
+        return await self._make(community, by, name, kind, key, source)
+
+    async def wish(
+        self, community: Community, by: UserId | None, name: str, kind: RoomKind, key: str | None
+    ) -> Wish | None:
+        """What somebody asks to be made where they can only suggest it; None where they may make it, or may not ask.
+
+        Raises:
+            Refused: it could not be made anyway.
+        """
+        people = await self._people(community)
+        if not rank.only_suggests(people, by):
+            return None
+        rules.check_room_for_one_more(community, self.limit)
+        if key:
+            rules.check_key(community, key, await self._taken(community))
+        return Wish(_name(community, name), kind, key or "")
+
+    async def grant(self, job_id: str, community: Community, job: MakeGroup) -> None:
+        """Make a group that a member suggested, and tell them; or tell why not. Safe to repeat."""
+        language = self._language_of(community.id)
+        control = (await self._memory.known(community.id)).rooms.get(CONTROL)
+        key = job.key if job.key not in await self._taken(community) else ""
+        try:
+            made = await self._make(community, job.user, job.name, RoomKind(job.kind), key, f"request-{job.request}")
+            said, rooms = texts.suggestion_made(job.name, made, language), [job.chat]
+        except Refused as error:
+            said, rooms = texts.suggestion_failed(job.name, error.what, language), [job.chat, control or ""]
+        now = self._clock.now_ms()
+        async with self._database.transaction() as tx:
+            for room_id in (RoomId(room) for room in rooms if room):
+                message = SendMessage(room_id, notice(said))
+                await self._jobs.add(tx, f"told-{job_id}-{room_id}", room_id, message, now)
+        self._wake()
+
+    async def _taken(self, community: Community) -> set[str]:
+        own, known = await self._own(community.id), await self._memory.known(community.id)
+        return {*own, *known.rooms, *(group.key for group in community.groups)}
+
+    async def _make(
+        self, community: Community, by: UserId | None, name: str, kind: RoomKind, key: str | None, source: str
+    ) -> RoomKeyName:
         title = _name(community, name)
-        async with self._storing:
-            known = await self._memory.known(community.id)
+        async with self.storing:
             own = await self._own(community.id)
             if source and (before := next((one for one in own.values() if one.source == source), None)):
                 return before.key
             rules.check_room_for_one_more(community, self.limit)
-            taken = {*own, *known.rooms, *(group.key for group in community.groups)}
+            taken = await self._taken(community)
             made = rules.check_key(community, key, taken) if key else rules.key_of(title, taken)
 
             def named(known: Known) -> Known:
@@ -163,7 +205,7 @@ class Groups:
         """
         rank.check_groups(await self._people(community), by, Deed.CHANGE_GROUPS)
         rules.check_not_declared(community, key)
-        async with self._storing:
+        async with self.storing:
             group = await self._theirs(community, key)
             if archived is not None:
                 group = replace(group, stage=Stage.ARCHIVED if archived else Stage.OPEN)
@@ -172,27 +214,39 @@ class Groups:
             group = replace(group, kind=kind or group.kind, posting=posting or group.posting)
             await self._store(community, by, group, "group")
 
-    async def call(self, community: Community, by: UserId | None, key: RoomKeyName, field: str, text: str) -> None:
-        """Give a group another name or description.
-
-        The room is written before it is remembered, and no pass of the reconciler comes between: one that finds the
-        old name would take it for a wish of whoever gave it.
-
-        Args:
-            field: `name` or `description`.
+    async def check_call(self, community: Community, by: UserId | None, key: RoomKeyName, field: str) -> None:
+        """Whether somebody may give a group another name, description or picture (`avatar`).
 
         Raises:
             Refused: why not.
-            MatrixError: the homeserver refuses, or cannot be reached.
         """
         rank.check_groups(await self._people(community), by, Deed.CHANGE_GROUPS)
         if community.group(key) is None:
             raise _unknown(community, key)
         rules.check_not_declared(community, key, field)
-        if field == "name":
-            event_type, content = "m.room.name", {"name": _name(community, text)}
-        else:
-            event_type, content = "m.room.topic", {"topic": text.strip()[:LONGEST_DESCRIPTION]}
+
+    async def call(self, community: Community, by: UserId | None, key: RoomKeyName, field: str, text: str) -> None:
+        """Give a group another name, description or picture.
+
+        The room is written before it is remembered, and no pass of the reconciler comes between: one that finds the
+        old name would take it for a wish of whoever gave it.
+
+        Args:
+            field: `name`, `description` or `avatar`.
+            text: the picture's address (`mxc://…`), empty for none.
+
+        Raises:
+            Refused: why not.
+            MatrixError: the homeserver refuses, or cannot be reached.
+        """
+        await self.check_call(community, by, key, field)
+        match field:
+            case "name":
+                event_type, content = "m.room.name", {"name": _name(community, text)}
+            case "avatar":
+                event_type, content = "m.room.avatar", {"url": text} if text else {}
+            case _:
+                event_type, content = "m.room.topic", {"topic": text.strip()[:LONGEST_DESCRIPTION]}
         async with self._lock_of(community.id):
             room_id = (await self._memory.known(community.id)).rooms.get(key)
             if room_id is not None:
@@ -233,7 +287,7 @@ class Groups:
         now = self._clock.now_ms()
         job = ReleaseGroup(community.id, key, by or texts.the_operator())
         job_id = f"release-{digest_of([community.id, key, source or now])}"
-        async with self._storing:
+        async with self.storing:
             group = replace(await self._theirs(community, key), stage=Stage.LEAVING)
             async with self._database.transaction() as tx:
                 await groups.put(tx, community.id, group)

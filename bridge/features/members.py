@@ -6,7 +6,7 @@ follow by the reconciler, which finds what is still to be done after any interru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 from bridge.core import rank, texts
@@ -37,6 +37,16 @@ class Memory(Protocol):
     async def bid(self, community: CommunityId, user: UserId, keys: Collection[RoomKeyName] = ()) -> None: ...
 
 
+class Kinship(Protocol):
+    """What the communities above and below one say of its people."""
+
+    async def rulers(self, community: CommunityId) -> Mapping[UserId, Role]: ...
+
+    async def barred(self, community: CommunityId) -> Mapping[UserId, CommunityId]: ...
+
+    def named_below(self, community: CommunityId) -> Mapping[UserId, str]: ...
+
+
 class Members:
     """Carries out what people with a role, or the operator, ask about members. `by` is None for the operator."""
 
@@ -45,6 +55,7 @@ class Members:
         *,
         database: Database,
         memory: Memory,
+        kinship: Kinship,
         reader: RoomReader,
         rooms: RoomExecutor,
         jobs: Jobs,
@@ -52,6 +63,7 @@ class Members:
         accounts: Accounts,
         clock: Clock,
     ) -> None:
+        self._kinship = kinship
         self._database = database
         self._memory = memory
         self._reader = reader
@@ -81,7 +93,15 @@ class Members:
         coming = {user: "invite" for key, user in known.bidden if key == SPACE}
         there = {user: here.state for user, here in room.members.items() if here.state != "leave"}
         memberships = {**coming, **there}
-        return People(community, known.roles, memberships, self._accounts.both)
+        return People(
+            community,
+            known.roles,
+            memberships,
+            self._accounts.both,
+            above=await self._kinship.rulers(community.id),
+            barred=await self._kinship.barred(community.id),
+            named_below=self._kinship.named_below(community.id),
+        )
 
     async def invite(
         self, community: Community, by: UserId | None, users: Collection[UserId], groups: Collection[RoomKeyName] = ()

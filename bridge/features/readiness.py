@@ -10,9 +10,9 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
-from bridge.core.ids import RoomId, UserId
+from bridge.core.ids import EventId, RoomId, UserId
 from bridge.core.messages import MembershipChanged, ShareKeys
-from bridge.ports import Clock
+from bridge.ports import Clock, Member
 from bridge.store import keys, shares
 from bridge.store.database import Database, Transaction
 from bridge.store.jobs import Jobs
@@ -62,7 +62,7 @@ class Readiness:
         Args:
             joined: its members and their membership events.
         """
-        members = list(joined)
+        members = [Member(user, EventId(event)) for user, event in joined]
         now = self.clock.now_ms()
         async with self.database.transaction() as tx:
             fresh, gone = await shares.meet(tx, room_id, members)

@@ -1,4 +1,5 @@
-"""Join requests: whoever asks to come in, by whatever way, is one card in the control room, and is decided once.
+"""Join requests and suggested groups: whoever asks to come in, by whatever way, or for a group, is one card in the
+control room, and is decided once.
 
 Every step is a job or a row, so that a kill between any two of them leaves nothing half done: the card, the answer, the
 reminder and the expiry are worked off in the request's own lane.
@@ -13,6 +14,7 @@ from typing import Any, Protocol
 from bridge.core import texts
 from bridge.core.community import CONTROL, SPACE, Community, Role
 from bridge.core.errors import Refused
+from bridge.core.groups import Wish
 from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import EN, Language
 from bridge.core.markup import plain
@@ -21,6 +23,7 @@ from bridge.core.messages import (
     AskToJoin,
     ExpireRequest,
     Job,
+    MakeGroup,
     MembershipChanged,
     PostCard,
     Reacted,
@@ -37,7 +40,7 @@ from bridge.store.jobs import Jobs
 from bridge.store.requests import JoinRequest, State
 from bridge.store.rooms import RoomIndex
 
-KNOCK = "knock"
+KNOCK, SUGGESTION = "knock", "suggestion"
 YES, NO = "✅", "❌"
 KEPT_MS = 90 * 24 * 3_600_000
 """For how long it is remembered what was decided."""
@@ -108,6 +111,28 @@ class Requests:
         """Take in a request by another way than a knock; the same job is the same request."""
         await self._open(digest_of(job_id), job.community, job.user, "", job.how, job.detail, job.groups, job.words)
 
+    async def suggest(self, community: Community, user: UserId, wish: Wish, source: str) -> None:
+        """Take in the group that a member suggests; the same source is the same suggestion. Whether it may be made is
+        judged before, and again when it is agreed to.
+
+        Raises:
+            Refused: another of theirs waits for an answer.
+        """
+        now = self._clock.now_ms()
+        request_id = digest_of(["suggestion", source or f"{user} {now}"])
+        request = JoinRequest(request_id, community.id, user, "", SUGGESTION, wish.name, (), now, wish=wish)
+        async with self._database.transaction() as tx:
+            await requests.forget_before(tx, now - KEPT_MS)
+            if await requests.add(tx, request):
+                await self._begin(tx, request, now)
+            elif await requests.find(tx, request_id) is None:
+                raise Refused(
+                    "another group that you suggested waits for an answer",
+                    where=str(community.id),
+                    remedy="wait until the admins have decided",
+                )
+        self._wake()
+
     async def moved(self, event: MembershipChanged) -> None:
         """A membership in a space changed: somebody knocks, or what they asked was answered in a client.
 
@@ -116,10 +141,14 @@ class Requests:
         place = self._index.place_of(event.room_id)
         if place is None or place.key != SPACE or event.user in self._accounts.both:
             return
-        if event.membership != KNOCK and await self._open_of(place.community, event.user) is None:
+        waits = await self._open_of(place.community, event.user)
+        suggests = await self._open_of(place.community, event.user, suggestion=True)
+        if event.membership != KNOCK and waits is None and suggests is None:
             return
         if await self._membership(event.room_id, event.user) != event.membership:
             return
+        if suggests is not None and event.membership in ("leave", "ban"):
+            await self._decide(suggests, State.WITHDRAWN, event.sender, "")
         if event.membership == KNOCK:
             await self._open(
                 digest_of(event.event_id), place.community, event.user, event.name, KNOCK, event.reason, ()
@@ -174,9 +203,8 @@ class Requests:
         await self._later(tx, "card", PostCard(request.id), now)
         await self._later(tx, "remind", RemindOfRequest(request.id), now + self.patience.remind_ms)
         await self._later(tx, "expire", ExpireRequest(request.id), now + self.patience.expire_ms)
-        await communities.record(
-            tx, now, request.community, "", request.user, "asks to join", f"{request.how}: {request.detail}"
-        )
+        what = "asks to join" if request.wish is None else "suggests a group"
+        await communities.record(tx, now, request.community, "", request.user, what, f"{request.how}: {request.detail}")
 
     async def _later(
         self, tx: Transaction, what: str, job: PostCard | AnswerRequest | RemindOfRequest | ExpireRequest, at: int
@@ -210,12 +238,13 @@ class Requests:
         reason: str = "",
         language: Language = EN,
     ) -> str:
-        """Decide somebody's request by command; gives what was done. Whether `by` may is judged before.
+        """Decide by command what somebody asks: to come in, or else the group that they suggest; gives what was done.
+        Whether `by` may is judged before.
 
         Raises:
             Refused: nobody of that name is waiting, or somebody else was faster.
         """
-        found = await self._open_of(community, user)
+        found = await self._open_of(community, user) or await self._open_of(community, user, suggestion=True)
         state = State.APPROVED if approve else State.REJECTED
         if found is None or not await self._decide(found, state, by, reason):
             raise Refused(
@@ -275,26 +304,29 @@ class Requests:
 
     async def _post_card(self, job_id: str, request_id: str) -> None:
         request = await self._find(request_id)
-        if request is None or request.card is not None:
+        if request is None:
             return
         known = await self._memory.known(request.community)
         room_id = known.rooms.get(CONTROL)
         if room_id is None:
             return
         language = self._language_of(request)
-        content = call(texts.join_request_open(facts(request, language), request.user, language), known.roles)
+        show = texts.join_request_open if request.wish is None else texts.suggestion_open
+        content = call(show(facts(request, language), request.user, language), known.roles)
         sent = await self._messenger.send(room_id, content, txn_id=job_id)
+        async with self._database.transaction() as tx:  # at once: who is quick reacts before we do
+            await requests.carded(tx, request.id, sent.event_id)
         for key, name in ((YES, "yes"), (NO, "no")):
             await self._messenger.react(room_id, sent.event_id, key, txn_id=f"{job_id}-{name}")
-        async with self._database.transaction() as tx:
-            await requests.carded(tx, request.id, sent.event_id)
 
     async def _answer(self, job_id: str, request_id: str) -> None:
         request = await self._find(request_id)
         if request is None or request.state is State.OPEN:
             return
         known = await self._memory.known(request.community)
-        if request.state is State.APPROVED:
+        if request.wish is not None:
+            await self._grant(request, request.wish)
+        elif request.state is State.APPROVED:
             await self._memory.bid(request.community, request.user, self._still_groups(request))
             self._look_again(request.community)
         elif (space := known.rooms.get(SPACE)) is not None and await self._membership(space, request.user) == KNOCK:
@@ -312,11 +344,25 @@ class Requests:
         community = self._declared(request.community)
         return [key for key in request.keys if community is not None and community.group(key) is not None]
 
+    async def _grant(self, request: JoinRequest, wish: Wish) -> None:
+        """Have a group made that was agreed to; whoever suggested it is told when it is there."""
+        if request.state is not State.APPROVED:
+            return
+        chat = next(iter(self._chats_with(request.user)), "")
+        job = MakeGroup(request.community, request.user, wish.name, wish.kind.value, wish.key, request.id, chat)
+        async with self._database.transaction() as tx:
+            await self._jobs.add(tx, f"make-{request.id}", f"request {request.id}", job, self._clock.now_ms())
+        self._wake()
+
+    def _chats_with(self, user: UserId) -> list[RoomId]:
+        return [room_id for room_id, partner in self._index.chats.items() if partner == user]
+
     async def _tell(self, request: JoinRequest) -> None:
         """Tell the person in their chat with the announcer, where there is one."""
         words = self._words_for(request)
-        rooms = [room_id for room_id, partner in self._index.chats.items() if partner == request.user]
-        if request.state is State.WITHDRAWN or not rooms:
+        rooms = self._chats_with(request.user)
+        told_later = request.wish is not None and request.state is State.APPROVED
+        if request.state is State.WITHDRAWN or told_later or not rooms:
             return
         now = self._clock.now_ms()
         async with self._database.transaction() as tx:
@@ -327,6 +373,9 @@ class Requests:
     def _words_for(self, request: JoinRequest) -> str:
         community = self._declared(request.community)
         name = str(request.community) if community is None else community.name or str(community.id)
+        if request.wish is not None:
+            language = self._language_of(request)
+            return texts.answer_to_suggestion(request.wish.name, name, request.state.value, request.reason, language)
         hours = -(-self.patience.again_ms // 3_600_000)
         return texts.answer_to_request(name, request.state.value, request.reason, hours, self._language_of(request))
 
@@ -343,7 +392,8 @@ class Requests:
         if control is None:
             return
         now = self._clock.now_ms()
-        text = texts.request_waits(request.user, request.community, self._language_of(request))
+        waits = texts.request_waits if request.wish is None else texts.suggestion_waits
+        text = waits(request.user, request.community, self._language_of(request))
         async with self._database.transaction() as tx:
             job = SendMessage(control, call(text, known.roles))
             await self._jobs.add(tx, f"reminder-{request.id}", control, job, now)
@@ -358,9 +408,9 @@ class Requests:
         async with self._database.transaction() as tx:
             return await requests.find(tx, request_id)
 
-    async def _open_of(self, community: CommunityId, user: UserId) -> JoinRequest | None:
+    async def _open_of(self, community: CommunityId, user: UserId, *, suggestion: bool = False) -> JoinRequest | None:
         async with self._database.transaction() as tx:
-            return await requests.open_of(tx, community, user)
+            return await requests.open_of(tx, community, user, suggestion=suggestion)
 
     async def _membership(self, space: RoomId, user: UserId) -> str:
         """Somebody's membership in the space, asked of the homeserver."""
@@ -371,6 +421,9 @@ class Requests:
 
 def facts(request: JoinRequest, language: Language) -> str:
     """What there is to know of a request, as a text of ours."""
+    if request.wish is not None:
+        wish = request.wish
+        return texts.suggestion(request.community, request.user, wish.name, wish.kind.value, language)
     asked = (request.community, request.user, request.name, request.how, request.detail, request.keys)
     return texts.join_request(*asked, request.words, language)
 

@@ -17,6 +17,7 @@ from bridge.core.messages import (
     Ignored,
     Invited,
     MembershipChanged,
+    Picture,
     Pill,
     Posted,
     Reacted,
@@ -272,7 +273,8 @@ def _decrypted(head: _Head, wire: Mapping[str, Any], clear: Mapping[str, Any] | 
 
 def _said(head: _Head, content: Mapping[str, Any], wire: Mapping[str, Any], *, encrypted: bool) -> Event | Ignored:
     """A message; `wire` is the content that is not encrypted, where relations stand too."""
-    if content.get("msgtype") != "m.text":
+    picture = picture_of(content)
+    if content.get("msgtype") != "m.text" and (picture is None or not _has_words(content)):
         return Ignored("not a text")
     relations = (_object(content.get("m.relates_to")), _object(wire.get("m.relates_to")))
     if any(relation.get("rel_type") == "m.replace" for relation in relations):
@@ -285,7 +287,26 @@ def _said(head: _Head, content: Mapping[str, Any], wire: Mapping[str, Any], *, e
     text = _storable(body)
     if any("m.in_reply_to" in relation for relation in relations):
         text = _without_fallback(text)
-    return Said(*head, text=text, encrypted=encrypted, pills=_pills(content))
+    replies = [_object(relation.get("m.in_reply_to")).get("event_id") for relation in relations]
+    reply_to = next((EventId(str(target)) for target in replies if is_id(target)), None)
+    return Said(*head, text=text, encrypted=encrypted, pills=_pills(content), picture=picture, reply_to=reply_to)
+
+
+def picture_of(content: Mapping[str, Any]) -> Picture | None:
+    """The picture of an `m.image`, None for any other message (client-server API, section "m.image")."""
+    if content.get("msgtype") != "m.image":
+        return None
+    file = content.get("file")
+    url = file.get("url") if isinstance(file, Mapping) else content.get("url")
+    if not isinstance(url, str) or len(url) > LONGEST_WORDS:
+        return None
+    return Picture(url, file if isinstance(file, Mapping) else None)
+
+
+def _has_words(content: Mapping[str, Any]) -> bool:
+    """Whether somebody wrote something under a file (client-server API, section "Media captions")."""
+    name = content.get("filename")
+    return isinstance(name, str) and content.get("body") != name
 
 
 def _pills(content: Mapping[str, Any]) -> tuple[Pill, ...]:

@@ -83,6 +83,7 @@ class Client:
         device_id: DeviceId | None = None,
         body: Mapping[str, Any] | None = None,
         data: bytes | None = None,
+        media_type: str = "application/octet-stream",
         query: Mapping[str, str] | None = None,
         deadline: float = DEADLINE_SECONDS,
         long_poll: bool = False,
@@ -100,6 +101,7 @@ class Client:
             device_id=device_id,
             body=body,
             data=data,
+            media_type=media_type,
             query=query,
             deadline=deadline,
             long_poll=long_poll,
@@ -116,6 +118,7 @@ class Client:
         device_id: DeviceId | None = None,
         body: Mapping[str, Any] | None = None,
         data: bytes | None = None,
+        media_type: str = "application/octet-stream",
         query: Mapping[str, str] | None = None,
         deadline: float = DEADLINE_SECONDS,
         long_poll: bool = False,
@@ -128,6 +131,7 @@ class Client:
             url_path: made with `path`, or beginning with `/_`.
             as_user: the account of ours to act as; None means the registration's sender.
             data: a file to send, in the place of a JSON body.
+            media_type: what kind of file it is.
             deadline: seconds for one try.
             long_poll: whether the request waits at the homeserver, and so takes no place among those in flight.
             retries: how many tries more than the first; the client's own number where None. While the homeserver says
@@ -147,7 +151,7 @@ class Client:
         if device_id is not None:
             params["device_id"] = device_id
             params["org.matrix.msc3202.device_id"] = device_id
-        kind = "application/json" if data is None else "application/octet-stream"
+        kind = "application/json" if data is None else media_type
         data = orjson.dumps(body) if body is not None else data
         body = None  # it may be large
         tries = 1 + (self._retries if retries is None else retries)

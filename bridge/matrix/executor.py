@@ -9,9 +9,10 @@ from typing import Any
 from urllib.parse import quote
 
 from bridge.core.errors import BadRequest, Forbidden, MatrixError, NotFound
-from bridge.core.ids import EventId, RoomId, UserId
-from bridge.matrix.client import Client, path
+from bridge.core.ids import EventId, RoomId, UserId, domain_of
+from bridge.matrix.client import DEADLINE_SECONDS, Client, path
 from bridge.matrix.reader import Reader
+from bridge.matrix.servers import OtherServers
 from bridge.plan.state import LISTED, Accounts, Membership, StateEvent
 from bridge.ports import Made
 
@@ -19,6 +20,8 @@ log = logging.getLogger(__name__)
 
 CREATE_DEADLINE_SECONDS = 120.0
 JOIN_DEADLINE_SECONDS = 90.0
+ELSEWHERE_SECONDS = 15.0
+"""For an invite to somebody of another homeserver, which answered a moment ago."""
 UNFINISHED_SECONDS = 10.0
 LOOK_AGAIN_SECONDS = 0.5
 
@@ -27,16 +30,24 @@ class Executor:
     """Implements `ports.RoomExecutor` as the steward, and as the announcer where the invites of a room are its."""
 
     def __init__(
-        self, client: Client, reader: Reader, accounts: Accounts, *, unfinished_seconds: float = UNFINISHED_SECONDS
+        self,
+        client: Client,
+        reader: Reader,
+        accounts: Accounts,
+        *,
+        servers: OtherServers | None = None,
+        unfinished_seconds: float = UNFINISHED_SECONDS,
     ) -> None:
         """
         Args:
+            servers: which other homeservers answer; what is found out alone where None.
             unfinished_seconds: for how long a room whose alias is there and which cannot be read may still be in the
                 making: the homeserver goes on when whoever asked for it was killed.
         """
         self._client = client
         self._reader = reader
         self._accounts = accounts
+        self._servers = servers or OtherServers(client, domain_of(accounts.steward))
         self._unfinished_seconds = unfinished_seconds
 
     async def create(self, alias: str, body: Mapping[str, Any], *, by_announcer: bool = False) -> Made:
@@ -133,11 +144,22 @@ class Executor:
         self._reader.wrote(room_id, LISTED, "", StateEvent({"listed": listed}))
 
     async def invite(self, room_id: RoomId, user: UserId, *, by_announcer: bool, retries: int | None = None) -> None:
-        """Invite somebody; nothing happens if they are invited or joined already. `retries` as for `Client.request`."""
-        sender = self._accounts.announcer if by_announcer else self._accounts.steward
-        await self._move(room_id, user, "invite", sender, settled=("invite", "join"), retries=retries)
+        """Invite somebody; nothing happens if they are invited or joined already. `retries` as for `Client.request`;
+        somebody of another homeserver is tried once.
 
-    async def join(self, room_id: RoomId, user: UserId, *, by_announcer: bool) -> None:
+        Raises:
+            ServerAway: their homeserver does not answer ours. Ours may go on trying by itself.
+            MatrixError: as `Client.request`.
+        """
+        sender = self._accounts.announcer if by_announcer else self._accounts.steward
+        settled = ("invite", "join")
+        if not self._servers.is_theirs(user):
+            await self._move(room_id, user, "invite", sender, settled=settled, retries=retries)
+            return
+        async with self._servers.reached(user):
+            await self._move(room_id, user, "invite", sender, settled=settled, retries=0, deadline=ELSEWHERE_SECONDS)
+
+    async def bring_in(self, room_id: RoomId, user: UserId, *, by_announcer: bool) -> None:
         """Join somebody of our own server to a room (Synapse's admin API, `POST /_synapse/admin/v1/join/{room}`), which
         invites them first; that is for accounts that are admins of the homeserver. Where it is refused, invite them.
         """
@@ -174,12 +196,13 @@ class Executor:
         settled: tuple[str, ...],
         reason: str = "",
         retries: int | None = None,
+        deadline: float = DEADLINE_SECONDS,
     ) -> None:
         body = {"user_id": user, **({"reason": reason} if reason else {})}
         as_user = None if sender == self._accounts.steward else sender
         try:
             parts = path("v3", "rooms", room_id, what)
-            await self._client.request("POST", parts, body=body, as_user=as_user, retries=retries)
+            await self._client.request("POST", parts, body=body, as_user=as_user, retries=retries, deadline=deadline)
         except (Forbidden, BadRequest) as error:
             now = await self._membership(room_id, user, error)
             if now not in settled:
@@ -209,6 +232,19 @@ class Executor:
             deadline=JOIN_DEADLINE_SECONDS,
         )
         self._reader.moved(room_id, self._accounts.announcer, Membership("join", self._accounts.announcer))
+
+    async def room_of(self, alias: str) -> RoomId | None:
+        """The room of an address, None where there is none (client-server API, `GET /directory/room/{roomAlias}`)."""
+        try:
+            answer = await self._client.request("GET", path("v3", "directory", "room", alias))
+        except (NotFound, BadRequest):
+            return None
+        return RoomId(str(answer.get("room_id", "")))
+
+    async def join(self, room_id: RoomId) -> None:
+        """Let the steward join a room that it is invited to or may join; nothing happens if it is in it."""
+        parts = path("v3", "join", room_id)
+        await self._client.request("POST", parts, body={}, deadline=JOIN_DEADLINE_SECONDS)
 
     async def leave_as_announcer(self, room_id: RoomId, reason: str) -> None:
         """Let the announcer leave a room, or decline its invite; nothing happens if it is not there."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 from bridge.core.errors import Forbidden, NotFound, Unreachable
-from bridge.core.ids import UserId, domain_of
+from bridge.core.ids import UserId
 from bridge.matrix.client import Client, path
+from bridge.matrix.servers import OtherServers
 
 PROFILE_SECONDS = 10.0
 PICTURE_SECONDS = 10.0
@@ -25,13 +26,9 @@ _BEGINNINGS = {
 class Profiles:
     """Asks as the steward."""
 
-    def __init__(self, client: Client, domain: str) -> None:
-        """
-        Args:
-            domain: our homeserver's name.
-        """
+    def __init__(self, client: Client, servers: OtherServers) -> None:
         self._client = client
-        self._domain = domain
+        self._servers = servers
 
     async def exists(self, user: UserId) -> bool:
         """Whether there is such a person, as far as it can be known (client-server API, `GET /profile/{userId}`).
@@ -45,9 +42,10 @@ class Profiles:
         except NotFound:
             return False
         except Forbidden as error:
-            if domain_of(user) != self._domain:
+            if self._servers.is_theirs(user):
                 raise Unreachable(error.what, status=error.status, errcode=error.errcode) from error
             return True  # some homeservers show profiles to people who share a room alone: then the invite will tell
+        self._servers.answered(user)
         return True
 
     async def picture(self, mxc: str) -> tuple[str, bytes] | None:

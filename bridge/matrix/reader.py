@@ -22,6 +22,7 @@ class Reader:
         self._locks: dict[RoomId, asyncio.Lock] = {}
         self._changes: dict[RoomId, int] = {}
         """Counts what was entered or dropped, so that an answer that was under way meanwhile is not kept."""
+        self._readings: dict[RoomId, int] = {}
 
     def _lock(self, room_id: RoomId) -> asyncio.Lock:
         return self._locks.setdefault(room_id, asyncio.Lock())
@@ -38,6 +39,7 @@ class Reader:
 
     async def _read(self, room_id: RoomId) -> RoomState:
         self._rooms.pop(room_id, None)
+        self._readings[room_id] = self.readings(room_id) + 1
         before = self._changes.get(room_id)
         answer = await self._client.request("GET", path("v3", "rooms", room_id, "state"))
         room = parse_state(room_id, answer.get("value"))
@@ -50,6 +52,10 @@ class Reader:
     async def _listed(self, room_id: RoomId) -> dict[str, Any]:
         answer = await self._client.request("GET", path("v3", "directory", "list", "room", room_id))
         return {"listed": answer.get("visibility") == "public"}
+
+    async def is_listed(self, room_id: RoomId) -> bool:
+        """Whether a room stands in the public directory (client-server API, `GET /directory/list/room/{roomId}`)."""
+        return bool((await self._listed(room_id))["listed"])
 
     async def refresh(self, room_id: RoomId, event_type: str, state_key: str) -> RoomState:
         """Read one piece of state again; the whole room where there is no copy of it yet."""
@@ -116,6 +122,10 @@ class Reader:
     def peek(self, room_id: RoomId) -> RoomState | None:
         """The own copy, without asking."""
         return self._rooms.get(room_id)
+
+    def readings(self, room_id: RoomId) -> int:
+        """How often the room was read as a whole."""
+        return self._readings.get(room_id, 0)
 
     def forget(self, room_id: RoomId) -> None:
         """Drop the own copy: the next `read` asks the homeserver."""

@@ -87,7 +87,10 @@ class SetState:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Write the link between the space and a child room, in one direction; `of` is the other room's key."""
+    """Write the link between the space and a child room, in one direction; `of` is the other room's key.
+
+    Of the space of another community, above or below, it is `<community>/space`.
+    """
 
     room: RoomKeyName
     of: RoomKeyName
@@ -261,7 +264,8 @@ _STATE_WORDS = {
     "m.room.server_acl": "the server list",
     "m.room.tombstone": "the pointer to another room",
     "m.room.canonical_alias": "the address",
-    "m.space.child": "the link to a room that is gone",
+    "m.space.child": "the link to a room that is here no longer",
+    "m.space.parent": "the link to a former parent",
 }
 
 

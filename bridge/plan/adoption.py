@@ -10,6 +10,7 @@ from bridge.core.ids import RoomId, RoomKeyName, UserId, is_room_id, parse_user_
 from bridge.core.power_levels import needed_for, users_of
 from bridge.plan.actions import PROFILE_TYPES, AdoptProfile, AdoptRole
 from bridge.plan.desired import DesiredRoom
+from bridge.plan.kin import ALONE, Kin
 from bridge.plan.people import Census
 from bridge.plan.state import Accounts, Known, RoomState, StateEvent, digest_of
 
@@ -26,11 +27,13 @@ def adopted_roles(
     census: Census,
     known: Known,
     accounts: Accounts,
+    kin: Kin = ALONE,
 ) -> list[AdoptRole]:
     """Roles that an owner gave or took in the space, by comparing its levels with the roles in force.
 
     Nothing is adopted from anybody but an owner, nothing for a role whose key is declared, nothing for people who are
-    out, and nothing that would leave the community without an owner. Each key is judged for itself: where `admins` is
+    out, nothing that takes from somebody what they are by a community above, and nothing that would leave the
+    community without an owner. Each key is judged for itself: where `admins` is
     declared and `owners` is not, an owner may make a declared admin an owner, and what remains of them is an admin.
     One change of levels is judged once: while it stands there, roles may change by command.
     """
@@ -44,6 +47,7 @@ def adopted_roles(
     for user in sorted({*filter(_is_user, levels), *roles} - accounts.both):
         before = roles.get(UserId(user), Role.MEMBER)
         after = _allowed(community, UserId(user), before, Role.of_level(levels.get(user, 0)))
+        after = max(after, kin.roles.get(UserId(user), Role.MEMBER))
         if before is not after and not census.is_out(UserId(user)):
             found.append(AdoptRole(SPACE, UserId(user), after, event.sender))
     owners = {user for user, role in roles.items() if role is Role.OWNER}
@@ -130,9 +134,9 @@ def says_something(event_type: str, content: Mapping[str, Any]) -> bool:
     return bool(content.get(_FIELDS[event_type]))
 
 
-def stray_children(space: RoomState, known: Known) -> list[tuple[str, str]]:
+def stray_children(space: RoomState, known: Known, kin: Kin = ALONE) -> list[tuple[str, str]]:
     """Rooms in the space that are not of the community: room id, and who added it."""
-    ours = set(known.rooms.values())
+    ours = {*known.rooms.values(), *kin.children.values(), *kin.unclaimed}
     return sorted(
         (state_key, event.sender)
         for (event_type, state_key), event in space.state.items()
@@ -142,7 +146,12 @@ def stray_children(space: RoomState, known: Known) -> list[tuple[str, str]]:
 
 
 def unentitled_links(
-    room: RoomState, desired: DesiredRoom, known: Known, entitled_levels: Mapping[str, int], accounts: Accounts
+    room: RoomState,
+    desired: DesiredRoom,
+    known: Known,
+    entitled_levels: Mapping[str, int],
+    accounts: Accounts,
+    kin: Kin = ALONE,
 ) -> list[tuple[str, str]]:
     """Links to rooms that are not of the community, by somebody who might not place them: event type and state key.
 
@@ -150,8 +159,8 @@ def unentitled_links(
     """
     thresholds = desired.state["m.room.power_levels", ""]
     ours: dict[str, set[RoomId | None]] = {
-        "m.space.child": {*known.rooms.values()},
-        "m.space.parent": {known.rooms.get(SPACE)},
+        "m.space.child": {*known.rooms.values(), *kin.children.values()},
+        "m.space.parent": {kin.parent_space if desired.key == SPACE else known.rooms.get(SPACE)},
     }
     return sorted(
         (event_type, state_key)
@@ -164,14 +173,20 @@ def unentitled_links(
 
 
 def entitled_links(
-    room: RoomState, desired: DesiredRoom, known: Known, entitled_levels: Mapping[str, int], accounts: Accounts
+    room: RoomState,
+    desired: DesiredRoom,
+    known: Known,
+    entitled_levels: Mapping[str, int],
+    accounts: Accounts,
+    kin: Kin = ALONE,
 ) -> dict[tuple[RoomKeyName, str, str], str]:
     """Links to other rooms that stay, to be remembered: their placing counts by the roles of that time."""
-    taken_away = unentitled_links(room, desired, known, entitled_levels, accounts)
+    taken_away = unentitled_links(room, desired, known, entitled_levels, accounts, kin)
+    ours = {*known.rooms.values(), *kin.children.values()}
     return {
         (desired.key, event_type, state_key): digest_of(event.event_id)
         for (event_type, state_key), event in room.state.items()
-        if event_type == "m.space.child" and state_key not in known.rooms.values()
+        if event_type == "m.space.child" and state_key not in ours
         and event.content and event.sender not in accounts.both and (event_type, state_key) not in taken_away
     }  # fmt: skip
 

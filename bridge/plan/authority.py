@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from bridge.core.community import Role
 from bridge.core.ids import RoomKeyName, UserId
 from bridge.core.power_levels import LOCKED, denied, users_of
 from bridge.plan.actions import (
@@ -31,14 +32,20 @@ _LEVELS = "m.room.power_levels"
 
 
 def sift(
-    actions: Sequence[Action], rooms: Mapping[RoomKeyName, RoomState], accounts: Accounts
+    actions: Sequence[Action],
+    rooms: Mapping[RoomKeyName, RoomState],
+    accounts: Accounts,
+    adopted: frozenset[RoomKeyName] = frozenset(),
 ) -> tuple[list[Action], list[Blocked]]:
     """Part the actions into what can be done and what is blocked.
+
+    Args:
+        adopted: rooms that others made, in which an admin's level is enough for the steward.
 
     Each action is judged by the levels that hold when its turn comes: what the plan itself writes before counts.
     Rooms that the plan makes are the steward's own, and not judged.
     """
-    judge = _Judge(dict(rooms), accounts)
+    judge = _Judge(dict(rooms), accounts, adopted)
     done: list[Action] = []
     blocked: dict[Blocked, None] = {}
     for action in actions:
@@ -71,19 +78,26 @@ _NOWHERE = Membership("")
 class _Judge:
     """The rooms as they will be when an action's turn comes."""
 
-    def __init__(self, rooms: dict[RoomKeyName, RoomState], accounts: Accounts) -> None:
+    def __init__(
+        self, rooms: dict[RoomKeyName, RoomState], accounts: Accounts, adopted: frozenset[RoomKeyName]
+    ) -> None:
         self._rooms = rooms
         self._accounts = accounts
+        self._adopted = adopted
+        self._enough = LOCKED
 
     def weigh(self, action: Action) -> tuple[Action | None, list[str]]:
         """The action, or what is possible of it, and what stands against it."""
         room = self._rooms[action.room]
+        self._enough = Role.ADMIN.level if action.room in self._adopted else LOCKED
         steward = self._accounts.steward
         if room.members.get(steward, _NOWHERE).state != "join":
             return None, [f"the steward {steward} is not in the room: invite it, or let a server admin make it join"]
         match action:
             case SetState(type=event_type) if event_type == _LEVELS:
                 return self._levels(action, room)
+            case SetState(type="m.room.tombstone", content=content) if not content:  # it is redacted: see the executor
+                return self._if_none(action, self._lacks(room, room.threshold("redact"), action.summary))
             case SetState(type=event_type) | Link(type=event_type):
                 return self._if_none(action, self._lacks(room, room.needed(event_type), action.summary))
             case SetListed():
@@ -112,7 +126,7 @@ class _Judge:
     def _raise(self, what: str, own: int, need: int) -> str:
         return (
             f"{what}: the steward has level {own}, the room asks for {need}; "
-            f"somebody with more power has to raise {self._accounts.steward} to {max(need, LOCKED)}"
+            f"somebody with more power has to raise {self._accounts.steward} to {max(need, self._enough)}"
         )
 
     def _levels(self, action: SetState, room: RoomState) -> tuple[Action | None, list[str]]:
@@ -122,7 +136,7 @@ class _Judge:
         before, own = room.content(_LEVELS), room.level(self._accounts.steward)
         verdict = denied(before, action.content, sender=self._accounts.steward, own=own)
         if verdict.thresholds:
-            return None, [self._raise(f"{action.summary} ({', '.join(verdict.thresholds)})", own, LOCKED)]
+            return None, [self._raise(f"{action.summary} ({', '.join(verdict.thresholds)})", own, self._enough)]
         possible = action
         if verdict.equals:
             have = users_of(before or {})

@@ -24,6 +24,7 @@ def removed(known: Known, user: UserId) -> Known:
     return replace(
         known,
         bidden=frozenset(bid for bid in known.bidden if bid[1] != user),
+        shut_out=known.shut_out - {user},
         moderators={key: users - {user} for key, users in known.moderators.items()},
     )
 

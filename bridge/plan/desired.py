@@ -23,8 +23,9 @@ from bridge.core.community import (
     Role,
     RoomKind,
 )
-from bridge.core.ids import RoomId, RoomKeyName, UserId, domain_of
+from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId, domain_of
 from bridge.core.power_levels import LOCKED, creators_outrank
+from bridge.plan.kin import ALONE, Kin
 from bridge.plan.state import Accounts, Known, RoomState
 
 ENCRYPTION: Mapping[str, Any] = {"algorithm": "m.megolm.v1.aes-sha2"}
@@ -84,6 +85,7 @@ def desired_rooms(
     setting: Setting,
     existing: Mapping[RoomKeyName, RoomState],
     out: frozenset[UserId] = frozenset(),
+    kin: Kin = ALONE,
 ) -> dict[RoomKeyName, DesiredRoom]:
     """All rooms that the community should have, in the order in which they are made: groups by key.
 
@@ -91,6 +93,7 @@ def desired_rooms(
         roles: who is owner or admin, as it is to be in force.
         existing: the rooms that exist already, by key; their version, creators and guests are what they are.
         out: who is out of the community, and so moderates nothing.
+        kin: what the communities above and below ask of it.
     """
     kinds: dict[RoomKeyName, RoomKind] = {
         SPACE: RoomKind.SPACE,
@@ -101,7 +104,7 @@ def desired_rooms(
         kinds[GENERAL] = RoomKind.GENERAL
     kinds.update({group.key: group.kind for group in sorted(community.groups, key=lambda group: group.key)})
     return {
-        key: _room(community, known, roles, setting, key, kind, existing.get(key), out)
+        key: _room(community, known, roles, setting, key, kind, existing.get(key), out, kin)
         for key, kind in kinds.items()
     }  # fmt: skip
 
@@ -115,6 +118,7 @@ def _room(
     kind: RoomKind,
     actual: RoomState | None,
     out: frozenset[UserId],
+    kin: Kin,
 ) -> DesiredRoom:
     group = community.group(key)
     version = community.room_version or setting.default_version if actual is None else actual.version
@@ -132,10 +136,13 @@ def _room(
             frozen=key in known.frozen,
             creators=None if actual is None else actual.creators,
         ),
-        ("m.room.history_visibility", ""): {"history_visibility": "joined" if kind is RoomKind.HIDDEN else "shared"},
+        ("m.room.history_visibility", ""): {"history_visibility": history_visibility(kind, group)},
         ("m.room.guest_access", ""): {"guest_access": "forbidden"},
-        ("m.room.join_rules", ""): join_rules(kind, community.join, known.rooms.get(SPACE)),
+        ("m.room.join_rules", ""): join_rules(kind, community.join, known.rooms.get(SPACE), kin.control_rooms),
     }
+    if actual is not None and key in known.adopted:
+        levels = state["m.room.power_levels", ""]
+        state["m.room.power_levels", ""] = within_reach(levels, actual, setting.accounts.steward)
     if kind is not RoomKind.SPACE:
         state["m.room.encryption", ""] = ENCRYPTION
     state.update({(event_type, ""): content for event_type, content in profile.items()})
@@ -158,8 +165,19 @@ def moderators_of(known: Known, key: RoomKeyName, group: Group | None) -> frozen
     return known.moderators.get(key, frozenset())
 
 
-def join_rules(kind: RoomKind, join: Join, space: RoomId | None) -> Mapping[str, Any]:
-    """Who may join. Open groups and the general chat are open to the members of the space (restricted)."""
+def join_rules(
+    kind: RoomKind, join: Join, space: RoomId | None, control_rooms: tuple[RoomId, ...] = ()
+) -> Mapping[str, Any]:
+    """Who may join. Open groups and the general chat are open to the members of the space (restricted).
+
+    The space of a sub-community is open to whoever is in the control room of a community above: its owners and admins
+    (restricted, MSC3083; with knocking knock_restricted, MSC3787, both in room versions from 10 on).
+    """
+    if kind is RoomKind.SPACE and control_rooms:
+        return {
+            "join_rule": "knock_restricted" if join is Join.REQUEST else "restricted",
+            "allow": [{"type": "m.room_membership", "room_id": room_id} for room_id in sorted(control_rooms)],
+        }
     if kind is RoomKind.SPACE:
         return {"join_rule": "knock" if join is Join.REQUEST else "invite"}
     if kind is RoomKind.REQUEST:
@@ -170,6 +188,45 @@ def join_rules(kind: RoomKind, join: Join, space: RoomId | None) -> Mapping[str,
     return {"join_rule": "invite"}
 
 
+def history_visibility(kind: RoomKind, group: Group | None) -> str:
+    """From when on members can read. A room that was adopted may keep showing less than the policy lets it show."""
+    if kind is RoomKind.HIDDEN:
+        return "joined"
+    return (None if group is None else group.history_visibility) or "shared"
+
+
+def within_reach(levels: Mapping[str, Any], actual: RoomState, steward: UserId) -> dict[str, Any]:
+    """The policy's levels for a room that others made, where the steward may stand lower than LOCKED.
+
+    In version 11 nobody can be given more than whoever gives it has, mostly 100. The steward keeps what it has, down to
+    an admin's level; everybody else stays below it, in their order. What the room asks for above that, as for a
+    tombstone in version 12, stays as it is: nobody but its creators has it.
+    """
+    reach = max(actual.level(steward), Role.ADMIN.level)
+    top = min(reach, LOCKED)
+    have = actual.power_levels
+
+    def capped(name: str, level: int, before: Any) -> int:
+        if name != steward and _above(before, reach):
+            return int(before)
+        return top if level >= LOCKED else min(level, top - 1)
+
+    content: dict[str, Any] = {}
+    for name, value in levels.items():
+        before = have.get(name)
+        if isinstance(value, Mapping):
+            known = before if isinstance(before, Mapping) and name != "users" else {}
+            content[name] = {one: capped(one, level, known.get(one)) for one, level in value.items()}
+            content[name] |= {one: level for one, level in known.items() if one not in value and _above(level, reach)}
+        else:
+            content[name] = capped(name, value, before)
+    return content
+
+
+def _above(level: Any, top: int) -> bool:
+    return isinstance(level, int) and level > top
+
+
 def child_link(room: DesiredRoom, setting: Setting) -> Mapping[str, Any]:
     """Content of the `m.space.child` that lists a room: announcements, general, groups by key, archived ones."""
     if room.kind is RoomKind.ANNOUNCEMENTS:
@@ -177,6 +234,11 @@ def child_link(room: DesiredRoom, setting: Setting) -> Mapping[str, Any]:
     if room.kind is RoomKind.GENERAL:
         return {"via": setting.via, "suggested": True, "order": "b"}
     return {"via": setting.via, "suggested": False, "order": f"{'z' if room.archived else 'm'}{room.key}"}
+
+
+def subcommunity_link(community: CommunityId, setting: Setting) -> Mapping[str, Any]:
+    """Content of the `m.space.child` that lists the space of a sub-community: behind groups in use."""
+    return {"via": setting.via, "suggested": False, "order": f"s{community}"}
 
 
 def parent_link(setting: Setting) -> Mapping[str, Any]:

@@ -11,10 +11,12 @@ from bridge.core.ids import RoomKeyName, UserId, domain_of
 from bridge.core.power_levels import threshold
 from bridge.plan.actions import Action, Ban, BringAnnouncer, Cause, Invite, Kick, Unban
 from bridge.plan.desired import DesiredRoom
+from bridge.plan.kin import ALONE, Kin
 from bridge.plan.state import Accounts, Known, Membership, RoomState
 
 Rooms = Mapping[RoomKeyName, RoomState]
 ABSENT = Membership("")
+FIRST_AGREE = "first agree to the rules, in the chat with the announcer"
 
 
 class Standing(Enum):
@@ -109,20 +111,21 @@ def names_to_remember(
     return names
 
 
-def take_census(community: Community, known: Known, rooms: Rooms, accounts: Accounts) -> Census:
-    """Find everybody's standing from the space's memberships, the declaration and what is remembered.
+def take_census(community: Community, known: Known, rooms: Rooms, accounts: Accounts, kin: Kin = ALONE) -> Census:
+    """Find everybody's standing from the space's memberships, the declaration, what is remembered, and its relations.
 
     Where the space is known and cannot be read, nothing is known of anybody but of those whom the declaration removes.
     """
     space = rooms.get(SPACE)
     members = {} if space is None else space.members
     dropped = named_no_longer(community, known)
-    unnamed = frozenset((community.removed | set(dropped)) - community.named - accounts.both)
+    unnamed = frozenset((community.removed | set(dropped)) - community.named - kin.named - accounts.both)
     if space is None and SPACE in known.rooms:
         return Census(dict.fromkeys(sorted(unnamed), Standing.REMOVED), unnamed, ())
-    named = community.named
+    named = community.named | kin.named
     bidden = frozenset(user for key, user in known.bidden if key == SPACE)
     everybody: set[UserId] = set(named) | bidden | set(community.removed) | set(dropped) | set(members)
+    everybody |= kin.present | kin.outside
     inside: set[UserId] = set()
     admitted: set[UserId] = set()
     shut_out: set[UserId] = set()
@@ -141,11 +144,13 @@ def take_census(community: Community, known: Known, rooms: Rooms, accounts: Acco
         here = members.get(user, ABSENT)
         if here.state == "" and user in shut_out:
             here = Membership("ban", accounts.steward)  # the space was made anew, and the ban from the old one stands
-        standing[user] = _standing(named | bidden, known, user, here, unnamed, accounts)
+        if _may_come_back(user, here, known, accounts, kin):
+            here = Membership("leave", accounts.steward)
+        standing[user] = _standing(named | bidden, known, user, here, unnamed, accounts, kin)
         if standing[user] is Standing.STRANGER and here.state == "" and user in inside:
             standing[user] = Standing.OUTSIDER if user in admitted else Standing.INTRUDER
         if standing[user] in (Standing.LEFT, Standing.BANNED) and user in named:
-            notes.append(_contradiction(user, here))
+            notes.append(_contradiction(user, here, kin))
     return Census(standing, unnamed, tuple(notes))
 
 
@@ -156,14 +161,19 @@ def _standing(
     in_space: Membership,
     unnamed: frozenset[UserId],
     accounts: Accounts,
+    kin: Kin,
 ) -> Standing:
-    if in_space.state == "ban":
+    if in_space.state == "ban" or user in kin.banned:
         return Standing.BANNED
+    if user in kin.out:
+        return Standing.LEFT
     if user in unnamed:
         return Standing.REMOVED
     if in_space.present:
         return Standing.MEMBER
-    if user in wanted and _uninvited(SPACE, user, in_space, known, accounts):
+    if user in wanted and uninvited(SPACE, user, in_space, known, accounts):
+        return Standing.NEWCOMER
+    if user in kin.present and in_space.state == "":
         return Standing.NEWCOMER
     return Standing.LEFT if in_space.state == "leave" else Standing.STRANGER
 
@@ -180,14 +190,27 @@ def _admitted(user: UserId, room: RoomState) -> bool:
     return threshold(room.power_levels, "invite") >= Role.MODERATOR
 
 
-def _uninvited(key: RoomKeyName, user: UserId, here: Membership, known: Known, accounts: Accounts) -> bool:
+def uninvited(key: RoomKeyName, user: UserId, here: Membership, known: Known, accounts: Accounts) -> bool:
     """Whether somebody was never invited to a room, as far as it matters: an invite that never arrived does not count,
     and who was removed by one of our own accounts, not by people, may be invited anew."""
     removed_by_us = here.state == "leave" and here.sender in accounts.both
     return (key, user) not in known.invited or here.state == "" or removed_by_us
 
 
-def _contradiction(user: UserId, in_space: Membership) -> str:
+def _may_come_back(user: UserId, here: Membership, known: Known, accounts: Accounts, kin: Kin) -> bool:
+    """Whether we banned somebody from the space for a ban from a community above, and that one was lifted."""
+    return (
+        here.state == "ban"
+        and here.sender in accounts.both
+        and user in known.shut_out
+        and user not in kin.banned
+        and not kin.blind
+    )
+
+
+def _contradiction(user: UserId, in_space: Membership, kin: Kin) -> str:
+    if user in kin.outside:
+        return f"{user} is named in the configuration, but is out of a community above this one: they stay out"
     if in_space.state == "ban":
         return f"{user} is named in the configuration, but {in_space.sender} banned them from the space: they stay out"
     if in_space.sender == user:
@@ -195,8 +218,10 @@ def _contradiction(user: UserId, in_space: Membership) -> str:
     return f"{user} is named in the configuration, but {in_space.sender} removed them from the space: they stay out"
 
 
-def roles_in_force(community: Community, known: Known, census: Census, accounts: Accounts) -> dict[UserId, Role]:
-    """Owners and admins: the declared ones, or where a key is absent those whom the people made so.
+def roles_in_force(
+    community: Community, known: Known, census: Census, accounts: Accounts, kin: Kin = ALONE
+) -> dict[UserId, Role]:
+    """Its own owners and admins: the declared ones, or where a key is absent those whom the people made so.
 
     Whoever is out of the community has no role; but a community never loses its last owner that way. Where all owners
     are out, the fallback owner is owner, if there is one.
@@ -209,10 +234,24 @@ def roles_in_force(community: Community, known: Known, census: Census, accounts:
     fallback = fallback_owner(community, known, census)
     if fallback is not None and census.standing.get(fallback) in WELCOME:
         present_owners = frozenset({fallback})
-    kept = present_owners or frozenset(user for user in owners if user not in census.unnamed)
+    kept = present_owners
+    if not kept and not kin.has_owner:
+        kept = frozenset(user for user in owners if user not in census.unnamed)
     roles = {user: Role.ADMIN for user in admins if not census.is_out(user)}
     roles.update(dict.fromkeys(kept, Role.OWNER))
     return {user: role for user, role in sorted(roles.items()) if user not in accounts.both}
+
+
+def governing(own: Mapping[UserId, Role], kin: Kin, census: Census) -> dict[UserId, Role]:
+    """Owners and admins with those of the communities above, who are so here, too, unless they are banned.
+
+    That they left the space, or one between, changes nothing: they may enter it again by themselves.
+    """
+    roles = dict(own)
+    for user, role in kin.roles.items():
+        if census.standing.get(user) is not Standing.BANNED:
+            roles[user] = max(role, roles.get(user, role))
+    return dict(sorted(roles.items()))
 
 
 def _owners(community: Community, known: Known) -> frozenset[UserId]:
@@ -245,8 +284,13 @@ def membership_actions(
     roles: Mapping[UserId, Role],
     census: Census,
     accounts: Accounts,
+    kin: Kin = ALONE,
 ) -> tuple[list[Action], list[str]]:
-    """What must change in the memberships of all rooms, and what people should be told."""
+    """What must change in the memberships of all rooms, and what people should be told.
+
+    Args:
+        roles: owners and admins, with those of the communities above.
+    """
     actions: list[Action] = []
     notes: list[str] = []
     dropped = named_no_longer(community, known)
@@ -255,7 +299,7 @@ def membership_actions(
         if room is None and key not in desired:
             continue
         members = {} if room is None else room.members
-        belong = _belong(community, key, known, roles, rooms)
+        belong = _belong(community, key, known, roles, rooms, kin)
         actions += _announcer(key, members, accounts)
         for user, standing in census.standing.items():
             here = members.get(user, ABSENT)
@@ -263,12 +307,16 @@ def membership_actions(
             if out is None and _must_agree(community, key, user, known, roles):
                 if here.state not in ("join", "invite", "knock"):
                     continue
-                out = Kick(key, user, "first agree to the rules, in the chat with the announcer", Cause.CASCADE)
+                out = Kick(key, user, FIRST_AGREE, Cause.CASCADE)
+            if out is None and key == SPACE and user in kin.banned and here.state != "ban":
+                out = Ban(key, user, "banned from the community")
             if out is not None:
                 if key in desired or standing in OUT:
                     actions.append(out)
                 continue
-            if _ban_is_over(key, user, here, rooms, accounts):
+            if (standing is not Standing.BANNED and _ban_is_over(key, user, here, rooms, accounts)) or (
+                key == SPACE and _may_come_back(user, here, known, accounts, kin)
+            ):
                 actions.append(Unban(key, user))
                 here = Membership("leave", accounts.steward)
             belongs = user in belong if standing in WELCOME else key == SPACE and standing is Standing.OUTSIDER
@@ -344,17 +392,22 @@ def _removal(
 
 
 def _belong(
-    community: Community, key: RoomKeyName, known: Known, roles: Mapping[UserId, Role], rooms: Rooms
+    community: Community, key: RoomKeyName, known: Known, roles: Mapping[UserId, Role], rooms: Rooms, kin: Kin
 ) -> frozenset[UserId]:
-    """Who should be in a room, if they are in the community."""
-    if key == CONTROL:
-        return frozenset(user for user, role in roles.items() if role >= Role.ADMIN)
-    bidden = frozenset(user for where, user in known.bidden if where == key)
-    if key == SPACE:
-        return community.named | bidden
+    """Who should be in a room, if they are in the community.
+
+    Owners and admins of the communities above are not invited: they enter the space by themselves, if they like, and
+    are from then on treated like everybody in it.
+    """
     joined: frozenset[UserId] = frozenset()
     if SPACE in rooms:
         joined = frozenset(user for user, here in rooms[SPACE].members.items() if here.state == "join")
+    if key == CONTROL:
+        admins = frozenset(user for user, role in roles.items() if role >= Role.ADMIN)
+        return admins & (joined | {user for user, role in known.roles.items() if role >= Role.ADMIN})
+    bidden = frozenset(user for where, user in known.bidden if where == key)
+    if key == SPACE:
+        return community.named | bidden | kin.named | kin.present
     group = community.group(key)
     if group is not None:
         return group.named | (bidden & joined)
@@ -387,6 +440,21 @@ def _joined_by_us(
     return key != SPACE and SPACE in rooms and rooms[SPACE].members.get(user, ABSENT).state == "join"
 
 
+def back_after_agreeing(
+    community: Community, rooms: Rooms, moves: Sequence[Action]
+) -> frozenset[tuple[RoomKeyName, UserId]]:
+    """Who is taken out of a group until they agree to the rules: they were in it, maybe before it was adopted, and come
+    back then."""
+    return frozenset(
+        (move.room, move.user)
+        for move in moves
+        if isinstance(move, Kick)
+        and move.reason == FIRST_AGREE
+        and community.group(move.room) is not None
+        and rooms[move.room].members.get(move.user, ABSENT).present
+    )
+
+
 def _invitation(
     key: RoomKeyName, user: UserId, here: Membership, known: Known, accounts: Accounts, *, join: bool
 ) -> tuple[Invite | None, str | None]:
@@ -394,7 +462,7 @@ def _invitation(
     if here.state == "ban":
         return None, f"{user} is banned from {key} by {here.sender}, but belongs there: unban them, or leave it so"
     kicked = here.state == "leave" and here.sender != user
-    if _uninvited(key, user, here, known, accounts) or (key == ANNOUNCEMENTS and kicked):
+    if uninvited(key, user, here, known, accounts) or (key == ANNOUNCEMENTS and kicked):
         return Invite(key, user, by_announcer, join), None
     if kicked:
         return None, f"{here.sender} removed {user} from {key}, but they belong there: an admin may invite them again"

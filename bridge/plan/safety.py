@@ -30,7 +30,7 @@ def reasons_against(
     return [
         *_removes_many(comparison.plan, rooms, accounts, thresholds),
         *_removes_the_last_owner(comparison, rooms, accounts),
-        *_touches_foreign_rooms(comparison.plan, rooms),
+        *_touches_foreign_rooms(comparison, rooms),
     ]
 
 
@@ -63,12 +63,15 @@ def _removes_the_last_owner(
     space = rooms.get(SPACE)
     if space is None:
         return []
+    if comparison.kin.has_owner:
+        return []  # whoever owns the community above owns this one
     rightful = comparison.owners_before
     present = {
         user
         for user, here in space.members.items()
         if here.state == "join"
         and user not in accounts.both
+        and user not in comparison.kin.outside
         and (user in rightful if rightful else space.level(user) >= Role.OWNER)
     }
     if not present:
@@ -86,8 +89,10 @@ def _removes_the_last_owner(
     return [f"it takes away the last owner who is there ({', '.join(sorted(present))}), and no other owner has joined"]
 
 
-def _touches_foreign_rooms(plan: Plan, rooms: Mapping[RoomKeyName, RoomState]) -> list[str]:
+def _touches_foreign_rooms(comparison: Comparison, rooms: Mapping[RoomKeyName, RoomState]) -> list[str]:
+    plan = comparison.plan
     touched = {action.room for action in plan.actions if not isinstance(action, AdoptRole | AdoptProfile)}
+    touched -= comparison.known.adopted
     return [
         f"it acts on {key} ({rooms[key].room_id}), a room that does not carry our mark"
         for key in sorted(rooms)

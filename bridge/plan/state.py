@@ -134,6 +134,11 @@ class Known:
     waiting: frozenset[UserId] = frozenset()
     """Who was asked to agree to the rules, and has not: general and groups open for them after that, where a community
     wants it so."""
+    shut_out: frozenset[UserId] = frozenset()
+    """Whom the service banned from the space because they are banned from a community above."""
+    adopted: frozenset[RoomKeyName] = frozenset()
+    """Rooms that others made and somebody entitled brought in: they carry no mark of ours, and the steward did not make
+    them."""
 
 
 def digest_of(value: Any) -> str:

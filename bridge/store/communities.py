@@ -78,6 +78,22 @@ async def record_room(tx: Transaction, community: CommunityId, key: RoomKeyName,
     )
 
 
+async def adopt_room(
+    tx: Transaction, community: CommunityId, key: RoomKeyName, kind: RoomKind, room_id: RoomId, at: int
+) -> None:
+    """Record a room that others made as the one of that key; what was in force in one before it is forgotten."""
+    await tx.execute(
+        """INSERT INTO room (community, key, kind, alias, room_id, created_at, adopted)
+           VALUES ($1, $2, $3, '', $4, $5, 1)
+           ON CONFLICT (community, key) DO UPDATE SET
+               kind = excluded.kind, alias = '', room_id = excluded.room_id, created_at = excluded.created_at,
+               adopted = 1""",
+        community, key, kind.value, room_id, at,
+    )  # fmt: skip
+    for table in ("settled", "heal", "frozen"):
+        await tx.execute(f"DELETE FROM {table} WHERE community = $1 AND key = $2", community, key)  # noqa: S608 - names from the line above
+
+
 async def alias_dropped(tx: Transaction, community: CommunityId, key: RoomKeyName) -> None:
     """Record that the alias under which a room was made is gone."""
     await tx.execute("UPDATE room SET alias = '' WHERE community = $1 AND key = $2", community, key)
@@ -104,12 +120,13 @@ async def forget_room(tx: Transaction, community: CommunityId, key: RoomKeyName)
 async def load_known(tx: Transaction, community: CommunityId) -> Known:
     """Everything remembered of a community."""
     rooms = await tx.fetch(
-        "SELECT key, room_id FROM room WHERE community = $1 AND room_id IS NOT NULL ORDER BY key", community
+        "SELECT key, room_id, adopted FROM room WHERE community = $1 AND room_id IS NOT NULL ORDER BY key", community
     )
     roles = await tx.fetch("SELECT user_id, role FROM role WHERE community = $1 AND role > 0", community)
     profile = await tx.fetch("SELECT key, type, content FROM profile WHERE community = $1", community)
     invited = await tx.fetch("SELECT key, user_id FROM invited WHERE community = $1", community)
     waiting = await tx.fetch("SELECT user_id FROM must_agree WHERE community = $1", community)
+    shut_out = await tx.fetch("SELECT user_id FROM shut_out WHERE community = $1", community)
     bidden = await tx.fetch("SELECT key, user_id FROM bidden WHERE community = $1", community)
     settled = await tx.fetch("SELECT key, type, state_key, digest FROM settled WHERE community = $1", community)
     freezes = await tx.fetch("SELECT key, aspect FROM frozen WHERE community = $1", community)
@@ -121,12 +138,14 @@ async def load_known(tx: Transaction, community: CommunityId) -> Known:
         named.setdefault(UserId(row["user_id"]), set()).add(row["place"])
     return Known(
         rooms={RoomKeyName(row["key"]): RoomId(row["room_id"]) for row in rooms},
+        adopted=frozenset(RoomKeyName(row["key"]) for row in rooms if row["adopted"]),
         roles={UserId(row["user_id"]): Role(row["role"]) for row in roles},
         moderators={key: frozenset(users) for key, users in moderators.items()},
         profile={(RoomKeyName(row["key"]), row["type"]): json.loads(row["content"]) for row in profile},
         named={user: frozenset(where) for user, where in named.items()},
         invited=frozenset((RoomKeyName(row["key"]), UserId(row["user_id"])) for row in invited),
         waiting=frozenset(UserId(row["user_id"]) for row in waiting),
+        shut_out=frozenset(UserId(row["user_id"]) for row in shut_out),
         bidden=frozenset((RoomKeyName(row["key"]), UserId(row["user_id"])) for row in bidden),
         settled={(RoomKeyName(row["key"]), row["type"], row["state_key"]): row["digest"] for row in settled},
         frozen=frozenset(RoomKeyName(row["key"]) for row in freezes if row["aspect"] == LEVELS),
@@ -142,14 +161,8 @@ async def save_known(tx: Transaction, community: CommunityId, before: Known, aft
     after_named = {(user, place) for user, where in after.named.items() for place in where}
     await _save_set(tx, "named", ("user_id", "place"), community, before_named, after_named)
     await _save_set(tx, "bidden", ("key", "user_id"), community, before.bidden, after.bidden)
-    await tx.execute_many(
-        "DELETE FROM must_agree WHERE community = $1 AND user_id = $2",
-        [(community, user) for user in sorted(before.waiting - after.waiting)],
-    )
-    await tx.execute_many(
-        "INSERT INTO must_agree (community, user_id) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-        [(community, user) for user in sorted(after.waiting - before.waiting)],
-    )
+    await _save_users(tx, "must_agree", community, before.waiting, after.waiting)
+    await _save_users(tx, "shut_out", community, before.shut_out, after.shut_out)
     gone = before.invited - after.invited
     new = after.invited - before.invited
     await tx.execute_many(
@@ -196,6 +209,19 @@ async def _save_roles(
             (community, user, int(after.get(user, Role.MEMBER)), int(before.get(user, Role.MEMBER)), now)
             for user in sorted(changed)
         ],
+    )
+
+
+async def _save_users(
+    tx: Transaction, table: str, community: CommunityId, before: frozenset[UserId], after: frozenset[UserId]
+) -> None:
+    await tx.execute_many(
+        f"DELETE FROM {table} WHERE community = $1 AND user_id = $2",  # noqa: S608 - a name of ours
+        [(community, user) for user in sorted(before - after)],
+    )
+    await tx.execute_many(
+        f"INSERT INTO {table} (community, user_id) VALUES ($1, $2) ON CONFLICT DO NOTHING",  # noqa: S608
+        [(community, user) for user in sorted(after - before)],
     )
 
 

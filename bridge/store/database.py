@@ -107,6 +107,8 @@ class Transaction:
         if not rows:
             return
         if self._sqlite:
+            if types[1] == "bytea":
+                rows = [(name, value.decode("ascii")) for name, value in rows]  # faster than `_ascii`, value by value
             await self._connection.execute(
                 f"UPDATE {table} SET {column} = {_json_column('new.value', 1, types[1])} FROM json_each($1) AS new "  # noqa: S608 - names of ours
                 f"WHERE {table}.{key} = {_json_column('new.value', 0, types[0])}",
@@ -124,17 +126,9 @@ class Transaction:
         """SQL for "is one of the texts of a list", the list passed through `texts` at that place."""
         return f"IN (SELECT value FROM json_each({mark}))" if self._sqlite else f"= ANY({mark}::text[])"  # noqa: S608 - only a placeholder is put in
 
-    def pairs(self, mark: str) -> str:
-        """SQL for a table `pair` of two text columns `a` and `b`, from pairs that are passed through `json`."""
-        if self._sqlite:
-            columns = "json_extract(value, '$[0]') AS a, json_extract(value, '$[1]') AS b"
-            return f"(SELECT {columns} FROM json_each({mark})) pair"  # noqa: S608 - only placeholders are put in
-        return f"(SELECT value ->> 0 AS a, value ->> 1 AS b FROM json_array_elements({mark}::json)) pair"  # noqa: S608
-
-    @staticmethod
-    def json(pairs: Iterable[tuple[str, str]]) -> str:
-        """Pairs of texts as an argument of a statement."""
-        return orjson.dumps(list(pairs)).decode()
+    def bytewise(self, column: str) -> str:
+        """SQL for a column of texts that is compared as Python compares them: by code points."""
+        return column if self._sqlite else f'{column} COLLATE "C"'
 
     def texts(self, values: Iterable[str]) -> Any:
         """A list of texts as an argument of a statement."""

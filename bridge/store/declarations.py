@@ -40,6 +40,7 @@ def to_json(community: Community) -> str:
             "groups_by": community.groups_by.value,
             "auto_join": community.auto_join,
             "tags": [{"name": tag.name, "users": _people(tag.users), "group": tag.group} for tag in community.tags],
+            "parent": community.parent,
             "groups": [_group(group) for group in community.groups if not group.own],
         },
         sort_keys=True,
@@ -77,6 +78,7 @@ def from_json(text: str) -> Community:
         tags=tuple(
             Tag(tag["name"], _users(tag["users"]) or frozenset(), tag["group"]) for tag in value.get("tags", ())
         ),
+        parent=value.get("parent"),
         groups=tuple(
             Group(
                 key=RoomKeyName(group["key"]),

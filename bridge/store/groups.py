@@ -11,7 +11,7 @@ from bridge.store.database import Transaction
 async def load_all(tx: Transaction) -> dict[CommunityId, list[OwnGroup]]:
     """The groups of all communities, by key."""
     rows = await tx.fetch(
-        "SELECT community, key, kind, posting, stage, made_by, source FROM own_group ORDER BY community, key"
+        "SELECT community, key, kind, posting, stage, made_by, source, history FROM own_group ORDER BY community, key"
     )
     found: dict[CommunityId, list[OwnGroup]] = {}
     for row in rows:
@@ -23,6 +23,7 @@ async def load_all(tx: Transaction) -> dict[CommunityId, list[OwnGroup]]:
                 Stage(row["stage"]),
                 row["made_by"],
                 row["source"],
+                row["history"],
             )
         )
     return found
@@ -31,11 +32,12 @@ async def load_all(tx: Transaction) -> dict[CommunityId, list[OwnGroup]]:
 async def put(tx: Transaction, community: CommunityId, group: OwnGroup) -> None:
     """Store a group, new or changed; who made it first, and for what, stays."""
     await tx.execute(
-        """INSERT INTO own_group (community, key, kind, posting, stage, made_by, source)
-           VALUES ($1, $2, $3, $4, $5, $6, $7)
+        """INSERT INTO own_group (community, key, kind, posting, stage, made_by, source, history)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
            ON CONFLICT (community, key) DO UPDATE SET
                kind = excluded.kind, posting = excluded.posting, stage = excluded.stage""",
         community, group.key, group.kind.value, group.posting.value, group.stage.value, group.made_by, group.source,
+        group.history,
     )  # fmt: skip
 
 

@@ -378,7 +378,7 @@ async def hold(
         "ON CONFLICT (session_id, user_id, device_id) DO UPDATE SET curve25519 = excluded.curve25519, "
         "ed25519 = excluded.ed25519, member_event = excluded.member_event, first_index = excluded.first_index, "
         "state = excluded.state, txn_id = excluded.txn_id, at = excluded.at "
-        "WHERE crypto_share.state NOT IN ('pending', 'held')",
+        "WHERE crypto_share.state NOT IN ('pending', 'held', 'refused')",
         ("text", "text", "text", "text", "text", "text", "bigint", "text", "text", "bigint"),
         [
             (
@@ -400,14 +400,6 @@ async def hold(
 
 async def settle_hold(tx: Transaction, session_id: str, txn_id: str) -> None:
     await tx.execute("UPDATE crypto_share SET state = 'held' WHERE session_id = $1 AND txn_id = $2", session_id, txn_id)
-
-
-async def no_hold(tx: Transaction, session_id: str, txn_id: str, devices: Iterable[tuple[str, str]]) -> None:
-    """Forget what was to be given to these devices (user and device id) with a request that the homeserver refused."""
-    await tx.execute_many(
-        "DELETE FROM crypto_share WHERE session_id = $1 AND txn_id = $2 AND user_id = $3 AND device_id = $4",
-        [(session_id, txn_id, *device) for device in devices],
-    )
 
 
 # --- what was said when -----------------------------------------------------------------------------------------------

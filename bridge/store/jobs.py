@@ -20,6 +20,7 @@ from bridge.core.messages import (
     GiveHistory,
     Job,
     LetIn,
+    MakeGroup,
     PostCard,
     RedactEvent,
     ReleaseGroup,
@@ -53,6 +54,7 @@ KINDS: dict[str, type[Job]] = {
     "release_group.1": ReleaseGroup,
     "show_link.1": ShowLink,
     "send_members.1": SendMembers,
+    "make_group.1": MakeGroup,
 }
 """Kind names on disk. When the fields of a job change, its name is raised and the old one gets a decoder of its own."""
 

@@ -1,4 +1,4 @@
-"""Join requests: one is open at a time for a person and a community, and each is decided once."""
+"""Join requests and suggested groups: a person has one of each open at a time in a community; each is decided once."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from bridge.core.community import RoomKind
+from bridge.core.groups import Wish
 from bridge.core.ids import CommunityId, EventId, RoomKeyName, UserId
 from bridge.store.database import Transaction
 
@@ -25,7 +27,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JoinRequest:
-    """Somebody asked to come in."""
+    """Somebody asked to come in, or for a group."""
 
     id: str
     community: CommunityId
@@ -43,18 +45,19 @@ class JoinRequest:
     """The message in the control room that shows it."""
     words: str = ""
     """What was written with it, perhaps by somebody else."""
+    wish: Wish | None = None
+    """The group that they suggest; None where they ask to come in."""
 
 
-_COLUMNS = (
-    "id, community, user_id, name, how, detail, keys, asked_at, state, decided_by, decided_at, reason, card, words"
-)
+_COLUMNS = """id, community, user_id, name, how, detail, keys, asked_at, state, decided_by, decided_at, reason, card,
+    words, wish"""
 
 
 async def add(tx: Transaction, request: JoinRequest) -> bool:
-    """Add a request; whether it is new: not if it was added before, or if the person has an open one."""
+    """Add a request; whether it is new: not if it was added before, or if the person has an open one of its sort."""
     row = await tx.fetch_row(
         f"INSERT INTO join_request ({_COLUMNS}) "  # noqa: S608 - a constant
-        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING RETURNING id",
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING RETURNING id",
         request.id,
         request.community,
         request.user,
@@ -69,6 +72,7 @@ async def add(tx: Transaction, request: JoinRequest) -> bool:
         request.reason,
         request.card,
         request.words,
+        "" if request.wish is None else json.dumps([request.wish.name, request.wish.kind.value, request.wish.key]),
     )
     return row is not None
 
@@ -84,10 +88,13 @@ async def of_card(tx: Transaction, card: EventId) -> JoinRequest | None:
     return None if row is None else _request(row)
 
 
-async def open_of(tx: Transaction, community: CommunityId, user: UserId) -> JoinRequest | None:
-    """Somebody's open request."""
+async def open_of(
+    tx: Transaction, community: CommunityId, user: UserId, *, suggestion: bool = False
+) -> JoinRequest | None:
+    """Somebody's open request to come in, or the group that they suggest."""
+    sort = "wish <> ''" if suggestion else "wish = ''"
     row = await tx.fetch_row(
-        f"SELECT {_COLUMNS} FROM join_request WHERE community = $1 AND user_id = $2 AND state = 'open'",  # noqa: S608
+        f"SELECT {_COLUMNS} FROM join_request WHERE community = $1 AND user_id = $2 AND state = 'open' AND {sort}",  # noqa: S608
         community,
         user,
     )
@@ -95,9 +102,9 @@ async def open_of(tx: Transaction, community: CommunityId, user: UserId) -> Join
 
 
 async def last_of(tx: Transaction, community: CommunityId, user: UserId, state: State) -> JoinRequest | None:
-    """Somebody's last request that came out like that."""
+    """Somebody's last request to come in that came out like that."""
     row = await tx.fetch_row(
-        f"SELECT {_COLUMNS} FROM join_request WHERE community = $1 AND user_id = $2 AND state = $3 "  # noqa: S608
+        f"SELECT {_COLUMNS} FROM join_request WHERE community = $1 AND user_id = $2 AND state = $3 AND wish = '' "  # noqa: S608
         "ORDER BY asked_at DESC LIMIT 1",
         community,
         user,
@@ -162,4 +169,12 @@ def _request(row: Any) -> JoinRequest:
         reason=row["reason"],
         card=None if row["card"] is None else EventId(row["card"]),
         words=row["words"],
+        wish=_wish(row["wish"]),
     )
+
+
+def _wish(text: str) -> Wish | None:
+    if not text:
+        return None
+    name, kind, key = json.loads(text)
+    return Wish(name, RoomKind(kind), key)

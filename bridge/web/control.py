@@ -26,7 +26,8 @@ _WRONG_SECRET = {
     "where": "control.secret",
     "remedy": "use the configuration that the service was started with, or restart it with this one",
 }
-_ABOUT_GROUPS = ("key", "text", "kind", "posting", "wait")
+_ABOUT_GROUPS = ("key", "text", "kind", "posting", "room", "digest", "encrypt", "data", "remove", "wait")
+_ABOUT_SUBCOMMUNITIES = ("key", "text", "parent", "wait")
 _ABOUT_PEOPLE = ("users", "groups", "group", "role", "reason", "add", "revoke_links", "tag", "filter", "wait")
 Progress = Callable[[int, int, str], None]
 
@@ -98,6 +99,8 @@ class Operations(Protocol):
 
     async def groups(self, deed: str, community: str, **what: Any) -> dict[str, Any]: ...
 
+    async def subcommunities(self, deed: str, community: str, **what: Any) -> dict[str, Any]: ...
+
     async def check(self) -> list[dict[str, Any]]: ...
 
     @property
@@ -112,7 +115,7 @@ class ControlDoor:
         self._operations = operations
 
     def add_routes(self, app: web.Application) -> None:
-        names = "plan apply announce status parked check ready verify rotate_device link people groups"
+        names = "plan apply announce status parked check ready verify rotate_device link people groups subcommunities"
         for name in names.split():
             app.router.add_post(f"{PREFIX}/{name}", self._handler(getattr(self, f"_{name}")))
 
@@ -222,6 +225,10 @@ class ControlDoor:
     async def _groups(self, body: Mapping[str, Any], _: Progress) -> Any:
         what = {name: body[name] for name in _ABOUT_GROUPS if name in body}
         return await self._operations.groups(_text(body, "deed"), _text(body, "community"), **what)
+
+    async def _subcommunities(self, body: Mapping[str, Any], _: Progress) -> Any:
+        what = {name: body[name] for name in _ABOUT_SUBCOMMUNITIES if name in body}
+        return await self._operations.subcommunities(_text(body, "deed"), _text(body, "community"), **what)
 
     async def _ready(self, _: Mapping[str, Any], __: Progress) -> Any:
         return {"ready": self._operations.ready}

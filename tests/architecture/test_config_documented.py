@@ -29,9 +29,13 @@ SAID_IN_WORDS = {
     "join.account_text": "none",
     "join.trusted_proxies": "none",
     "room_version": "the homeserver's",
+    "templates": "none",
     f"communities.{ID}.room_version": "`room_version`",
     f"communities.{ID}.removed": "nobody",
-    **{f"communities.{ID}.{key}": "none" for key in ("fallback_owner", "welcome", "rules", "tags")},
+    **{
+        f"communities.{ID}.{key}": "none"
+        for key in ("fallback_owner", "welcome", "rules", "tags", "subcommunities", "use")
+    },
 }
 
 
@@ -60,7 +64,8 @@ def defaults(section: Section = SCHEMA, path: str = "") -> dict[str, object]:
 
 def paths(value: object, path: str = "") -> set[str]:
     """The paths of all values of a plain YAML tree."""
-    if not isinstance(value, dict) or path.endswith(".tags"):
+    # there stands the same again, or names that the operator chooses
+    if not isinstance(value, dict) or path.endswith((".tags", "subcommunities", "templates")):
         return {path}
     found: set[str] = set()
     for name, inner in value.items():
@@ -140,15 +145,15 @@ def test_registration_text_says_what_the_registration_is() -> None:
     assert YAML(typ="safe", pure=True).load(registration_text(config)) == registration_of(config)
 
 
-PEOPLES_OWN = {"own", "archived"}
-"""What no declaration says of a group: people made it, or archived it, by command."""
+PEOPLES_OWN = {"own", "archived", "history_visibility"}
+"""What no declaration says of a group: people made it, archived it or brought it in, by command."""
 
 
 @pytest.mark.parametrize("section", [SCHEMA, COMMUNITY, GROUP], ids=["config", "community", "group"])
 def test_every_field_has_its_key(section: Section) -> None:
     def check(section: Section) -> None:
         fields = set(section.make.__dataclass_fields__) - {"path", "warnings", "id", "key"} - PEOPLES_OWN
-        assert set(section.keys) - {"id"} == fields
+        assert set(section.keys) - {"id", "subcommunities", "use", "templates"} == fields - {"parent"}
         for entry in section.keys.values():
             if isinstance(entry, Section):
                 check(entry)

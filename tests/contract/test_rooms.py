@@ -9,7 +9,7 @@ import pytest
 
 from bridge.core.community import Community, Group, RoomKind
 from bridge.core.errors import BadRequest, Forbidden, NotFound
-from bridge.core.ids import CommunityId, RoomKeyName, UserId
+from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
 from bridge.features.reconcile.work import creation_body
 from bridge.matrix.client import path
 from bridge.plan.actions import CreateRoom
@@ -138,3 +138,24 @@ async def test_the_rooms_that_the_steward_is_in_and_their_marks(world: World) ->
     assert {marked, plain_room} <= set(await world.reader.joined())
     assert await world.reader.mark(marked) == ("a", "b")
     assert await world.reader.mark(plain_room) is None
+
+
+async def test_the_steward_comes_into_a_room_of_others_when_it_is_invited(world: World, room_version: str) -> None:
+    alice = await world.person()
+    body = {"room_version": room_version, "preset": "private_chat", "visibility": "public"}
+    room_id = RoomId((await alice.client.request("POST", path("v3", "createRoom"), body=body))["room_id"])
+    with pytest.raises(Forbidden):
+        await world.executor.join(room_id)
+    await alice.move(room_id, STEWARD, "invite")
+    for _ in range(2):
+        await world.executor.join(room_id)
+    room = await world.reader.read(room_id)
+    assert room.members[STEWARD].state == "join"
+    assert set(room.creators) == {str(alice.user_id)}
+    assert await world.reader.is_listed(room_id)
+    levels = dict(room.power_levels)
+    await alice.write(room_id, "m.room.power_levels", {**levels, "users": {**levels["users"], STEWARD: 100}})
+    await world.executor.set_listed(room_id, listed=False)
+    assert not await world.reader.is_listed(room_id)
+    await world.executor.leave(room_id)
+    assert await world.executor.room_of(alias()) is None

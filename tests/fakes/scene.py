@@ -25,6 +25,7 @@ from bridge.core.messages import (
     Invited,
     Job,
     LetIn,
+    MakeGroup,
     MembershipChanged,
     PostCard,
     Posted,
@@ -41,6 +42,7 @@ from bridge.core.messages import (
     TakeBackState,
     Welcome,
 )
+from bridge.features.adopting import Adopting
 from bridge.features.announcements import Announcements
 from bridge.features.arrivals import Arrivals
 from bridge.features.belonging import Belongings
@@ -52,6 +54,7 @@ from bridge.features.members import Members
 from bridge.features.reconcile import Outcome, Reconciler, Recovery, Rules
 from bridge.features.reconcile.watch import Watch
 from bridge.features.requests import Patience, Requests
+from bridge.features.subcommunities import Subcommunities
 from bridge.features.tags import Tags
 from bridge.intake.interest import Interest
 from bridge.intake.parse import parse
@@ -143,6 +146,7 @@ class Scene:
             accounts=ACCOUNTS,
         )
         self.watch = Watch(self.reconciler, self.reader)
+        self.reconciler.tell_whom(self.watch.look_again)
         self.announcements = Announcements(
             database=self.database,
             jobs=self.jobs,
@@ -160,6 +164,7 @@ class Scene:
             rooms=self.executor,
             accounts=ACCOUNTS,
             clock=self.clock,
+            above=self.reconciler.kinship.above,
         )
         self.entering = Entering(
             database=self.database, jobs=self.jobs, wake=self._wake, clock=self.clock, secret=b"of the links"
@@ -167,6 +172,7 @@ class Scene:
         self.members = Members(
             database=self.database,
             memory=self.reconciler.memory,
+            kinship=self.reconciler.kinship,
             reader=self.reader,
             rooms=self.executor,
             jobs=self.jobs,
@@ -189,6 +195,16 @@ class Scene:
             clock=self.clock,
             limit=100,
         )
+        self.subcommunities = Subcommunities(
+            database=self.database,
+            memory=self.reconciler.memory,
+            declared=lambda: self.reconciler.declared,
+            read_again=self.reconciler.read_groups,
+            lock_of=self.reconciler.lock_of,
+            people=self.members.people,
+            rooms=self.executor,
+            clock=self.clock,
+        )
         await self.reconciler.read_groups()
         self.tags = Tags(database=self.database, people=self.members.people, clock=self.clock)
         self.belongings = Belongings(
@@ -205,6 +221,24 @@ class Scene:
             wake=self._wake,
             address_of=lambda token: f"https://join.example.org/join/{token}",
             clock=self.clock,
+        )
+        self.adopting = Adopting(
+            database=self.database,
+            index=self.index,
+            memory=self.reconciler.memory,
+            read_groups=self.reconciler.read_groups,
+            lock_of=self.reconciler.lock_of,
+            storing=self.groups.storing,
+            look_as_if=self.reconciler.look_as_if,
+            people=self.members.people,
+            language_of=self.reconciler.language_of,
+            reader=self.reader,
+            hands=self.executor,
+            jobs=self.jobs,
+            wake=self._wake,
+            accounts=ACCOUNTS,
+            clock=self.clock,
+            limit=lambda: self.groups.limit,
         )
         self.requests = Requests(
             database=self.database,
@@ -295,6 +329,15 @@ class Scene:
             await self.accept_all()
             await self.hear()
         assert (await self.reconciler.look(community)).plan.empty
+
+    async def come_to_rest(self, community: Community) -> None:
+        """Declare a community, do all that there is to do, and let everybody accept."""
+        self.reconciler.declare([community])
+        for _ in range(3):
+            self.watch.all_of(community.id)
+            await self.catch_up()
+            await self.accept_all()
+        await self.catch_up()
 
     async def known(self, community: CommunityId = CommunityId("school")) -> Known:
         return await self.reconciler.memory.known(community)
@@ -440,12 +483,19 @@ class Scene:
         match job:
             case Welcome() | SayWelcome():
                 await self.arrivals.do(job_id, job)
-            case ReleaseGroup():
-                await self.groups.release_now(job_id, job)
+            case ReleaseGroup() | MakeGroup():
+                await self._do_about_groups(job_id, job)
             case ShowLink() | SendMembers():
                 await self.handouts.do(job_id, job)
             case AskToJoin() | PostCard() | AnswerRequest() | RemindOfRequest() | ExpireRequest():
                 await self.requests.do(job_id, job)
+
+    async def _do_about_groups(self, job_id: str, job: ReleaseGroup | MakeGroup) -> None:
+        if isinstance(job, ReleaseGroup):
+            await self.groups.release_now(job_id, job)
+            return
+        await self.groups.grant(job_id, self.reconciler.declared[job.community], job)
+        self.watch.look_again(job.community)
 
     async def react(self, by: UserId, card: EventId, key: str) -> None:
         """Somebody reacts to a message in the control room."""
@@ -466,6 +516,10 @@ class Scene:
         """What the owners and admins were told in the control room."""
         await self.do_jobs()
         return self.messenger.said(self.control_room.room_id)
+
+    def heard_all(self) -> None:
+        """Pass over whatever the homeserver has not pushed yet."""
+        self._read = len(self.homeserver.feed)
 
     def forget_requests(self) -> None:
         self.homeserver.requests.clear()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from bridge.e2ee.giving import IN_FLIGHT
 from bridge.e2ee.keys import Keys
 from bridge.e2ee.machine import Account
 from bridge.e2ee.recipients import Trust
+from bridge.store import shares
 from bridge.store.database import Database
 from tests.harness.key_world import ROOM, Device, KeyWorld, StillClock, keys_upon, say
 from tests.harness.wait import eventually
@@ -142,6 +143,139 @@ async def test_a_refused_claim_blocks_nobody(world: KeyWorld, keys: Keys, monkey
         patch.setattr(world, "claim_keys", refuse)
         assert ann.reads(await say(keys, "two")) == "two"
     assert bob.reads(await say(keys, "three")) == "three"
+
+
+class Refusing:
+    """A homeserver that takes no request that is for one person, whatever kind of request it is."""
+
+    def __init__(self, world: KeyWorld, monkeypatch: pytest.MonkeyPatch, user: str) -> None:
+        self.user = user
+        self.refusals = 0
+        self.requests = 0
+        for name in ("send_to_device", "claim_keys", "query_keys"):
+            monkeypatch.setattr(world, name, self._refusing(getattr(world, name)))
+
+    def _refusing(self, inner: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def ask(*args: Any) -> Any:
+            self.requests += 1
+            if self.user in args[-1]:
+                self.refusals += 1
+                raise BadRequest("too large", status=413)
+            return await inner(*args)
+
+        return ask
+
+
+async def test_a_person_for_whom_every_request_is_refused_is_nobody_elses_loss(
+    world: KeyWorld, keys: Keys, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.e2ee.recipients.CHUNK_DEVICES", 30)
+    users = [f"@user{number:02d}:example.org" for number in range(50)]
+    devices = [device for user in users for device in world.add(user, "A")]
+    with monkeypatch.context() as patch:
+        refusing = Refusing(world, patch, users[13])
+        content, held = await keys.encrypt(ROOM, "m.room.message", {"body": "one"})
+        assert held == 49, "their devices are not known at all"
+    assert [device.user_id for device in devices if device.reads(content) is None] == [users[13]]
+    await keys.sync_once()
+    world.changed.append(users[13])
+    await keys.sync_once()
+    assert await say(keys, "two")
+    world.state["m.room.history_visibility"] = {"history_visibility": "joined"}
+    with monkeypatch.context() as patch:
+        refusing = Refusing(world, patch, users[13])
+        content, held = await keys.encrypt(ROOM, "m.room.message", {"body": "three"})
+        assert held == 49
+        assert [device.user_id for device in devices if device.reads(content) is None] == [users[13]]
+        assert refusing.refusals <= 6
+        refusing.requests = 0
+        content = await say(keys, "four")
+        assert refusing.requests == 2, "one for that device, one that shows that it is that device"
+        async with database.transaction() as tx:
+            assert (await shares.reach(tx, ROOM, ours=[])).without == {"refused": 1}
+    assert {len(device.received) for device in devices if device.user_id != users[13]} == {2}, "nobody is sent it twice"
+    assert devices[13].reads(await say(keys, "five")) == "five", "it is tried again with each message"
+    assert devices[13].reads(content) is None, "the key that it gets begins where it came in"
+
+
+async def test_what_was_refused_may_have_arrived(
+    world: KeyWorld, keys: Keys, database: Database, clock: StillClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (ann,), (bob,) = world.add(ANN, "A"), world.add(BOB, "B")
+    send = world.send_to_device
+
+    async def take_and_refuse(event_type: str, txn_id: str, messages: Mapping[str, Any]) -> None:
+        await send(event_type, txn_id, messages)
+        if BOB in messages:
+            raise BadRequest("Internal server error", status=500)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world, "send_to_device", take_and_refuse)
+        first = await say(keys, "one")
+    assert ann.reads(first) == bob.reads(first) == "one"
+    world.leave(BOB)
+    second = await say(keys_upon(world, database, clock), "two")
+    assert ann.reads(second) == "two"
+    assert bob.reads(second) is None
+
+
+async def test_where_the_homeserver_takes_no_keys_at_all_nothing_is_said(
+    world: KeyWorld, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    devices = [device for number in range(10) for device in world.add(f"@user{number}:example.org", "A")]
+    requests = 0
+
+    async def refuse(*_: Any) -> None:
+        nonlocal requests
+        requests += 1
+        raise BadRequest("out of order", status=500)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world, "send_to_device", refuse)
+        with pytest.raises(BadRequest):
+            await say(keys, "one")
+    assert requests == 2
+    content = await say(keys, "one")
+    assert {device.reads(content) for device in devices} == {"one"}
+
+
+async def test_a_delivery_that_is_killed_between_the_parts_of_a_refused_request_goes_on(
+    world: KeyWorld, keys: Keys, database: Database, clock: StillClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = [f"@user{number:02d}:example.org" for number in range(16)]
+    devices = [device for user in users for device in world.add(user, "A")]
+    await keys.prepare(ROOM)
+    world.state["m.room.history_visibility"] = {"history_visibility": "joined"}
+    refusing = Refusing(world, monkeypatch, users[7])
+    send = world.send_to_device
+
+    async def die_when_it_was_found(*args: Any) -> None:
+        if refusing.refusals == 3:
+            raise Unreachable("killed")
+        await send(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world, "send_to_device", die_when_it_was_found)
+        with pytest.raises(Unreachable):
+            await say(keys, "one")
+    content = await say(keys_upon(world, database, clock), "one")
+    assert [device.user_id for device in devices if device.reads(content) is None] == [users[7]]
+
+
+async def test_who_is_told_that_they_get_no_key_is_told_in_parts_too(
+    world: KeyWorld, database: Database, clock: StillClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = keys_upon(world, database, clock, trust=Trust.SIGNED)
+    await keys.start()
+    users = [f"@user{number:02d}:example.org" for number in range(16)]
+    devices = [device for user in users for device in world.add(user, "A")]
+    refuse = Refusing(world, monkeypatch, "nobody")
+    await keys.prepare(ROOM)
+    world.state["m.room.history_visibility"] = {"history_visibility": "joined"}
+    refuse.user = users[3]
+    for text in ("one", "two"):
+        await say(keys, text)
+    assert [len(device.received) for device in devices] == [1 if device is devices[3] else 2 for device in devices]
 
 
 async def test_a_killed_delivery_goes_on_where_it_stood(

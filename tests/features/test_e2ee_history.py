@@ -652,12 +652,15 @@ async def test_a_request_that_is_refused_holds_up_nobody_else(scene: Scene, monk
     assert len(tried) == before, "it is not tried again"
     async with scene.database.transaction() as tx:
         assert not await tx.fetch("SELECT 1 FROM crypto_given")
-        rows = await tx.fetch("SELECT device_id FROM crypto_share WHERE user_id = $1", devices[0].user_id)
-    held = {row["device_id"] for row in rows}
-    assert held == {device.device_id for device in devices[1:]}, "the next message brings it to whom it was refused"
+        rows = await tx.fetch("SELECT device_id, state FROM crypto_share WHERE user_id = $1", devices[0].user_id)
+    states = {row["device_id"]: row["state"] for row in rows}
+    assert states == {device.device_id: "held" if device.received else "refused" for device in devices}
     for event in (event for device in (*devices[1:], ann) for event in device.received):
         assert event["type"] in ("m.room_key", "m.room_key_bundle")
     assert all(len(device.received) == 2 for device in (*devices[1:], ann)), "nobody is sent anything twice"
+    monkeypatch.undo()
+    said = await scene.say("two")
+    assert devices[0].reads(said) == "two", "the next message brings it to whom it was refused"
 
 
 async def test_a_device_that_is_refused_is_not_tried_with_each_session(

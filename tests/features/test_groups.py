@@ -30,18 +30,8 @@ CLUB = Community(
 
 async def at_home(scene: Scene) -> Scene:
     """A community with ann as owner and dan as member, who have joined."""
-    await settle(scene, CLUB)
+    await scene.come_to_rest(CLUB)
     return scene
-
-
-async def settle(scene: Scene, community: Community) -> None:
-    """Do all that there is to do, and let everybody accept; from then on `community` is what is declared."""
-    scene.reconciler.declare([community])
-    for _ in range(3):
-        scene.watch.all_of(community.id)
-        await scene.catch_up()
-        await scene.accept_all()
-    await scene.catch_up()
 
 
 def now(scene: Scene) -> Community:
@@ -52,7 +42,7 @@ def now(scene: Scene) -> Community:
 async def with_go(scene: Scene) -> Scene:
     await at_home(scene)
     assert await scene.groups.create(now(scene), DAN, "Go", RoomKind.OPEN, None, source="$ask") == GO
-    await settle(scene, CLUB)
+    await scene.come_to_rest(CLUB)
     return scene
 
 
@@ -74,7 +64,7 @@ async def test_a_member_makes_a_group_and_moderates_it_and_a_restart_keeps_it(sc
 async def test_a_group_in_both_is_the_configurations(scene: Scene) -> None:
     await with_go(scene)
     declared = replace(CLUB, groups=(*CLUB.groups, Group(GO, RoomKind.HIDDEN)))
-    await settle(scene, declared)
+    await scene.come_to_rest(declared)
     assert scene.room(GO).content("m.room.join_rules") == {"join_rule": "invite"}
     for ask in (
         lambda: scene.groups.change(now(scene), ANN, GO, kind=RoomKind.OPEN),
@@ -87,12 +77,12 @@ async def test_a_group_in_both_is_the_configurations(scene: Scene) -> None:
 async def test_kind_posting_and_archive_reach_the_room(scene: Scene) -> None:
     await with_go(scene)
     await scene.groups.change(now(scene), ANN, GO, kind=RoomKind.REQUEST, posting=Posting.MODERATORS)
-    await settle(scene, CLUB)
+    await scene.come_to_rest(CLUB)
     room = scene.room(GO)
     assert room.content("m.room.join_rules") == {"join_rule": "knock"}
     assert (room.content("m.room.power_levels") or {})["events_default"] == 50
     await scene.groups.change(now(scene), ANN, GO, archived=True)
-    await settle(scene, CLUB)
+    await scene.come_to_rest(CLUB)
     assert (room.content("m.room.power_levels") or {})["events_default"] == 100
     with pytest.raises(Refused, match="owner or admin"):
         await scene.groups.change(now(scene), DAN, GO, archived=False)
@@ -104,7 +94,7 @@ async def test_the_limit_holds_for_all_groups_together(scene: Scene) -> None:
         await scene.groups.create(now(scene), ANN, f"Group {number}", RoomKind.HIDDEN, None)
     with pytest.raises(Refused, match=r"limits\.groups_per_community"):
         await scene.groups.create(now(scene), ANN, "One more", RoomKind.OPEN, None)
-    await settle(scene, CLUB)
+    await scene.come_to_rest(CLUB)
     assert len((await scene.known()).rooms) == 3 + 100
     assert (await scene.reconciler.look(now(scene))).plan.empty
 
@@ -122,7 +112,7 @@ async def test_a_name_by_command_wins_over_one_that_a_moderator_gave(scene: Scen
     await scene.write(DAN, scene.room(GO), "m.room.name", {"name": "Baduk"})
     await scene.catch_up()
     await scene.groups.call(now(scene), ANN, GO, "name", "Weiqi")
-    await settle(scene, CLUB)
+    await scene.come_to_rest(CLUB)
     assert scene.room(GO).content("m.room.name") == {"name": "Weiqi"}
 
 
@@ -144,7 +134,7 @@ async def test_making_a_group_survives_a_kill_at_any_point(new_scene: Callable[.
         scene.faults.arm(None)
         # the message comes again
         assert await scene.groups.create(now(scene), DAN, "Go", RoomKind.OPEN, None, source="$ask") == GO
-        await settle(scene, CLUB)
+        await scene.come_to_rest(CLUB)
         assert scene.room(GO).membership(DAN) == "join", f"killed at {point}"
         assert (scene.room(GO).content("m.room.power_levels") or {})["users"][DAN] == 50
         if survived:
@@ -173,7 +163,7 @@ async def test_a_release_survives_a_kill_at_any_point(new_scene: Callable[..., A
         scene.faults.arm(None)
         if now(scene).group(GO) is not None:  # it was killed before the wish was stored, so the message comes again
             await scene.groups.release(now(scene), ANN, GO, source="$release")
-        await settle(scene, CLUB)
+        await scene.come_to_rest(CLUB)
         levels = room.content("m.room.power_levels") or {}
         assert room.membership(STEWARD) == "leave", f"killed at {point}"
         assert levels["users"][DAN] == Role.MODERATOR

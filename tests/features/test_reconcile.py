@@ -633,7 +633,7 @@ async def test_links_that_members_got_in_are_taken_away_and_an_admins_stays_when
     await scene.settle(replace(SCHOOL, admins=frozenset(), members=frozenset({BEA, CID, DAN})))
     assert space.content("m.space.child", "!tea:example.org") == {"via": ["example.org"]}
     told = "\n".join(await scene.told())
-    assert told.count("!tea:example.org") == 1
+    assert told.count("added !tea:example.org") == 1
     assert "!spam:example.org" not in told
 
 

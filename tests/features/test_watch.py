@@ -15,6 +15,7 @@ from bridge.core.community import ANNOUNCEMENTS, GENERAL, SPACE, Community
 from bridge.core.errors import BadRequest, RateLimited, Unreachable
 from bridge.core.ids import CommunityId, EventId, RoomId, UserId
 from bridge.features.reconcile import watch as watching
+from bridge.matrix import servers
 from bridge.matrix.client import path
 from bridge.plan.state import StateEvent
 from tests.fakes.homeserver import STEWARD
@@ -210,6 +211,123 @@ async def test_what_fails_elsewhere_does_not_delay_the_healing(settled: Scene, m
     open_threshold(settled)
     await settled.hear(and_wait=False)
     await eventually(lambda: is_closed(settled))
+
+
+@pytest.fixture
+def whole_looks(settled: Scene, monkeypatch: pytest.MonkeyPatch) -> list[CommunityId]:
+    """The passes in which everybody was looked at."""
+    reconcile, looks = settled.reconciler.reconcile, []
+
+    async def counted(community: CommunityId, **how: Any) -> Any:
+        looks.append(community)
+        return await reconcile(community, **how)
+
+    monkeypatch.setattr(settled.reconciler, "reconcile", counted)
+    return looks
+
+
+async def test_what_a_member_does_is_followed_without_a_look_at_all_others(
+    settled: Scene, whole_looks: list[CommunityId]
+) -> None:
+    await settled.leave(CID, settled.space)
+    await settled.hear()
+    for key in (ANNOUNCEMENTS, GENERAL):
+        assert settled.room(key).membership(CID) == "leave"
+    assert any("@cid:example.org is named" in text for text in await settled.told())
+    assert whole_looks == [SCHOOL.id], "they are named, and that they left is told"
+    dan = UserId("@dan:example.org")
+    await settled.move(BEA, settled.space, "invite", dan)
+    await settled.hear()
+    await settled.join(dan, settled.space)
+    await settled.hear()
+    for key in (ANNOUNCEMENTS, GENERAL):
+        assert settled.room(key).membership(dan) == "invite"
+    await settled.join(dan, settled.announcement_room)
+    await settled.move(BEA, settled.space, "ban", dan)
+    await settled.hear()
+    for key in (ANNOUNCEMENTS, GENERAL):
+        assert settled.room(key).membership(dan) == "ban"
+    assert whole_looks == [SCHOOL.id]
+    await settled.restart()
+    assert (await settled.apply(SCHOOL)).done == 0, "what was done is remembered"
+
+
+async def test_what_fails_while_a_member_is_followed_is_told_and_done_later(
+    settled: Scene, whole_looks: list[CommunityId]
+) -> None:
+    dan = UserId("@dan:example.org")
+    await settled.move(BEA, settled.space, "invite", dan)
+    await settled.join(dan, settled.space)
+    settled.faults.fail(
+        BadRequest("no such user", status=400, errcode="M_UNKNOWN"), lambda name: "/invite" in name, times=None
+    )
+    await settled.hear()
+    assert any("no such user" in text for text in await settled.told())
+    settled.faults.heal()
+    await settled.leave(CID, settled.space)  # while something is refused, everybody is looked at
+    await settled.hear()
+    assert len(whole_looks) == 2
+    settled.watch.all_of(SCHOOL.id)
+    await settled.watch.idle()
+    assert settled.announcement_room.membership(dan) == "invite"
+
+
+async def test_what_an_admin_does_and_what_was_read_by_others_is_looked_at_with_everybody(
+    settled: Scene, whole_looks: list[CommunityId]
+) -> None:
+    dan, eve = UserId("@dan:example.org"), UserId("@eve:example.org")
+    for user in (dan, eve):
+        await settled.move(BEA, settled.space, "invite", user)
+        await settled.join(user, settled.space)
+    await settled.hear()
+    await settled.accept_all()
+    await settled.hear()
+    whole_looks.clear()
+    # dan leaves, somebody reads the space, and so the push that tells of it is no news any more
+    await settled.leave(dan, settled.space)
+    settled.reader.forget(settled.space.room_id)
+    await settled.reader.read(settled.space.room_id)
+    await settled.leave(eve, settled.space)
+    await settled.hear()
+    for user in (dan, eve):
+        assert settled.announcement_room.membership(user) == "leave"
+    assert whole_looks == [SCHOOL.id]
+    await settled.leave(BEA, settled.space)
+    await settled.hear()
+    assert whole_looks == [SCHOOL.id] * 2
+    assert settled.announcement_room.level(BEA) == 0
+
+
+async def test_whoever_waits_for_a_pass_waits_for_no_later_try(settled: Scene) -> None:
+    assert await settled.watch.settled(SCHOOL.id), "nothing is left to do"
+    settled.faults.fail(unreachable(), lambda name: "/invite" in name, times=None)
+    settled.reconciler.declare([replace(SCHOOL, members=frozenset({CID, UserId("@nelson:example.org")}))])
+    async with asyncio.timeout(5):
+        assert not await settled.watch.settled(SCHOOL.id), "the invite is tried again later"
+        settled.faults.heal()
+        assert await settled.watch.settled(SCHOOL.id)
+    settled.reconciler.declare([])
+    assert not await settled.watch.settled(SCHOOL.id), "nobody looks at what is not declared"
+    await settled.watch.stop()
+    assert not await settled.watch.settled(SCHOOL.id)
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_server_that_is_away_keeps_its_own_people_waiting_alone(
+    settled: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lisa, nelson = UserId("@lisa:there.example"), UserId("@nelson:example.org")
+    monkeypatch.setattr(servers, "FIRST_AWAY_SECONDS", 0.2)
+    settled.faults.fail(unreachable(), lambda name: "there.example" in name, times=None)
+    settled.reconciler.declare([replace(SCHOOL, members=frozenset({CID, lisa, nelson}))])
+    assert not await settled.watch.settled(SCHOOL.id)
+    assert settled.space.membership(nelson) == "invite"
+    assert not [name for name in settled.homeserver.requests if "/invite" in name and "there.example" in name]
+    asked = [name for name in settled.homeserver.requests if "/profile/" in name]
+    assert len(asked) == 1, "three rooms wait for one answer"
+    settled.faults.heal()
+    await eventually(lambda: settled.space.membership(lisa) == "invite")
+    await settled.watch.idle()
 
 
 @pytest.mark.usefixtures("quick")

@@ -38,9 +38,14 @@ SOON_SECONDS = 5
 class Estate:
     """A private homeserver, the service as an operator runs it, and an ear on what both say to each other."""
 
-    def __init__(self, folder: Path, *, homeserver: Mapping[str, Any] | None = None) -> None:
-        """Nothing runs before :meth:`start`; ``homeserver`` replaces top-level keys of ``homeserver.yaml``."""
-        self.synapse = PrivateSynapse(folder / "synapse", extra=homeserver)
+    def __init__(
+        self, folder: Path, *, homeserver: Mapping[str, Any] | None = None, synapse: PrivateSynapse | None = None
+    ) -> None:
+        """Nothing runs before :meth:`start`; ``homeserver`` replaces top-level keys of ``homeserver.yaml``.
+
+        ``synapse`` is a homeserver that somebody made already, also not started yet.
+        """
+        self.synapse = synapse or PrivateSynapse(folder / "synapse", extra=homeserver)
         self.people = People(self.synapse)
         self.operator = Operator(folder / "service", self.synapse)
         self.asked = Tap(self.synapse.url)
@@ -49,6 +54,11 @@ class Estate:
         """Every transaction of the homeserver to the service."""
         self.communities: dict[str, Community] = {}
         self.as_token = ""
+
+    @property
+    def announcer(self) -> str:
+        """The announcer's user id."""
+        return f"@announcements:{self.synapse.server_name}"
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -257,7 +267,7 @@ class Community:
         """Wait until an admin reads a notice with all those parts in the control room, and return its text."""
         message = await admin.wait_text(
             self.control,
-            lambda message: message.sender == ANNOUNCER and all(part in message.text for part in parts),
+            lambda message: message.sender == self.estate.announcer and all(part in message.text for part in parts),
             deadline,
         )
         assert message.decrypted

@@ -302,4 +302,6 @@ def test_every_field_of_a_declaration_is_kept() -> None:
     full: Any = DECLARATIONS[2]
     for one in (full, full.groups[0]):
         stored = declarations.to_json(full)
-        assert all(f'"{name}"' in stored for name in set(one.__dataclass_fields__) - {"own", "archived"})
+        assert all(
+            f'"{name}"' in stored for name in set(one.__dataclass_fields__) - {"own", "archived", "history_visibility"}
+        )

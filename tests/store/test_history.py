@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bridge.core.ids import UserId
-from bridge.store import history, keys
+from bridge.store import history, keys, shares
 from bridge.store.database import Database, Transaction
 from bridge.store.history import Candidate, GivenRow, MoveRow, PresentRow, SpokenRow
 from bridge.store.keys import DeviceList, DeviceRow, InboundRow, OutboundRow
@@ -138,9 +138,10 @@ async def test_holders_of_the_present_session_need_no_more(database: Database) -
         await history.hold(tx, "s", [Candidate(device(ANN, "A"), "$10")], 0, "t", now_ms=1)
         await history.serve_holders(tx, ROOM, "s", 0)
         assert await waiting(tx) == ["A", "B"], "it was not answered yet"
-        await history.hold(tx, "s", [Candidate(device(BOB, "B"), "$10")], 0, "refused", now_ms=1)
-        await history.no_hold(tx, "s", "refused", [(BOB, "B")])
-        await history.hold(tx, "s", [Candidate(device(ANN, "A"), "$11")], 3, "u", now_ms=1)
+        await history.hold(tx, "s", [Candidate(device(BOB, "B"), "$10")], 0, "u", now_ms=1)
+        await shares.refuse_shares(tx, "s", "u", [(BOB, "B")])
+        await history.hold(tx, "s", [Candidate(device(ANN, "A"), "$11")], 3, "v", now_ms=1)
+        await history.hold(tx, "s", [Candidate(device(BOB, "B"), "$11")], 3, "v", now_ms=1)
         await history.settle_hold(tx, "s", "t")
         await history.serve_holders(tx, ROOM, "s", 0)
         assert await waiting(tx) == ["B"], "the first word stands"

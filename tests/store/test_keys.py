@@ -151,7 +151,7 @@ async def test_a_session_moves_on_and_its_shares_are_known_until_the_one_after_t
     share = ShareRow(ANN, "A", "c", "e", "$1", 0, "pending", "txn")
     async with database.transaction() as tx:
         await keys.begin_outbound(tx, OutboundRow("!room", "one", b"p0", 1, 0, "digest"))
-        await shares.save_shares(tx, "one", [share, replace(share, device_id="B", state="no_olm", txn_id="")], now_ms=1)
+        await shares.save_shares(tx, "one", [share, share._replace(device_id="B", state="no_olm", txn_id="")], now_ms=1)
         await shares.settle_shares(tx, "one", "txn", "held", users=(ANN, ANN), now_ms=2)
         await keys.advance_outbound(tx, "!room", "one", b"p1")
         await keys.advance_outbound(tx, "!room", "another", b"p2")

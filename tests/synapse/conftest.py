@@ -50,8 +50,8 @@ async def estate(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Esta
     """The homeserver and the service."""
     estate = Estate(tmp_path_factory.mktemp("estate"))
     try:
-        # a fight is what its own tests call one
-        await estate.start(reconcile={"freeze_after_changes": 1000}, join={"url": JOIN_URL})
+        # a fight is what its own tests call one; and what is done is done because it was pushed, not since it is time
+        await estate.start(reconcile={"freeze_after_changes": 1000, "every_minutes": 1440}, join={"url": JOIN_URL})
         yield estate
     finally:
         await estate.stop()

@@ -10,6 +10,7 @@ import pytest
 
 from bridge.config import Config, load, parse, registration_of
 from bridge.config.sections import Listen, Trust
+from bridge.config.templates import shipped
 from bridge.core.community import Join, Posting, RoomKind
 from bridge.core.errors import ConfigError
 
@@ -42,6 +43,120 @@ def faults(text: str) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         read(text)
     return caught.value.faults
+
+
+NESTED = """\
+room_version: "11"
+communities:
+  springfield:
+    name: Springfield School
+    owners: ["@principal:example.org"]
+    language: de
+    room_version: "12"
+    removed: ["@nelson:example.org"]
+    subcommunities:
+      year-1:
+        subcommunities:
+          class-1a: {language: en, members: ["@homer:example.org"]}
+      year-2: {}
+  company: {owners: ["@boss:example.org"]}
+"""
+
+
+def test_communities_within_communities_become_a_row_with_parents_first() -> None:
+    config = read(REQUIRED + NESTED)
+    assert [(one.id, one.parent) for one in config.communities] == [
+        ("springfield", None), ("year-1", "springfield"), ("class-1a", "year-1"), ("year-2", "springfield"),
+        ("company", None),
+    ]  # fmt: skip
+    assert [(one.language, one.room_version) for one in config.communities] == [
+        ("de", "12"), ("de", "12"), ("en", "12"), ("de", "12"), ("en", "11"),
+    ]  # fmt: skip
+    assert config.warnings == ()  # who owns the school owns the years
+
+
+def test_faults_of_communities_within_communities_name_their_place() -> None:
+    place = "communities.springfield.subcommunities.year-1.subcommunities.class-1a"
+    twice = NESTED.replace("      year-2: {}", "      class-1a: {}")
+    assert faults(REQUIRED + twice) == [
+        f"config.yaml:17: communities.springfield.subcommunities.class-1a: has the id of {place}; "
+        "every community needs one of its own, wherever it is"
+    ]
+    [fault] = faults(REQUIRED + NESTED.replace("@homer", "@nelson"))
+    assert f"{place}.members[0]: @nelson:example.org stands in communities.springfield.removed" in fault
+    deep = "communities: {a: {owners: ['@a:b.c'], subcommunities: {b: {subcommunities: {c: {subcommunities: {d: "
+    allowed = f"{deep}{{subcommunities: {{e: {{}}}}}}}}}}}}}}}}}}}}"
+    assert [str(one.id) for one in read(REQUIRED + allowed).communities] == list("abcde")
+    [fault] = faults(REQUIRED + allowed.replace("e: {}", "e: {subcommunities: {f: {}}}"))
+    assert "is too deep: at most 5 communities stand in each other" in fault
+
+
+TEMPLATES = """\
+templates:
+  class:
+    join: request
+    language: de
+    groups:
+      parents: {name: Parents, kind: request}
+      staff: {name: Staff, kind: hidden}
+    subcommunities:
+      reading: {name: Reading circle}
+  own:
+    use: class
+    general: false
+communities:
+  class-1a:
+    use: own
+    owners: ["@edna:example.org"]
+    language: en
+    groups:
+      parents: {kind: open}
+      chess: {}
+    subcommunities:
+      class-1a-reading: {description: A book a month}
+"""
+
+
+def test_a_template_gives_what_a_community_does_not_say() -> None:
+    class_, reading = read(REQUIRED + TEMPLATES).communities
+    assert (class_.join, class_.language, class_.general) == (Join.REQUEST, "en", False)
+    assert [(group.key, group.name, group.kind) for group in class_.groups] == [
+        ("parents", "Parents", RoomKind.OPEN), ("staff", "Staff", RoomKind.HIDDEN), ("chess", None, RoomKind.OPEN),
+    ]  # fmt: skip
+    assert (reading.id, reading.parent) == ("class-1a-reading", "class-1a")
+    assert (reading.name, reading.description) == ("Reading circle", "A book a month")
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_templates_that_come_with_the_service_are_whole_and_can_be_used_twice(name: str) -> None:
+    use = f"{{use: {name}, owners: ['@a:b.c']}}"
+    config = read(f"{REQUIRED}communities: {{a: {use}, b: {{owners: ['@a:b.c'], subcommunities: {{c: {use}}}}}}}")
+    assert [one.id for one in config.communities] == ["a", "b", "c"]
+    assert config.communities[0].groups == config.communities[2].groups != ()
+    mine = read(f"{REQUIRED}templates: {{{name}: {{general: true}}}}\ncommunities: {{a: {use}}}")
+    assert mine.communities[0].groups == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "what"),
+    [
+        ("communities: {a: {use: scool}}", "communities.a.use", "association, company, school (did you mean school?)"),
+        ("templates: {x: {}}\ncommunities: {a: {use: y}}", "communities.a.use", "association, company, school, x"),
+        ("templates: {x: {use: x}}\ncommunities: {a: {use: x}}", "communities.a.use", "the template x uses itself"),
+        (
+            "templates: {x: {subcommunities: {b: {use: x}}}}\ncommunities: {a: {use: x}}",
+            "communities.a.subcommunities.a-b.use",
+            "the template x uses itself",
+        ),
+        ("communities: {a: {use: company, groups_by: nobody}}", "communities.a.groups_by", "one of admins"),
+        ("templates: {x: {nam: X}}\ncommunities: {}", "templates.x.nam", "did you mean name"),
+        ("templates: &x {x: {subcommunities: *x}}\ncommunities: {a: {use: x}}", "", "is too deep"),
+        ("communities: {a: {use: [school]}}", "communities.a.use", "is a list"),
+    ],
+)
+def test_faults_of_templates(text: str, where: str, what: str) -> None:
+    found = faults(REQUIRED + text)
+    assert any(f" {where}" in fault and what in fault for fault in found), found
 
 
 def test_what_must_be_given_is_enough() -> None:

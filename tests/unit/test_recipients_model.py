@@ -88,12 +88,12 @@ class World:
                 self.devices[user].pop(argument, None)
             case "sign":
                 if (device := self.devices[user].get(argument)) is not None:
-                    self.devices[user][argument] = replace(device, cross_signed=True)
+                    self.devices[user][argument] = device._replace(cross_signed=True)
             case "reset":
                 # another identity: what the old one signed, and our verification of it, count no more
                 self.verified.discard(user)
                 for name, device in self.devices[user].items():
-                    self.devices[user][name] = replace(device, cross_signed=False, verified=False)
+                    self.devices[user][name] = device._replace(cross_signed=False, verified=False)
             case "verify":
                 self.verified.add(user)
             case "mute":
@@ -106,7 +106,7 @@ class World:
     def listed(self, user: UserId) -> list[Device]:
         """A user's devices as the homeserver lists them, and as our signatures on identities have it."""
         verified = user in self.verified
-        return [replace(device, verified=verified and device.cross_signed) for device in self.devices[user].values()]
+        return [device._replace(verified=verified and device.cross_signed) for device in self.devices[user].values()]
 
     def inside(self) -> set[Identity]:
         return {device.identity for user in self.joined for device in self.devices[user].values()}

@@ -128,6 +128,7 @@ def _argument(parameter: inspect.Parameter, word: str, language: Language) -> An
         "Iterable[str]": [word],
         "Sequence[str]": [word],
         "Iterable[tuple[str, str]]": [(word, word)],
+        "Sequence[tuple[str, str, int]]": [(word, word, 0), (word, word, 1)],
         "Sequence[tuple[str, str, str, bool]]": [(word, word, "open", True)],
         "Mapping[str, Any]": {**STATUS, "name": word, **LINK, **PERSON, "user": word},
         "Sequence[Mapping[str, Any]]": [{**LINK, "id": "abc", **PERSON, **TAG, "user": word}],

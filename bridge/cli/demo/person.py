@@ -30,6 +30,7 @@ DEADLINE: Final = 30.0
 
 _LONG_POLL_MS: Final = 20_000
 _BACK_OFF: Final = 0.3
+_ACCEPT_TRIES: Final = 5
 _MEGOLM: Final = "m.megolm.v1.aes-sha2"
 _FILTER: Final = json.dumps(
     {
@@ -519,10 +520,22 @@ class Client(RoomActions):
                 task.add_done_callback(self._tasks.discard)
 
     async def _accept(self, room_id: str) -> None:
-        try:
-            await self._join(room_id, [])
-        except Refused as refusal:
-            log.info("%s could not accept the invite to %s: %s", self.user_id, room_id, refusal)
+        """Join, and where that is refused again a moment later, as people do.
+
+        Over federation an invite reaches the invited before the inviting server has it in the room itself: who is quick
+        is told that they are not invited.
+        """
+        for _ in range(_ACCEPT_TRIES):
+            try:
+                return await self._join(room_id, [])
+            except Refused as refusal:
+                log.info("%s could not accept the invite to %s: %s", self.user_id, room_id, refusal)
+                if refusal.status != 403:
+                    return None
+            await asyncio.sleep(_BACK_OFF)
+            if room_id not in self.invites:
+                return None
+        return None
 
 
 class Person(Client):

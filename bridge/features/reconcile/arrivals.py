@@ -8,7 +8,7 @@ passes do when the person has joined.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from bridge.core.community import SPACE, Community, Role
@@ -46,12 +46,18 @@ class Arrivals:
         executor: RoomExecutor,
         accounts: Accounts,
         declared: Callable[[CommunityId], Community | None],
+        above: Callable[[CommunityId], Sequence[CommunityId]] = lambda _: (),
     ) -> None:
+        """
+        Args:
+            above: the communities above one, whose bans hold there, too.
+        """
         self._memory = memory
         self._reader = reader
         self._executor = executor
         self._accounts = accounts
         self._declared = declared
+        self._above = above
 
     async def space(self, community: CommunityId) -> RoomState:
         """The space as it is, from the own copy where that is current.
@@ -71,7 +77,17 @@ class Arrivals:
         return known.rooms[SPACE]
 
     async def is_barred(self, community: CommunityId, user: UserId) -> bool:
-        """Whether somebody stays out, whoever would bid them in: banned, removed by the declaration, or one of us."""
+        """Whether somebody stays out, whoever would bid them in: banned, removed by the declaration, or one of us.
+
+        What keeps somebody out of a community above keeps them out of this one.
+        """
+        for above in self._above(community):
+            known = await self._memory.known(above)
+            if SPACE in known.rooms and await self._is_barred(above, user):
+                return True
+        return await self._is_barred(community, user)
+
+    async def _is_barred(self, community: CommunityId, user: UserId) -> bool:
         space, declared = await self.space(community), self._declared(community)
         if user in self._accounts.both or (declared is not None and user in declared.removed):
             return True

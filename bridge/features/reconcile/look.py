@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from bridge.core.community import Community
-from bridge.core.ids import RoomKeyName
+from bridge.core.ids import RoomId, RoomKeyName
 from bridge.plan.actions import Plan
 from bridge.plan.diff import Comparison
 from bridge.plan.state import Known, RoomState
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What a look leaves that found nothing to do: enough to tell whether a look at a few people does afterwards."""
+
+    readings: Mapping[RoomId, int]
+    told: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +30,17 @@ class Look:
     comparison: Comparison
     rooms: dict[RoomKeyName, RoomState]
     unsafe: tuple[str, ...]
+    readings: Mapping[RoomId, int] = field(default_factory=dict)
+    """How often each room had been read as a whole before this look."""
 
     @property
     def plan(self) -> Plan:
         return self.comparison.plan
+
+    @property
+    def told(self) -> frozenset[str]:
+        """What the plan has to say beside its actions, which is told once."""
+        return frozenset([*self.plan.notes, *(f"{item.room}: {item.reason}" for item in self.plan.blocked)])
 
     def room_id(self, key: RoomKeyName) -> str:
         """The room's id, empty for a room that does not exist or cannot be read."""

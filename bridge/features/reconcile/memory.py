@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
@@ -17,7 +17,7 @@ from bridge.plan.actions import Action, Ban, Cause, Kick
 from bridge.plan.state import Known, RoomState, digest_of
 from bridge.ports import Clock
 from bridge.store import communities as store
-from bridge.store.database import Database
+from bridge.store.database import Database, Transaction
 from bridge.store.rooms import Place, RoomIndex
 
 
@@ -30,6 +30,10 @@ class Memory:
         self._clock = clock
         self._known: dict[CommunityId, Known] = {}
         self._locks: dict[CommunityId, asyncio.Lock] = {}
+        self.lacking_above: Callable[[CommunityId, UserId], Awaitable[Sequence[CommunityId]]] | None = None
+        """The communities above one of which somebody is no member yet; None where communities stand alone."""
+        self.look_again: Callable[[CommunityId], None] = lambda _: None
+        """Has a community looked at again."""
 
     def _lock(self, community: CommunityId) -> asyncio.Lock:
         """Rooms are worked on in parallel, and each remembers something: one change at a time."""
@@ -75,8 +79,16 @@ class Memory:
         """Have somebody invited to the community, and to these groups once they have joined it.
 
         An earlier invite that they declined or let lie, or a time when they were in and left, is no obstacle: somebody
-        who may bid people in has just asked for them.
+        who may bid people in has just asked for them. Members of a community are members of those above it, so they are
+        bidden into these first: a kill in between leaves them a member above and nothing below, and the caller's next
+        try does the rest.
+
+        Raises:
+            MatrixError: the homeserver cannot be asked who is in a community above.
         """
+        for above in () if self.lacking_above is None else await self.lacking_above(community, user):
+            await self.update(above, lambda known: changes.bidden(known, user, ()))
+            self.look_again(above)
         await self.update(community, lambda known: changes.bidden(known, user, keys))
 
     async def reload(self, community: CommunityId) -> None:
@@ -110,6 +122,44 @@ class Memory:
                 async with self._database.transaction() as tx:
                     await store.record_room(tx, community, key, room_id, self._clock.now_ms())
             self._known[community] = replace(before, rooms={**before.rooms, key: room_id})
+
+    async def adopt_room(
+        self,
+        community: CommunityId,
+        key: RoomKeyName,
+        kind: RoomKind,
+        room_id: RoomId,
+        change: Callable[[Known], Known],
+        also: Callable[[Transaction], Awaitable[None]],
+    ) -> None:
+        """Record a room that others made as the one of that key, with what is remembered of it, all at once.
+
+        Args:
+            change: what is remembered with it; roles and names may have changed since it was planned.
+            also: what else is stored in the same database transaction.
+        """
+        async with self._lock(community):
+            before = await self._load(community)
+            settled = {place: digest for place, digest in before.settled.items() if place[0] != key}
+            fresh = replace(
+                before,
+                rooms={**before.rooms, key: room_id},
+                adopted=before.adopted | {key},
+                settled=settled,
+                frozen=before.frozen - {key},
+                yielded=frozenset(one for one in before.yielded if one[0] != key),
+            )
+            after = change(fresh)
+            with self._storing(community):
+                async with self._database.transaction() as tx:
+                    now = self._clock.now_ms()
+                    await store.adopt_room(tx, community, key, kind, room_id, now)
+                    await store.save_known(tx, community, before, after, now)
+                    await also(tx)
+            self._known[community] = after
+            if (old := before.rooms.get(key)) is not None and old != room_id:
+                self._index.places.pop(old, None)
+            self._index.places[room_id] = Place(community, key, kind)
 
     async def forget_rooms(self, community: CommunityId, lost: Mapping[RoomKeyName, RoomId]) -> None:
         """Forget rooms that are gone, and everything remembered of them, so that they can be made anew."""
@@ -163,6 +213,7 @@ def settled(look: Look, failed: Sequence[Action]) -> Callable[[Known], Known]:
     present = _present(look)
     before = look.known
     answered = before.bidden - after.bidden
+    returning = {bid for bid in after.bidden - before.bidden if bid[0] != SPACE}
     placed = dict(after.settled.items() - look.known.settled.items())
 
     def change(known: Known) -> Known:
@@ -171,9 +222,27 @@ def settled(look: Look, failed: Sequence[Action]) -> Callable[[Known], Known]:
             moderators=followed(known.moderators, before.moderators, after.moderators),
             settled={**known.settled, **placed, **digests},
             invited=(known.invited | present) - forgotten,
-            bidden=known.bidden - answered,
+            bidden=(known.bidden - answered) | returning,
             named=_named(community, known, unfinished),
         )
+
+    return change
+
+
+def settled_of_few(look: Look) -> Callable[[Known], Known]:
+    """What to remember after a plan about a few people alone was carried out: nothing of anybody else."""
+    before, after = look.known, look.comparison.known
+    forgotten = before.invited - after.invited
+    present = _present(look) - forgotten
+    answered = before.bidden - after.bidden
+    returning = {bid for bid in after.bidden - before.bidden if bid[0] != SPACE}
+
+    def change(known: Known) -> Known:
+        if forgotten & known.invited or not present <= known.invited:
+            known = replace(known, invited=(known.invited | present) - forgotten)
+        if answered & known.bidden or not returning <= known.bidden:
+            known = replace(known, bidden=(known.bidden - answered) | returning)
+        return known
 
     return change
 
@@ -196,7 +265,7 @@ def _still_there(look: Look) -> frozenset[UserId]:
     community, rooms = look.community, look.rooms
     found = set()
     for user, left in people.named_no_longer(community, look.known).items():
-        elsewhere = user in community.named
+        elsewhere = user in community.named or user in look.comparison.kin.named
         keys = {RoomKeyName(place.partition("/")[0]) for place in left} if elsewhere else set(look.known.rooms)
         if any(key not in rooms or _is_here(rooms[key], user) for key in keys & look.known.rooms.keys()):
             found.add(user)
@@ -218,7 +287,7 @@ def _removed_by_declaration(look: Look) -> frozenset[UserId]:
 
 def _present(look: Look) -> frozenset[tuple[RoomKeyName, UserId]]:
     """Who is in a room already counts as invited to it: if they leave, they are not asked again."""
-    named = look.community.named
+    named = look.community.named | look.comparison.kin.named
     return frozenset(
         (key, user)
         for key, room in look.rooms.items()

@@ -23,6 +23,8 @@ class Failure:
     """Whether the same may work soon: the homeserver was away, or busy."""
     not_before: int = 0
     """When the homeserver wants to be asked again (milliseconds since 1970), 0 where it does not say."""
+    elsewhere: bool = False
+    """Whether it is another homeserver that is away: ours may be asked for all else."""
 
     @property
     def line(self) -> str:

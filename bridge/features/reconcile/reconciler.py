@@ -10,30 +10,35 @@ from typing import Any, TypeVar
 
 from bridge.core import texts
 from bridge.core.community import ANNOUNCEMENTS, SPACE, Community, Role
-from bridge.core.errors import Forbidden, MatrixError, NotFound, RateLimited, Refused, Unreachable
+from bridge.core.errors import Forbidden, MatrixError, NotFound, RateLimited, Refused, ServerAway, Unreachable
 from bridge.core.groups import OwnGroup, effective
 from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import EN, Language
+from bridge.core.subcommunities import OwnCommunity, with_own
 from bridge.features.reconcile.arrivals import Arrivals
 from bridge.features.reconcile.fights import Fights
-from bridge.features.reconcile.look import Look
-from bridge.features.reconcile.memory import Memory, followed, settled
+from bridge.features.reconcile.kinship import Kinship
+from bridge.features.reconcile.look import Look, Rest
+from bridge.features.reconcile.memory import Memory, followed, settled, settled_of_few
 from bridge.features.reconcile.notices import Notices
 from bridge.features.reconcile.outcome import Failure, Outcome, Progress
 from bridge.features.reconcile.rules import Rules
 from bridge.features.reconcile.standing import standing
+from bridge.features.reconcile.upgrades import Followed, Upgrades
 from bridge.features.reconcile.work import Work
-from bridge.plan import safety
-from bridge.plan.actions import Action, AdoptRole, Ban, Kick, Phase, SetState
+from bridge.plan import few, safety
+from bridge.plan.actions import Action, AdoptRole, Ban, Kick, Phase, Plan, SetState
 from bridge.plan.adoption import JUDGED
 from bridge.plan.desired import Setting
 from bridge.plan.diff import compare
+from bridge.plan.kin import Kin
 from bridge.plan.people import ABSENT
 from bridge.plan.state import Known, RoomState
 from bridge.ports import Clock, RoomExecutor, RoomReader
 from bridge.store import communities as store
 from bridge.store import declarations
 from bridge.store import groups as own_groups
+from bridge.store import subcommunities as own_communities
 from bridge.store.database import Database
 from bridge.store.jobs import Jobs
 from bridge.store.rooms import RoomIndex
@@ -75,12 +80,28 @@ class Reconciler:
         """The communities as the file declares them, with the groups that people made."""
         self._loaded: tuple[Community, ...] = ()
         self._own: dict[CommunityId, list[OwnGroup]] = {}
+        self._own_communities: list[OwnCommunity] = []
         self.memory = Memory(database, index, clock)
+        self.kinship = Kinship(memory=self.memory, reader=reader, index=index, accounts=setting.accounts)
+        self.memory.lacking_above = self.kinship.lacking_above
         self.notices = Notices(database=database, memory=self.memory, jobs=jobs, wake=wake, clock=clock)
         self._fights = Fights(database=database, memory=self.memory, notices=self.notices, clock=clock)
+        self._upgrades = Upgrades(
+            memory=self.memory,
+            index=index,
+            reader=reader,
+            executor=executor,
+            notices=self.notices,
+            accounts=setting.accounts,
+            clock=clock,
+        )
+        self.left_behind: set[CommunityId] = set()
+        """Communities with groups that moved to rooms in which the steward cannot follow them yet."""
         self._refused: dict[CommunityId, list[tuple[Action, Failure]]] = {}
         """What the homeserver refused in the last pass, and will refuse again, or not be asked for so soon: tried again
         when everything is read."""
+        self._rest: dict[CommunityId, Rest] = {}
+        """Communities in which the last whole look left nothing to do."""
         self._locks: dict[CommunityId, asyncio.Lock] = {}
         self._gate = asyncio.Semaphore(rules.parallel_rooms)
         self.arrivals = Arrivals(
@@ -89,7 +110,13 @@ class Reconciler:
             executor=executor,
             accounts=setting.accounts,
             declared=lambda community: self.declared.get(community),  # noqa: PLW0108 - they may be declared anew
+            above=self.kinship.above,
         )
+
+    def tell_whom(self, look_again: Callable[[CommunityId], None]) -> None:
+        """Say who has a community looked at again, when those above or below it changed."""
+        self.kinship.look_again = look_again
+        self.memory.look_again = look_again
 
     def use(self, rules: Rules) -> None:
         """Follow other settings from now on."""
@@ -98,17 +125,25 @@ class Reconciler:
 
     def declare(self, communities: Iterable[Community]) -> None:
         """Take these declarations as the loaded ones."""
+        self._rest.clear()
         self._loaded = tuple(communities)
-        self.declared = {community.id: self.effective(community) for community in self._loaded}
+        self.declared = self.effective_all(self._loaded)
+        self.kinship.declare(self.declared)
 
     def effective(self, community: Community) -> Community:
         """A declaration with the groups that people made."""
         return effective(community, self._own.get(community.id, ()))
 
+    def effective_all(self, communities: Iterable[Community]) -> dict[CommunityId, Community]:
+        """Declarations with what people made: all communities that there are to be, by id."""
+        every = with_own({community.id: community for community in communities}, self._own_communities)
+        return {name: self.effective(community) for name, community in every.items()}
+
     async def read_groups(self) -> None:
-        """Read anew which groups people made, after something of that was stored."""
+        """Read anew which groups and communities people made, after something of that was stored."""
         async with self._database.transaction() as tx:
             self._own = await own_groups.load_all(tx)
+            self._own_communities = await own_communities.load_all(tx)
         self.declare(self._loaded)
 
     def lock_of(self, community: CommunityId) -> asyncio.Lock:
@@ -120,23 +155,51 @@ class Reconciler:
 
     # --- looking ------------------------------------------------------------------------------------------------
 
-    async def look(self, community: Community, *, fresh: bool = False, remake: bool = False) -> Look:
+    async def look(
+        self,
+        community: Community,
+        *,
+        fresh: bool = False,
+        remake: bool = False,
+        declared: Mapping[CommunityId, Community] | None = None,
+    ) -> Look:
         """Compare desired and actual; changes nothing.
 
         Args:
             fresh: read every room from the homeserver, instead of the service's own copy where that is current.
             remake: plan rooms that cannot be read any more as if they had never been made.
+            declared: all declarations, where they are not the loaded ones.
 
         Raises:
             Unreachable, RateLimited: the homeserver cannot be asked.
         """
         known = await self.memory.known(community.id)
+        readings = self._readings(known)
         rooms = await self._read(known, fresh=fresh)
         if remake:
             known = replace(known, rooms={key: room_id for key, room_id in known.rooms.items() if key in rooms})
-        comparison = compare(community, known, rooms, self.setting)
+        kin = await self.kinship.kin_of(community, declared, rooms.get(SPACE))
+        return replace(self._compared(community, known, rooms, kin), readings=readings)
+
+    async def look_as_if(
+        self, community: Community, bring: Callable[[Known, Mapping[RoomKeyName, RoomState]], Known], room: RoomState
+    ) -> tuple[Plan, Mapping[RoomKeyName, RoomState]]:
+        """What would have to change if one room more were remembered as the community's, as `bring` puts it there; and
+        the rooms that it has."""
+        before = await self.memory.known(community.id)
+        rooms = await self._read(before, fresh=False)
+        known = bring(before, rooms)
+        more = {key: room for key, room_id in known.rooms.items() if room_id == room.room_id}
+        kin = await self.kinship.kin_of(community, None, rooms.get(SPACE))
+        return self._compared(community, known, {**rooms, **more}, kin).plan, rooms
+
+    def _compared(self, community: Community, known: Known, rooms: dict[RoomKeyName, RoomState], kin: Kin) -> Look:
+        comparison = compare(community, known, rooms, self.setting, kin)
         reasons = safety.reasons_against(comparison, rooms, self.setting.accounts, self.rules.thresholds)
         return Look(community, known, comparison, rooms, tuple(reasons))
+
+    def _readings(self, known: Known) -> dict[RoomId, int]:
+        return {room_id: self._reader.readings(room_id) for room_id in known.rooms.values()}
 
     async def _read(self, known: Known, *, fresh: bool) -> dict[RoomKeyName, RoomState]:
         async def one(key: RoomKeyName, room_id: RoomId) -> tuple[RoomKeyName, RoomState | None]:
@@ -174,6 +237,8 @@ class Reconciler:
             Refused: the plan changed since it was shown.
         """
         async with self._lock(community.id):
+            self._rest.pop(community.id, None)
+            await self.kinship.follow_move(community)
             look = await self.look(community, fresh=fresh, remake=remake)
             if digest is not None and look.plan.digest != digest:
                 raise Refused(
@@ -181,15 +246,34 @@ class Reconciler:
                     where=str(community.id),
                     remedy="look at the plan again, and apply that",
                 )
+            look, kept = await self._follow(look)
             if look.unsafe and not force:
-                return Outcome(str(community.id), blocked=look.plan.blocked, unsafe=look.unsafe, notes=look.plan.notes)
+                outcome = Outcome(
+                    str(community.id), blocked=look.plan.blocked, unsafe=look.unsafe, notes=look.plan.notes
+                )
+                return _with_kept(outcome, kept)
             if remake:
                 await self._forget_lost_rooms(community)
             if force and await self._fights.thaw(community.id):
                 look = await self.look(community)
             if try_all:
                 self._refused.pop(community.id, None)
-            return await self._until_done(look, force=force, progress=progress)
+            outcome = _with_kept(await self._until_done(look, force=force, progress=progress), kept)
+        await self.kinship.looked_at(community.id)
+        return outcome
+
+    async def _follow(self, look: Look) -> tuple[Look, Followed]:
+        """Follow groups to the rooms that replace theirs; gives the look of then, and what keeps the others."""
+        kept = Followed()
+        for _ in range(ROUNDS):  # the new room may be replaced already
+            if not look.comparison.upgrades:
+                break
+            kept = await self._upgrades.follow(look)
+            if not kept.done:
+                break
+            look = await self.look(look.community)
+        (self.left_behind.add if kept.blocked else self.left_behind.discard)(look.community.id)
+        return look, kept
 
     async def _until_done(self, look: Look, *, force: bool, progress: Progress | None) -> Outcome:
         done, unsafe = 0, tuple[str, ...]()
@@ -218,6 +302,8 @@ class Reconciler:
             if (not failure.passes or failure.not_before) and action.phase in _ADDING
         ]
         why = tuple(failure for _, failure in failures)
+        if tried.plan.empty and not why and not unsafe:
+            self._rest[look.community.id] = Rest(look.readings, look.told)
         return Outcome(str(look.community.id), done, why, look.plan.blocked, unsafe, look.plan.notes)
 
     async def _drop_leftover_aliases(self, community: CommunityId) -> None:
@@ -268,10 +354,11 @@ class Reconciler:
                 await work.do(action)
         except (MatrixError, Refused) as error:
             log.warning("%s: %s: %s", action.room, action.summary, error.what)
-            asked = error.seconds if isinstance(error, RateLimited) else 0.0
+            asked = error.seconds if isinstance(error, RateLimited | ServerAway) else 0.0
             not_before = self._clock.now_ms() + int(asked * 1000) if asked else 0
             passes = isinstance(error, MatrixError) and error.retry_helps
-            return Failure(str(action.room), action.summary, error.what, passes, not_before)
+            elsewhere = isinstance(error, ServerAway)
+            return Failure(str(action.room), action.summary, error.what, passes, not_before, elsewhere)
         return None
 
     async def _adopt(self, look: Look) -> None:
@@ -341,6 +428,51 @@ class Reconciler:
         await self.notices.report(community_id, [*outcome.notes, *blocked, *refused])
         return outcome
 
+    async def follow(self, community_id: CommunityId, users: frozenset[UserId]) -> Outcome | None:
+        """Do what follows from what a few people did, at the same cost however many others there are.
+
+        Returns:
+            None where the whole community has to be looked at: somebody with a say is among them, the last whole look
+            left something to do, rooms were read anew since, there is more to do than to follow, or that failed.
+        """
+        async with self._lock(community_id):
+            done = 0
+            for _ in range(ROUNDS):
+                look = await self._look_at_few(community_id, users)
+                if look is None:
+                    return None
+                if await self._work(look):  # a whole pass tries it again, tells of it, and remembers what was refused
+                    self._rest.pop(community_id, None)
+                    return None
+                await self.memory.update(community_id, settled_of_few(look))
+                done += len(look.plan.actions)
+                if look.plan.empty:
+                    return Outcome(str(community_id), done)
+        return None
+
+    async def _look_at_few(self, community_id: CommunityId, users: frozenset[UserId]) -> Look | None:
+        rest, community = self._rest.get(community_id), self.declared.get(community_id)
+        if rest is None or community is None or self._refused.get(community_id):
+            return None
+        if len(self.kinship.related(community_id)) > 1:  # what one does there concerns others, too
+            return None
+        known, accounts = await self.memory.known(community_id), self.setting.accounts
+        found = {key: self._reader.peek(room_id) for key, room_id in known.rooms.items()}
+        rooms = {key: room for key, room in found.items() if room is not None}
+        if len(rooms) < len(found) or rest.readings != self._readings(known):
+            return None
+        with_a_say = few.people_with_a_say(community, known, rooms, accounts)
+        if users & with_a_say:
+            return None
+        small, memory, seen = few.narrowed(community, known, rooms, users | with_a_say)
+        if few.is_dropped(small, memory):
+            return None
+        comparison = compare(small, memory, seen, self.setting)
+        reasons = safety.reasons_against(comparison, seen, accounts, self.rules.thresholds)
+        look = Look(small, memory, comparison, seen, tuple(reasons), rest.readings)
+        follows = few.concerns_only(look.plan.actions, users) and look.told <= rest.told
+        return look if follows and not look.unsafe and not comparison.upgrades else None
+
     async def _hold(self, community: Community) -> None:
         """Keep the plan for an owner's word, without the drift that was healed meanwhile: its digest stays the same."""
         look = await self.look(community)
@@ -374,8 +506,12 @@ class Reconciler:
 
     def seconds_until(self, failures: Iterable[Failure]) -> float | None:
         """How long to wait at least before what passes is tried again; None where nothing of it passes."""
-        passing = [failure.not_before for failure in failures if failure.passes]
-        return max(0.0, (max(passing) - self._clock.now_ms()) / 1000) if passing else None
+        passing = [failure for failure in failures if failure.passes]
+        if not passing:
+            return None
+        ours = [failure.not_before for failure in passing if not failure.elsewhere]
+        due = max(ours) if ours else min(failure.not_before for failure in passing)
+        return max(0.0, (due - self._clock.now_ms()) / 1000)
 
     # --- an owner's word ----------------------------------------------------------------------------------------
 
@@ -403,7 +539,17 @@ class Reconciler:
     # --- asked by others ----------------------------------------------------------------------------------------
 
     async def role_of(self, community: CommunityId, user: UserId) -> Role | None:
-        """Somebody's role as it is in force; None for who is not in the space, or where that cannot be read."""
+        """Somebody's role as it is in force; None for who is not in the space, or where that cannot be read.
+
+        Owners and admins of a community above are so here, whether they have entered the space or not.
+        """
+        roles = [await self._own_role_of(community, user)]
+        for above in self.kinship.above(community):
+            role = await self._own_role_of(above, user)
+            roles.append(role if role is not None and role >= Role.ADMIN else None)
+        return max((role for role in roles if role is not None), default=None)
+
+    async def _own_role_of(self, community: CommunityId, user: UserId) -> Role | None:
         known = await self.memory.known(community)
         space_id = known.rooms.get(SPACE)
         if space_id is None:
@@ -439,6 +585,8 @@ class Reconciler:
         for key in (SPACE, ANNOUNCEMENTS):
             if key in known.rooms:
                 self._reader.forget(known.rooms[key])
+        self.kinship.forget_spaces_above(self.kinship.above(community_id))
+        await self.kinship.follow_move(community)
         look = await self.look(community)
         if ANNOUNCEMENTS in known.rooms and ANNOUNCEMENTS not in look.rooms:
             raise Refused(
@@ -502,6 +650,11 @@ class Reconciler:
         return standing(await self.look(community), record, self.setting.accounts)
 
 
+def _with_kept(outcome: Outcome, kept: Followed) -> Outcome:
+    """An outcome with what keeps groups from being followed into their new rooms."""
+    return replace(outcome, blocked=(*outcome.blocked, *kept.blocked), failures=(*outcome.failures, *kept.failures))
+
+
 def _due_removals(look: Look) -> list[Kick | Ban]:
     """Who has to go from the announcement room before anything is announced.
 
@@ -513,7 +666,11 @@ def _due_removals(look: Look) -> list[Kick | Ban]:
         removal
         for removal in look.comparison.removals
         if removal.room == ANNOUNCEMENTS
-        and (not look.unsafe or (space is not None and not space.members.get(removal.user, ABSENT).present))
+        and (
+            not look.unsafe
+            or removal.user in look.comparison.kin.outside
+            or (space is not None and not space.members.get(removal.user, ABSENT).present)
+        )
     ]
 
 
@@ -565,9 +722,9 @@ def _only_what_protects(look: Look) -> Look:
 
 
 def _is_ours(look: Look, key: RoomKeyName) -> bool:
-    """Whether a room carries our mark, with its key."""
+    """Whether a room carries our mark, with its key, or was adopted by somebody's word."""
     room = look.rooms.get(key)
-    return room is not None and room.marker == (str(look.community.id), key)
+    return room is not None and (room.marker == (str(look.community.id), key) or key in look.known.adopted)
 
 
 def _with_levels_as_they_are(action: SetState, look: Look) -> SetState:

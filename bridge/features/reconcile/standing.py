@@ -21,6 +21,7 @@ def standing(look: Look, record: CommunityRecord, accounts: Accounts) -> dict[st
     drift += [_fought_over(key) for key in sorted(known.frozen)]
     return {
         "id": look.community.id,
+        "parent": look.community.parent,
         "name": look.shown_name(SPACE),
         "space": known.rooms.get(SPACE),
         "rooms": [

@@ -22,7 +22,9 @@ LONGEST_RETRY_SECONDS = 60.0
 LONGEST_OBEYED_SECONDS = 3600.0
 """For how long a homeserver that asks for it is left alone."""
 PIECES_BEFORE_WHOLE = 3
-"""Reading a room as a whole costs one request, whatever its size."""
+"""Reading a room as a whole costs one request, whatever its size; but an answer that grows with its members."""
+MEMBERS_A_PIECE = 20
+"""How many members of a room are read in the time that one piece takes."""
 MEMBER = "m.room.member"
 LEVELS = "m.room.power_levels"
 HELD_TYPES = frozenset(
@@ -44,6 +46,15 @@ class _Marks:
     everything: bool = False
     again: bool = False
     """Whether there is to be a pass though nothing has to be read anew."""
+    waiting: list[asyncio.Future[bool]] = field(default_factory=list)
+    """Told when the pass has ended, whether nothing is left that a later try may do."""
+
+    @property
+    def people(self) -> frozenset[UserId]:
+        """Who came, went or was moved, where nothing else was touched; else nobody."""
+        if self.rooms or self.everything or self.again or any(kind != MEMBER for _, kind, _ in self.pieces):
+            return frozenset()
+        return frozenset(UserId(user) for _, _, user in self.pieces)
 
     @property
     def touched(self) -> set[RoomId]:
@@ -125,8 +136,10 @@ class Watch:
         if self._stopping or not self._marks.get(community):
             return
         if community not in self._reconciler.declared:
-            for room_id in self._marks.pop(community).touched:  # nobody looks; whoever does later looks anew
+            marks = self._marks.pop(community)
+            for room_id in marks.touched:  # nobody looks; whoever does later looks anew
                 self._reader.forget(room_id)
+            _tell(marks.waiting, done=False)
             return
         self._bell(community).set()
         task = self._tasks.get(community)
@@ -144,20 +157,27 @@ class Watch:
             self._bell(community).clear()
             marks = self._marks.pop(community, None)
             if marks:
-                asked = await self._pass(community, marks)
+                try:
+                    asked = await self._pass(community, marks)
+                finally:
+                    _tell(marks.waiting, done=False)
                 wait = FIRST_RETRY_SECONDS if asked is None else wait
             elif asked is None:
                 return
             elif not await self._rings(community, max(wait, min(asked, LONGEST_OBEYED_SECONDS))):
                 wait = min(LONGEST_RETRY_SECONDS, wait * 2)
                 self._mark(community).everything = True
+        _tell(self._mark(community).waiting, done=False)
 
     async def _pass(self, community: CommunityId, marks: _Marks) -> float | None:
         """Look, and carry out what follows; None if nothing is left that a later try may do, else how many seconds the
         homeserver wants to be left alone."""
         try:
             await self._refresh(marks)
-            outcome = await self._reconciler.reconcile(community, fresh=marks.everything)
+            outcome = await self._reconciler.follow(community, marks.people) if marks.people else None
+            if outcome is None:
+                outcome = await self._reconciler.reconcile(community, fresh=marks.everything)
+            _tell(marks.waiting, done=not any(failure.passes for failure in outcome.failures))
         except CommunitiesError as error:
             log.warning("%s: will look again: %s", community, error.what)
             return error.seconds if isinstance(error, RateLimited) else 0.0
@@ -178,7 +198,7 @@ class Watch:
     async def _refresh(self, marks: _Marks) -> None:
         """Read again what was touched; a room in which much was touched is read as a whole."""
         touched = Counter(room_id for room_id, _, _ in marks.pieces)
-        whole = marks.rooms | {room_id for room_id, count in touched.items() if count > PIECES_BEFORE_WHOLE}
+        whole = marks.rooms | {room_id for room_id, count in touched.items() if self._is_much(room_id, count)}
         for room_id in whole:
             self._reader.forget(room_id)
         for (room_id, event_type, state_key), pushed in marks.pieces.items():
@@ -188,6 +208,12 @@ class Watch:
                 self._reader.wrote(room_id, event_type, state_key, pushed)
             else:
                 await self._reader.refresh(room_id, event_type, state_key)
+
+    def _is_much(self, room_id: RoomId, pieces: int) -> bool:
+        """Whether it costs less to read a room as a whole than so many pieces of it."""
+        have = self._reader.peek(room_id)
+        size = 0 if have is None else len(have.members)
+        return pieces > max(PIECES_BEFORE_WHOLE, size // MEMBERS_A_PIECE)
 
     def _may_be_believed(self, room_id: RoomId, event_type: str, pushed: StateEvent) -> bool:
         """Whether a pushed event may be taken for the state of now, which saves a request before a healing.
@@ -215,11 +241,21 @@ class Watch:
         while tasks := [task for task in self._tasks.values() if not task.done()]:
             await asyncio.wait(tasks)
 
-    async def settled(self, community: CommunityId) -> None:
-        """Look at a community again, and wait until nobody works on it."""
+    async def settled(self, community: CommunityId) -> bool:
+        """Look at a community again, then at those above and below it, and wait for the end of these passes.
+
+        Returns:
+            Whether nothing is left that a later try may do. What is left is tried again without anybody waiting for it.
+        """
+        done = [await self._passed(name) for name in self._reconciler.kinship.related(community)]
+        return all(done)
+
+    async def _passed(self, community: CommunityId) -> bool:
+        """Look at a community again, and wait for the end of that pass."""
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._mark(community).waiting.append(answer)
         self.look_again(community)
-        if (task := self._tasks.get(community)) is not None:
-            await asyncio.wait({task})
+        return False if self._stopping else await answer
 
     async def stop(self) -> None:
         """Let passes under way be cut off: whatever they did not do is found again at the next start."""
@@ -228,3 +264,11 @@ class Watch:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for marks in self._marks.values():
+            _tell(marks.waiting, done=False)
+
+
+def _tell(waiting: list[asyncio.Future[bool]], *, done: bool) -> None:
+    for answer in waiting:
+        if not answer.done():
+            answer.set_result(done)

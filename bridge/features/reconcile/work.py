@@ -81,10 +81,9 @@ class Work:
                 await self._executor.kick(await self._room(action.room), action.user, action.reason)
                 await self._forget_invites(action.room, action.user)
             case Ban():
-                await self._executor.ban(await self._room(action.room), action.user, action.reason)
-                await self._forget_invites(action.room, action.user)
+                await self._ban(action)
             case Unban():
-                await self._executor.unban(await self._room(action.room), action.user)
+                await self._unban(action)
             case AdoptRole() | AdoptProfile():
                 return  # taken over with the comparison's memory
 
@@ -92,7 +91,7 @@ class Work:
         if await self._was_taken_back(action):
             return
         room_id = await self._room(action.room)
-        bring = self._executor.join if action.join else self._executor.invite
+        bring = self._executor.bring_in if action.join else self._executor.invite
         await bring(room_id, action.user, by_announcer=action.by_announcer)
         if await self._was_taken_back(action):
             await self._executor.kick(room_id, action.user, "")
@@ -105,8 +104,10 @@ class Work:
         return place in self._bidden and place not in (await self._memory.known(self._community)).bidden
 
     async def _room(self, key: RoomKeyName) -> RoomId:
-        known = await self._memory.known(self._community)
-        room_id = known.rooms.get(key)
+        """The room of that key, or the space of another community that is named `<community>/space`."""
+        other, _, space = key.partition("/")
+        known = await self._memory.known(CommunityId(other) if space else self._community)
+        room_id = known.rooms.get(RoomKeyName(space) if space else key)
         if room_id is None:
             raise Refused(f"waits for {key}, which could not be made")
         return room_id
@@ -143,6 +144,26 @@ class Work:
         if not action.invited:
             await self._executor.invite(room_id, self._accounts.announcer, by_announcer=False)
         await self._executor.join_as_announcer(room_id)
+
+    async def _ban(self, action: Ban) -> None:
+        if action.room == SPACE:  # first: what is remembered too much does no harm
+            await self._remember_shut_out(action.user, shut_out=True)
+        await self._executor.ban(await self._room(action.room), action.user, action.reason)
+        await self._forget_invites(action.room, action.user)
+
+    async def _unban(self, action: Unban) -> None:
+        await self._executor.unban(await self._room(action.room), action.user)
+        if action.room == SPACE:
+            await self._remember_shut_out(action.user, shut_out=False)
+
+    async def _remember_shut_out(self, user: UserId, *, shut_out: bool) -> None:
+        """Bans from the space that stand for a ban from a community above are lifted with that one, and no other is."""
+
+        def change(known: Known) -> Known:
+            users = known.shut_out | {user} if shut_out else known.shut_out - {user}
+            return replace(known, shut_out=users)
+
+        await self._memory.update(self._community, change)
 
     async def _remember_invite(self, key: RoomKeyName, user: UserId) -> None:
         await self._memory.update(self._community, lambda known: replace(known, invited=known.invited | {(key, user)}))

@@ -15,7 +15,9 @@ from bridge.store.migrations import (
     v08_conversations,
     v09_requests,
     v10_groups,
-    v11_belonging,
+    v11_taken_in,
+    v12_subcommunities,
+    v13_belonging,
 )
 
 STEPS = (
@@ -29,5 +31,7 @@ STEPS = (
     v08_conversations,
     v09_requests,
     v10_groups,
-    v11_belonging,
+    v11_taken_in,
+    v12_subcommunities,
+    v13_belonging,
 )

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from bridge.core.community import SPACE, Community, RoomKind
-from bridge.core.ids import EventId, RoomId, RoomKeyName, UserId
+from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
 from bridge.plan.actions import (
     Action,
     AdoptProfile,
@@ -30,6 +30,7 @@ from bridge.plan.actions import (
 )
 from bridge.plan.desired import Setting
 from bridge.plan.diff import Comparison, compare
+from bridge.plan.kin import ALONE, Kin
 from bridge.plan.state import LISTED, MARKER, Accounts, Known, Membership, RoomState, StateEvent, digest_of
 
 ACCOUNTS = Accounts(UserId("@communities:example.org"), UserId("@announcements:example.org"))
@@ -48,8 +49,11 @@ def words(plan: Plan) -> list[str]:
 class World:
     """The rooms of one community as they are, and what the service remembers."""
 
-    def __init__(self, version: str = "12") -> None:
+    def __init__(self, version: str = "12", name: str = "school") -> None:
         self.version = version
+        self.name = name
+        self.others: Mapping[CommunityId, World] = {}
+        """Other communities on the same homeserver, by id."""
         self.rooms: dict[RoomKeyName, RoomState] = {}
         self.known = Known()
         self.unreadable: set[RoomKeyName] = set()
@@ -72,7 +76,11 @@ class World:
         return {key: room for key, room in self.rooms.items() if key not in self.unreadable}
 
     def compare(self, community: Community) -> Comparison:
-        return compare(community, self.known, self.readable, self.setting)
+        return compare(community, self.known, self.readable, self.setting, self.kin(community))
+
+    def kin(self, community: Community) -> Kin:
+        """What other communities ask of this one; here nothing."""
+        return ALONE
 
     def carry_out(self, community: Community) -> Comparison:
         """Plan, do every action in order, and remember."""
@@ -113,7 +121,7 @@ class World:
             case SetState():
                 self.write(action.room, action.type, action.state_key, action.content, by=steward)
             case Link():
-                self.write(action.room, action.type, self.rooms[action.of].room_id, action.content, by=steward)
+                self.write(action.room, action.type, self._linked(action.of), action.content, by=steward)
             case SetListed():
                 self._judge_state(action.room, "m.room.canonical_alias", steward)
                 self._put(action.room, LISTED, "", {"listed": action.listed}, "")
@@ -126,6 +134,10 @@ class World:
             case AdoptRole() | AdoptProfile():
                 pass
 
+    def _linked(self, key: RoomKeyName) -> RoomId:
+        other, _, space = key.partition("/")
+        return self.others[CommunityId(other)].rooms[SPACE].room_id if space else self.rooms[key].room_id
+
     def _bring_announcer(self, action: BringAnnouncer) -> None:
         steward, announcer = ACCOUNTS.steward, ACCOUNTS.announcer
         if action.banned:
@@ -137,7 +149,7 @@ class World:
     def _create(self, action: CreateRoom) -> None:
         key, steward = action.room, ACCOUNTS.steward
         state = {
-            ("m.room.create", ""): StateEvent({MARKER: {"community": "school", "key": key}}, steward),
+            ("m.room.create", ""): StateEvent({MARKER: {"community": self.name, "key": key}}, steward),
             **{(kind, where): StateEvent(self._filled(content), steward) for kind, where, content in action.state},
         }
         if action.parent is not None:
@@ -146,7 +158,8 @@ class World:
             state[LISTED, ""] = StateEvent({"listed": action.listed})
         members = {steward: Membership("join", steward)}
         self.made[key] = self.made.get(key, 0) + 1
-        room_id = RoomId(f"!{key}:example.org" if self.made[key] == 1 else f"!{key}-{self.made[key]}:example.org")
+        name = key if self.name == "school" else f"{self.name}-{key}"
+        room_id = RoomId(f"!{name}:example.org" if self.made[key] == 1 else f"!{name}-{self.made[key]}:example.org")
         room = RoomState(room_id, action.version, frozenset({steward}), state, members)
         users = room.power_levels["users"]
         if room.version == "12" and steward in users:
@@ -158,7 +171,7 @@ class World:
 
     def _filled(self, content: Mapping[str, Any]) -> dict[str, Any]:
         allow = content.get("allow")
-        if not allow:
+        if not allow or all(rule["room_id"] for rule in allow):
             return dict(content)
         space = self.rooms[SPACE].room_id
         return {**content, "allow": [{**rule, "room_id": rule["room_id"] or space} for rule in allow]}
@@ -241,10 +254,12 @@ class World:
         content = room.content(LEVELS) or {}
         here = _membership(room, user)
         if to == "join":
+            rules = room.content("m.room.join_rules") or {}
+            open_to = {rule.get("room_id") for rule in rules.get("allow", ())}
+            rooms = [one for world in (self, *self.others.values()) for one in world.rooms.values()]
             allowed = here in ("invite", "join") or (
-                (room.content("m.room.join_rules") or {}).get("join_rule") == "restricted"
-                and SPACE in self.rooms
-                and _membership(self.rooms[SPACE], user) == "join"
+                rules.get("join_rule") in ("restricted", "knock_restricted")
+                and any(_membership(one, user) == "join" for one in rooms if one.room_id in open_to)
                 and here != "ban"
             )
             if user != by or not allowed:

@@ -1,49 +1,19 @@
 """Any sequence of joins, leaves, role changes, bans and approvals, in the client and by command, ends in rooms whose
-members and levels are what the community says. The model beside it knows people, and nothing of rooms."""
+members and levels are what the community says, as the planner alone has it."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass, field
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.core import rank
-from bridge.core.community import ANNOUNCEMENTS, CONTROL, GENERAL, SPACE, Community, Group, Join, Role, RoomKind
+from bridge.core.community import SPACE, Role
 from bridge.core.errors import Refused
-from bridge.core.ids import CommunityId, RoomKeyName, UserId
+from bridge.core.ids import RoomKeyName, UserId
 from bridge.plan import changes
+from tests.harness.membership_model import CHESS, CLUB, FOUNDER, Act, Model, acts
 from tests.unit import strategies as some
 from tests.unit.plan.simulation import ACCOUNTS, LEVELS, Forbidden, World, accept_all
-
-CHESS = RoomKeyName("chess")
-CLUB = Community(CommunityId("school"), join=Join.REQUEST, groups=(Group(CHESS, RoomKind.OPEN),))
-FOUNDER = some.PEOPLE[0]
-
-
-@dataclass
-class Model:
-    """What the community says: who is in, who is banned, and who is what."""
-
-    inside: set[UserId] = field(default_factory=lambda: {FOUNDER})
-    banned: set[UserId] = field(default_factory=set)
-    roles: dict[UserId, Role] = field(default_factory=lambda: {FOUNDER: Role.OWNER})
-    moderators: set[UserId] = field(default_factory=set)
-
-    def out(self, user: UserId, *, ban: bool = False) -> None:
-        self.inside.discard(user)
-        if ban:
-            self.banned.add(user)
-        owners = [one for one, role in self.roles.items() if role is Role.OWNER and one in self.inside]
-        if self.roles.get(user) is not Role.OWNER or owners:
-            self.roles.pop(user, None)
-        for other in [one for one in self.roles if one not in self.inside]:
-            if owners:  # an owner who left as the last one keeps it until another is there
-                self.roles.pop(other)
-
-    def level(self, key: RoomKeyName, user: UserId) -> int:
-        moderates = key == CHESS and user in self.moderators and user in self.inside
-        return max(self.roles.get(user, Role.MEMBER), Role.MODERATOR if moderates else Role.MEMBER)
 
 
 class Play:
@@ -64,6 +34,13 @@ class Play:
                 return
             accept_all(self.world)
         raise AssertionError(f"never comes to rest: {self.world}")
+
+    def here(self, key: RoomKeyName, user: UserId) -> str:
+        found = self.world.rooms[key].members.get(user)
+        return "" if found is None else found.state
+
+    def level(self, key: RoomKeyName, user: UserId) -> int:
+        return self.world.rooms[key].level(user)
 
     @property
     def people(self) -> rank.People:
@@ -93,7 +70,7 @@ class Play:
     def role(self, by: UserId | None, user: UserId, role: Role) -> None:
         rank.check_role(self.people, by, user, role)
         self.world.known = changes.with_roles(self.world.known, {user: role})
-        self._now(user, role)
+        self.model.has(user, role)
 
     def moderator(self, by: UserId | None, user: UserId, *, add: bool) -> None:
         rank.check_moderator(self.people, by, user, CHESS, add=add)
@@ -127,47 +104,12 @@ class Play:
         if users == levels["users"] or user not in self.model.inside:  # whoever is not there yet may have a role, too
             return
         self.world.write(SPACE, LEVELS, "", {**levels, "users": users}, by=by)
-        others = [one for one, held in self.model.roles.items() if held is Role.OWNER and one != user]
-        if role is Role.OWNER or others or self.model.roles.get(user) is not Role.OWNER:
-            self._now(user, role)
-
-    def _now(self, user: UserId, role: Role) -> None:
-        self.model.roles[user] = role
-        if role is Role.MEMBER:
-            del self.model.roles[user]
-        owners = [one for one, held in self.model.roles.items() if held is Role.OWNER and one in self.model.inside]
-        if owners:
-            self.model.roles = {one: held for one, held in self.model.roles.items() if one in self.model.inside}
-
-    # --- what must be so --------------------------------------------------------------------------------------------
-
-    def must_be_what_the_community_says(self) -> None:
-        for user in (*some.PEOPLE, some.OUTSIDER):
-            for key in (SPACE, ANNOUNCEMENTS, GENERAL, CONTROL, CHESS):
-                room = self.world.rooms[key]
-                here = "" if user not in room.members else room.members[user].state
-                if user not in self.model.inside:
-                    assert here not in ("join", "invite"), f"{user} is out, and in {key}"
-                    assert here != "knock" or key == SPACE, f"{user} is out, and asks to join {key}"
-                elif key != CHESS and (key != CONTROL or self.model.roles.get(user, Role.MEMBER) >= Role.ADMIN):
-                    assert here == "join", f"{user} is in, and not in {key}: {here}"
-                elif key == CONTROL:
-                    assert here != "join", f"{user} is no admin, and in the control room"
-                if user in self.model.banned and here:
-                    assert here == "ban", f"{user} is banned, and {here} in {key}"
-                assert room.level(user) == self.model.level(key, user), f"{user} in {key}"
-
-
-acts = st.tuples(
-    st.integers(0, 9), some.anybody, some.anybody, st.booleans(), st.sampled_from((Role.MEMBER, Role.ADMIN, Role.OWNER))
-)
+        self.model.wrote(user, role)
 
 
 @given(st.lists(acts, max_size=10), some.room_versions)
 @settings(max_examples=40)
-def test_rooms_are_what_the_community_says(
-    sequence: list[tuple[int, UserId, UserId, bool, Role]], version: str
-) -> None:
+def test_rooms_are_what_the_community_says(sequence: list[Act], version: str) -> None:
     play = Play(version)
     for what, by, user, flag, role in sequence:
         asker = None if flag else by
@@ -194,4 +136,4 @@ def test_rooms_are_what_the_community_says(
         except (Forbidden, Refused):
             pass
         play.rest()
-        play.must_be_what_the_community_says()
+        play.model.must_be_so(play.here, play.level)
