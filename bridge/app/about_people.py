@@ -86,8 +86,8 @@ class AboutPeople:
                 said = [text]
             case "requests":
                 rank.check_decision(await members.people(community), by)
-                waiting = await self._house.requests.waiting(community.id)
-                said = [texts.requests_waiting([facts(one, language) for one in waiting], community.id, language)]
+                waiting, name = await self._house.requests.waiting(community.id), community.name or str(community.id)
+                said = [texts.requests_waiting([facts(one, name, language) for one in waiting], name, language)]
                 return {"said": said, "done": True, "requests": [_shown(request) for request in waiting]}
             case "members" | "who" | "tags" | "tag" | "untag":
                 return await self._belonging(deed, community, by, what)

@@ -57,6 +57,7 @@ from bridge.features.chats import Chats
 from bridge.features.conversations import Conversations
 from bridge.features.enforcement import Enforcement
 from bridge.features.entering import Entering
+from bridge.features.erasure import Erasure
 from bridge.features.groups import Groups
 from bridge.features.members import Members
 from bridge.features.readiness import Readiness
@@ -329,6 +330,15 @@ class House:
             wake=self.worker.wake,
             address_of=self.address_of,
             clock=self.clock,
+        )
+        self.erasure = Erasure(
+            database=self.database,
+            index=self.index,
+            lock_of=self.reconciler.lock_of,
+            still=self.keys.still,
+            reload=self.reconciler.memory.reload,
+            read_groups=self.reconciler.read_groups,
+            forget=self.enforcement.forget,
         )
         self.history = config.history
         """How much of the past newcomers are given; may change while the service runs."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from bridge.app import checks
 from bridge.app.about_people import AboutPeople
+from bridge.app.about_person import AboutPerson
 from bridge.app.groups import GroupDesk
 from bridge.app.guard import Guard, Sight
 from bridge.app.house import House, patience_of, rules_of
@@ -62,6 +63,7 @@ class Operations:
         self._guard = guard
         self.links = LinkDesk(house)
         self.about_people = AboutPeople(house)
+        self.about_person = AboutPerson(house, self.about_people)
         self.about_groups = GroupDesk(house)
         self.about_subcommunities = SubcommunityDesk(house)
         self.ready = False
@@ -425,6 +427,14 @@ class Operations:
         name = self._declared(community)
         answer = await self.about_people.do(deed, self._house.reconciler.declared[name], by, what)
         return {**answer, "said": [plain(text) for text in answer["said"]]} if by is None else answer
+
+    async def personal_data(self, deed: str, user: str, *, leave: bool = False, bans: bool = False) -> dict[str, Any]:
+        """What is stored about one person (`show`), or the erasure of it (`erase`): see `app/about_person`.
+
+        Raises:
+            Refused: it is no user id, or something stands in the way of erasing.
+        """
+        return await self.about_person.do(deed, user, leave=leave, bans=bans)
 
     # --- groups ---------------------------------------------------------------------------------------------------
 

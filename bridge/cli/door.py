@@ -30,6 +30,7 @@ ANSWER_SECONDS = {
     "rotate_device": 600.0,
     "link": 60.0,
     "people": 120.0,
+    "personal_data": 600.0,
     "groups": 120.0,
     "subcommunities": 120.0,
 }
@@ -62,6 +63,10 @@ class Asked(Protocol):
     async def rotate_device(self, *, accept_old_database: bool = False) -> dict[str, Any]: ...
 
     async def people(self, deed: str, community: str, **what: Any) -> dict[str, Any]: ...
+
+    async def personal_data(
+        self, deed: str, user: str, *, leave: bool = False, bans: bool = False
+    ) -> dict[str, Any]: ...
 
     async def groups(self, deed: str, community: str, **what: Any) -> dict[str, Any]: ...
 
@@ -108,6 +113,9 @@ class Door:
 
     async def people(self, deed: str, community: str, **what: Any) -> dict[str, Any]:
         return dict(await self.ask("people", {"deed": deed, "community": community, **what}))
+
+    async def personal_data(self, deed: str, user: str, *, leave: bool = False, bans: bool = False) -> dict[str, Any]:
+        return dict(await self.ask("personal_data", {"deed": deed, "user": user, "leave": leave, "bans": bans}))
 
     async def groups(self, deed: str, community: str, **what: Any) -> dict[str, Any]:
         return dict(await self.ask("groups", {"deed": deed, "community": community, **what}))

@@ -30,6 +30,7 @@ from bridge.cli.people import (
     transfer,
     unban,
 )
+from bridge.cli.person import app as person
 from bridge.cli.plan import apply, plan
 from bridge.cli.registration import registration
 from bridge.cli.rekey import rekey
@@ -84,6 +85,7 @@ for command in (
     app.command()(command)
 app.add_typer(link, name="link")
 app.add_typer(group, name="group")
+app.add_typer(person, name="person")
 app.add_typer(subcommunity, name="subcommunity")
 
 

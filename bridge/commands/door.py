@@ -57,7 +57,13 @@ class Talk:
             setting.may,
             event.picture,
             event.reply_to,
+            self.mark,
         )
+
+    @property
+    def mark(self) -> str:
+        """What stands before commands in this room."""
+        return "" if self.here is None else "!"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +132,7 @@ class ChatDoor:
     async def _do(self, text: str, talk: Talk, pills: tuple[Pill, ...] = (), *, confirmed: bool = False) -> str | None:
         found = recognise(text, TABLE, pills)
         if not isinstance(found, Found):
-            return unknown(found, talk.language)
+            return unknown(found, talk.mark, talk.language)
         row = row_of(found)
         if row is YES or row is NO:
             return await self._word(row, found.words.rest, talk)
@@ -138,15 +144,14 @@ class ChatDoor:
             if caution is not None:
                 event = talk.event
                 await self.deeds.ask_to_confirm(event.room_id, event.sender, render(caution.asked), event.event_id)
-                mark = "" if talk.here is None else "!"
-                return texts.please_confirm(caution.what, CONFIRM_MINUTES, mark, talk.language)
+                return texts.please_confirm(caution.what, CONFIRM_MINUTES, talk.mark, talk.language)
         return await row.run(self.deeds, request)
 
     async def _word(self, row: Row, more: str, talk: Talk) -> str | None:
         """Somebody's yes or no to what they were asked. Whether they may still do it is asked anew."""
         event = talk.event
         if more.strip(".! "):  # `yes, but …` is no yes
-            return texts.too_much(more, row.form(talk.language), talk.language)
+            return texts.too_much(more, talk.mark + row.form(talk.language), talk.language)
         if row is NO:
             waited = await self.deeds.let_be(event.room_id, event.sender, event.event_id)
             return texts.dropped(talk.language) if waited else texts.nothing_to_confirm(talk.language)
@@ -164,7 +169,7 @@ class ChatDoor:
 def explain(fault: Fault, row: Row, talk: Talk) -> str:
     """What was wrong with a command, and how it is written."""
     language = talk.language
-    mark = "" if talk.here is None else "!"
+    mark = talk.mark
     form = mark + row.form(language)
     where = row.where(talk.roles)
     match fault.trouble:

@@ -58,9 +58,13 @@ class Command:
         positional = next((one for one in self.arguments if one.is_positional), None)
         return positional is not None and positional.is_text and not positional.optional
 
-    def form(self, language: Language = EN, community: str = "community") -> str:
-        """How it is written: `announce [community] <text>`."""
-        place = [] if self.about is About.NONE else [f"[{community}]"]
+    def form(self, language: Language = EN, community: str = "community", *, named: bool = True) -> str:
+        """How it is written: `announce [community] <text>`.
+
+        Args:
+            named: whether the place for the community is shown.
+        """
+        place = [f"[{community}]"] if named and self.about is not About.NONE else []
         return " ".join([self.called(language), *place, *(one.form(language) for one in self.arguments)])
 
 

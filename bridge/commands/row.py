@@ -33,6 +33,8 @@ class Request:
     """The picture under which it was written."""
     reply_to: EventId | None = None
     """The message that it answers."""
+    mark: str = ""
+    """What stands before commands in this room: `!` in a control room."""
 
     @property
     def community(self) -> CommunityId:

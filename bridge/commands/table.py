@@ -23,10 +23,10 @@ async def help_(deeds: Deeds, request: Request) -> str:
         return _list(deeds, request)
     family = [row for row in _shown(deeds, request) if _family(row) and wanted.casefold() in _first_words(row)]
     if family:
-        return texts.help_list([_line(row, request.language) for row in family], [], request.language)
+        return texts.help_list([_line(row, request) for row in family], [], request.mark, request.language)
     found = recognise(wanted.removeprefix("!"), TABLE)
     if not isinstance(found, Found):
-        return unknown(found, request.language)
+        return unknown(found, request.mark, request.language)
     return _one(row_of(found), request)
 
 
@@ -50,22 +50,32 @@ def _first_words(row: Row) -> set[str]:
     return {row.called(language).split()[0].casefold() for language in LANGUAGES} | {_family(row)}
 
 
-def _line(row: Row, language: Language) -> tuple[str, str]:
-    return row.form(language), row.explain(language).purpose
+def _line(row: Row, request: Request) -> tuple[str, str]:
+    return _form(row, request), row.explain(request.language).purpose
 
 
-def _lines(rows: Sequence[Row], language: Language) -> list[tuple[str, str]]:
+def _form(row: Row, request: Request) -> str:
+    """How it is written; the community is not held out where it goes without saying."""
+    return row.form(request.language, named=_has_to_be_named(row, request))
+
+
+def _has_to_be_named(row: Row, request: Request) -> bool:
+    """Whether several communities can be meant; in a control room it is that room's."""
+    return not request.mark and len(row.where(request.roles)) > 1
+
+
+def _lines(rows: Sequence[Row], request: Request) -> list[tuple[str, str]]:
     """A line for each command; for those with the same first word one, which `help` and its name unfold."""
     size = Counter(_family(row) for row in rows)
     lines: dict[str, tuple[str, str]] = {}
     for row in rows:
         family = _family(row)
         if not family or size[family] == 1:
-            lines[row.name] = _line(row, language)
+            lines[row.name] = _line(row, request)
             continue
-        names = [one.called(language) for one in rows if _family(one) == family]
+        names = [one.called(request.language) for one in rows if _family(one) == family]
         word = names[0].split()[0]
-        lines[family] = f"{word} …", texts.help_family(word, names, language)
+        lines[family] = f"{word} …", texts.help_family(word, names, request.mark, request.language)
     return list(lines.values())
 
 
@@ -74,20 +84,20 @@ def _list(deeds: Deeds, request: Request) -> str:
     if not rows:
         return texts.help_nothing(request.language)
     places: Mapping[CommunityId, None] = dict.fromkeys(place for row in rows for place in row.where(request.roles))
-    return texts.help_list(_lines([*rows, HELP], request.language), list(places), request.language)
+    return texts.help_list(_lines([*rows, HELP], request), list(places), request.mark, request.language)
 
 
 def _one(row: Row, request: Request) -> str:
-    where = row.where(request.roles)
-    named = where[0] if row.about is About.ONE and len(where) > 1 else None
+    named = row.where(request.roles)[0] if row.about is About.ONE and _has_to_be_named(row, request) else None
     called = row.called(request.language)
     return texts.help_one(
-        row.form(request.language),
+        _form(row, request),
         row.explain(request.language).purpose,
         row.example(request.language, named),
         [name for name in row.all_names if name != called],
         NEEDED[row.deed],
         row.confirm is not None,
+        request.mark,
         request.language,
     )
 
@@ -151,9 +161,13 @@ TABLE: tuple[Row, ...] = (
 """In the order in which help shows them. A name may stand in one row only."""
 
 
-def unknown(found: Unknown, language: Language) -> str:
-    """What is answered to a message that begins with no command."""
-    return texts.not_understood(found.given, [command.called(language) for command in found.nearest], language)
+def unknown(found: Unknown, mark: str, language: Language) -> str:
+    """What is answered to a message that begins with no command.
+
+    Args:
+        mark: what stands before commands in this room.
+    """
+    return texts.not_understood(found.given, [command.called(language) for command in found.nearest], mark, language)
 
 
 def row_of(found: Found) -> Row:

@@ -136,4 +136,6 @@ def check_not_declared(community: Community, key: RoomKeyName, what: str = "") -
     if group is None or group.own or (what and getattr(group, what) is None):
         return
     place = f"communities.{community.id}.groups.{key}{'.' if what else ''}{what}"
-    raise Refused(f"{place} in the configuration decides that", remedy="change it there")
+    raise Refused(
+        f"{place} in the configuration decides that", remedy="change it there, or ask whoever runs the service"
+    )

@@ -59,17 +59,23 @@ def too_fast(language: Language = EN) -> Marked:
 # --- understanding --------------------------------------------------------------------------------------------------
 
 
-def not_understood(word: str, nearest: Sequence[str] = (), language: Language = EN) -> Marked:
+def not_understood(word: str, nearest: Sequence[str] = (), mark: str = "", language: Language = EN) -> Marked:
+    """
+    Args:
+        mark: what stands before commands in this room.
+    """
     word = one_line(word, 40)
     if not word:
-        return say(language, "Write `help` to see what you can ask of me.")
+        return say(language, "Write `{mark}help` to see what you can ask of me.", mark=mark)
     if nearest:
-        names = joined(", ", [_code(name) for name in nearest])
+        names = joined(", ", [_code(mark + name) for name in nearest])
         return say(
-            language, "I do not know “{word}”. Did you mean {names}? Write `help` to see what you can ask of me.",
-            word=word, names=names,
+            language, "I do not know “{word}”. Did you mean {names}? Write `{mark}help` to see what you can ask of me.",
+            word=word, names=names, mark=mark,
         )  # fmt: skip
-    return say(language, "I do not know “{word}”. Write `help` to see what you can ask of me.", word=word)
+    return say(
+        language, "I do not know “{word}”. Write `{mark}help` to see what you can ask of me.", word=word, mark=mark
+    )
 
 
 def missing(argument: str, form: str, example: str, language: Language = EN) -> Marked:
@@ -137,6 +143,7 @@ def not_allowed(needed: Role, language: Language = EN) -> Marked:
 
 def refused(where: str, what: str, remedy: str) -> Marked:
     """A rule of ours said no, in the words of the error."""
+    remedy = remedy[:1].upper() + remedy[1:]
     text = f"{where}: {what}. {remedy}" if where else f"{what}. {remedy}"
     return literal(text.rstrip(". ") + ".")
 
@@ -152,15 +159,18 @@ class Explained:
     example: str = ""
 
 
-def help_list(commands: Iterable[tuple[str, str]], communities: Sequence[str], language: Language = EN) -> Marked:
+def help_list(
+    commands: Iterable[tuple[str, str]], communities: Sequence[str], mark: str = "", language: Language = EN
+) -> Marked:
     """What somebody may ask.
 
     Args:
         commands: the form of each command, and what it is for.
+        mark: what stands before commands in this room.
     """
-    lines = [joined(" – ", [_code(form), literal(purpose)]) for form, purpose in commands]
+    lines = [joined(" – ", [_code(mark + form), purpose]) for form, purpose in commands]
     head = _with_list(say(language, "You can write to me:"), lines)
-    tail = say(language, "Write `help` and a command to see an example.")
+    tail = say(language, "Write `{mark}help` and a command to see an example.", mark=mark)
     if communities:
         tail = joined(
             " ", [tail, say(language, "Your communities here: {communities}.", communities=_several(communities))]
@@ -168,9 +178,13 @@ def help_list(commands: Iterable[tuple[str, str]], communities: Sequence[str], l
     return joined("\n\n", [head, tail])
 
 
-def help_family(word: str, names: Sequence[str], language: Language = EN) -> Marked:
-    """What stands for commands with the same first word."""
-    return say(language, "{names}; `help {word}` says more", names=", ".join(names), word=word)
+def help_family(word: str, names: Sequence[str], mark: str = "", language: Language = EN) -> Marked:
+    """What stands for commands with the same first word.
+
+    Args:
+        mark: what stands before commands in this room.
+    """
+    return say(language, "{names}; `{mark}help {word}` says more", names=", ".join(names), word=word, mark=mark)
 
 
 def help_nothing(language: Language = EN) -> Marked:
@@ -183,11 +197,17 @@ def help_nothing(language: Language = EN) -> Marked:
 
 
 def help_one(
-    form: str, purpose: str, example: str, names: Sequence[str], needed: Role, confirmed: bool, language: Language = EN
-) -> Marked:
+    form: str, purpose: str, example: str, names: Sequence[str], needed: Role, confirmed: bool, mark: str = "",
+    language: Language = EN,
+) -> Marked:  # fmt: skip
+    """One command.
+
+    Args:
+        mark: what stands before commands in this room.
+    """
     lines = [
-        joined(" – ", [_bold(form), literal(purpose)]),
-        say(language, "For example: `{example}`", example=example),
+        joined(" – ", [_bold(mark + form), purpose]),
+        say(language, "For example: `{mark}{example}`", mark=mark, example=example),
     ]
     if names:
         lines.append(say(language, "It is also called: {names}", names=joined(", ", [_code(name) for name in names])))
@@ -196,7 +216,7 @@ def help_one(
     elif needed is Role.ADMIN:
         lines.append(say(language, "Owners and admins can do this."))
     if confirmed:
-        lines.append(say(language, "I ask for your `yes` before I do it."))
+        lines.append(say(language, "I ask for your `{mark}yes` before I do it.", mark=mark))
     return joined("\n", lines)
 
 
@@ -363,12 +383,19 @@ def aspect_name(event_type: str, language: Language = EN) -> Marked:
 
 def redacted_post(sender: str, room: str, why: str, language: Language = EN) -> Marked:
     return say(
-        language, "I take back what {sender} wrote in “{room}”: {why}.", sender=sender, room=room, why=Marked(why)
+        language,
+        "I take back what {sender} wrote in “{room}”: {why}.",
+        sender=mention(sender),
+        room=room,
+        why=Marked(why),
     )
 
 
 def role_taken_over(user: str, role: Role, by: str, language: Language = EN) -> Marked:
-    return say(language, "{user} is now {role}, as {by} decided.", user=user, role=role_name(role, language), by=by)
+    return say(
+        language, "{user} is now {role}, as {by} decided.",
+        user=mention(user), role=role_name(role, language), by=by_whom(by),
+    )  # fmt: skip
 
 
 def report(lines: Sequence[str]) -> Marked:
@@ -627,6 +654,11 @@ def the_service(language: Language = EN) -> Marked:
     return say(language, "the service")
 
 
+def by_whom(by: str) -> str:
+    """Who did something: a person as clients show them, the operator and the service by these words."""
+    return mention(by) if by.startswith("@") else by
+
+
 def explain_link_new(language: Language = EN) -> Explained:
     purpose = say(language, "makes an invite link, for a week unless you say otherwise")
     return Explained(purpose, "--expires 12h --uses 30")
@@ -785,7 +817,8 @@ def invited_already(user: str, community: str, groups: Sequence[str], language: 
 
 
 def bidden_by(users: Sequence[str], by: str, language: Language = EN) -> Marked:
-    return say(language, "{users}: invited, as {by} asked.", users=_several(users), by=by)
+    people = joined(", ", [mention(user) for user in users])
+    return say(language, "{users}: invited, as {by} asked.", users=people, by=by_whom(by))
 
 
 def removal_begins(user: str, what: str, language: Language = EN) -> Marked:
@@ -804,18 +837,18 @@ def membership_changed(user: str, what: str, by: str, reason: str, language: Lan
     who_ = mention(user)
     match what:
         case "ban":
-            text = say(language, "{user} is banned, as {by} decided.", user=who_, by=by)
+            text = say(language, "{user} is banned, as {by} decided.", user=who_, by=by_whom(by))
         case "unban":
-            text = say(language, "{user} is banned no longer, as {by} decided.", user=who_, by=by)
+            text = say(language, "{user} is banned no longer, as {by} decided.", user=who_, by=by_whom(by))
         case _:
-            text = say(language, "{user} is removed, as {by} decided.", user=who_, by=by)
+            text = say(language, "{user} is removed, as {by} decided.", user=who_, by=by_whom(by))
     return _with_reason(text, reason, language)
 
 
 def ownership_handed_over(giver: str, user: str, by: str, language: Language = EN) -> Marked:
     return say(
         language, "{user} is now owner in the place of {giver}, as {by} decided.",
-        user=mention(user), giver=mention(giver), by=by,
+        user=mention(user), giver=mention(giver), by=by_whom(by),
     )  # fmt: skip
 
 
@@ -828,14 +861,18 @@ def transfer_caution(user: str, community: str, language: Language = EN) -> Mark
 
 def moderator_added(user: str, group: str, by: str, language: Language = EN) -> Marked:
     return say(
-        language, "{user} is now a moderator of {group}, as {by} decided.", user=mention(user), group=group, by=by
+        language,
+        "{user} is now a moderator of {group}, as {by} decided.",
+        user=mention(user),
+        group=group,
+        by=by_whom(by),
     )
 
 
 def moderator_removed(user: str, group: str, by: str, language: Language = EN) -> Marked:
     return say(
         language, "{user} is no longer a moderator of {group}, as {by} decided.",
-        user=mention(user), group=group, by=by,
+        user=mention(user), group=group, by=by_whom(by),
     )  # fmt: skip
 
 
@@ -887,9 +924,9 @@ def join_request(
     lines = [say(language, "{user} asks to join {community}.", user=mention(user), community=community)]
     if name:
         lines.append(say(language, "They call themselves {name}.", name=one_line(name, LONGEST_NAME)))
-    lines.append(_way(how, language))
-    if detail:
-        lines.append(say(language, "They wrote, or it says: “{detail}”", detail=one_line(detail)))
+    lines.append(_way(how, detail, language))
+    if detail and how != "link":
+        lines.append(say(language, "They wrote: “{detail}”", detail=one_line(detail)))
     if words:
         lines.append(say(language, "Written on the join page, by whoever typed this name there: “{words}”",
                          words=one_line(words)))  # fmt: skip
@@ -898,12 +935,12 @@ def join_request(
     return joined("\n", lines)
 
 
-def _way(how: str, language: Language) -> Marked:
+def _way(how: str, detail: str, language: Language) -> Marked:
     match how:
         case "knock":
             return say(language, "They knocked.")
         case "link":
-            return say(language, "They used a link.")
+            return say(language, "They used the link “{link}”.", link=one_line(detail))
         case _:
             return literal(one_line(how, LONGEST_NAME))
 
@@ -987,11 +1024,11 @@ def join_request_decided(facts: str, state: str, by: str, reason: str, language:
 def _outcome(state: str, by: str, language: Language) -> Marked:
     match state:
         case "approved":
-            return say(language, "✅ Approved by {by}.", by=by)
+            return say(language, "✅ Approved by {by}.", by=by_whom(by))
         case "rejected":
-            return say(language, "❌ Rejected by {by}.", by=by)
+            return say(language, "❌ Rejected by {by}.", by=by_whom(by))
         case "withdrawn":
-            return say(language, "Withdrawn by {by}.", by=by)
+            return say(language, "Withdrawn by {by}.", by=by_whom(by))
         case _:
             return say(language, "Expired: nobody decided in time.")
 
@@ -1328,7 +1365,10 @@ def group_release_begins(key: str, language: Language = EN) -> Marked:
 
 def group_released(key: str, by: str, language: Language = EN) -> Marked:
     return say(
-        language, "The group `{key}` has left the community, as {by} decided. I am not in it any more.", key=key, by=by
+        language,
+        "The group `{key}` has left the community, as {by} decided. I am not in it any more.",
+        key=key,
+        by=by_whom(by),
     )
 
 

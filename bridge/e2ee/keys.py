@@ -7,7 +7,8 @@ device, `sync` listens, `delivery` and `history` give keys out, `decryption` rea
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -247,6 +248,12 @@ class Keys:
         """
         async with self._gate.passing():
             return await self._delivery.prepare(room_id)
+
+    @asynccontextmanager
+    async def still(self) -> AsyncIterator[None]:
+        """Nobody encrypts, and no key goes out: waits until what is under way has ended."""
+        async with self._gate.closed():
+            yield
 
     def progress(self, room_id: RoomId) -> Progress | None:
         """How far the room's key has come that is on its way at this moment; None where none is."""

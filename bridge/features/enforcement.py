@@ -72,6 +72,10 @@ class Enforcement:
         self._told: dict[tuple[RoomId, UserId], int] = {}
         """When admins were told of somebody last."""
 
+    def forget(self, user: UserId) -> None:
+        """Forget when admins were told of somebody."""
+        self._told = {place: at for place, at in self._told.items() if place[1] != user}
+
     async def posted(self, event: Posted) -> None:
         """Redact a post by somebody who was no admin when it was sent, and reactions that are texts in disguise."""
         place = self._index.place_of(event.room_id)

@@ -125,7 +125,7 @@ class Members:
             await self._tell(community.id, texts.bidden_by(coming, by or texts.the_operator(language), language))
         return [
             (texts.invited_already if user in there else texts.invited)(
-                user, community.id, list(groups), answer_language(community, by)
+                user, community.name or str(community.id), list(groups), answer_language(community, by)
             )
             for user in users
         ]

@@ -312,7 +312,8 @@ class Requests:
             return
         language = self._language_of(request)
         show = texts.join_request_open if request.wish is None else texts.suggestion_open
-        content = call(show(facts(request, language), request.user, language), known.roles)
+        about = facts(request, self._name_for(request), language)
+        content = call(show(about, request.user, language), known.roles)
         sent = await self._messenger.send(room_id, content, txn_id=job_id)
         async with self._database.transaction() as tx:  # at once: who is quick reacts before we do
             await requests.carded(tx, request.id, sent.event_id)
@@ -335,9 +336,8 @@ class Requests:
         control = known.rooms.get(CONTROL)
         if request.card is not None and control is not None:
             language = self._language_of(request)
-            text = texts.join_request_decided(
-                facts(request, language), request.state.value, request.decided_by, request.reason, language
-            )
+            about = facts(request, self._name_for(request), language)
+            text = texts.join_request_decided(about, request.state.value, request.decided_by, request.reason, language)
             await self._messenger.send(control, _edit(request.card, text), txn_id=job_id)
 
     def _still_groups(self, request: JoinRequest) -> list[RoomKeyName]:
@@ -371,13 +371,20 @@ class Requests:
         self._wake()
 
     def _words_for(self, request: JoinRequest) -> str:
-        community = self._declared(request.community)
-        name = str(request.community) if community is None else community.name or str(community.id)
         if request.wish is not None:
-            language = self._language_of(request)
-            return texts.answer_to_suggestion(request.wish.name, name, request.state.value, request.reason, language)
+            wish, state = request.wish.name, request.state.value
+            return texts.answer_to_suggestion(
+                wish, self._name_for(request), state, request.reason, self._language_of(request)
+            )
         hours = -(-self.patience.again_ms // 3_600_000)
-        return texts.answer_to_request(name, request.state.value, request.reason, hours, self._language_of(request))
+        return texts.answer_to_request(
+            self._name_for(request), request.state.value, request.reason, hours, self._language_of(request)
+        )
+
+    def _name_for(self, request: JoinRequest) -> str:
+        """What people call the community."""
+        community = self._declared(request.community)
+        return str(request.community) if community is None else community.name or str(community.id)
 
     def _language_of(self, request: JoinRequest) -> Language:
         community = self._declared(request.community)
@@ -393,7 +400,7 @@ class Requests:
             return
         now = self._clock.now_ms()
         waits = texts.request_waits if request.wish is None else texts.suggestion_waits
-        text = waits(request.user, request.community, self._language_of(request))
+        text = waits(request.user, self._name_for(request), self._language_of(request))
         async with self._database.transaction() as tx:
             job = SendMessage(control, call(text, known.roles))
             await self._jobs.add(tx, f"reminder-{request.id}", control, job, now)
@@ -419,12 +426,16 @@ class Requests:
         return "" if here is None else here.state
 
 
-def facts(request: JoinRequest, language: Language) -> str:
-    """What there is to know of a request, as a text of ours."""
+def facts(request: JoinRequest, community: str, language: Language) -> str:
+    """What there is to know of a request, as a text of ours.
+
+    Args:
+        community: its name.
+    """
     if request.wish is not None:
         wish = request.wish
-        return texts.suggestion(request.community, request.user, wish.name, wish.kind.value, language)
-    asked = (request.community, request.user, request.name, request.how, request.detail, request.keys)
+        return texts.suggestion(community, request.user, wish.name, wish.kind.value, language)
+    asked = (community, request.user, request.name, request.how, request.detail, request.keys)
     return texts.join_request(*asked, request.words, language)
 
 

@@ -126,6 +126,10 @@ class Transaction:
         """SQL for "is one of the texts of a list", the list passed through `texts` at that place."""
         return f"IN (SELECT value FROM json_each({mark}))" if self._sqlite else f"= ANY({mark}::text[])"  # noqa: S608 - only a placeholder is put in
 
+    def holds(self, column: str, mark: str) -> str:
+        """SQL for "this column's text holds that one somewhere"."""
+        return f"instr({column}, {mark}) > 0" if self._sqlite else f"strpos({column}, {mark}) > 0"
+
     def bytewise(self, column: str) -> str:
         """SQL for a column of texts that is compared as Python compares them: by code points."""
         return column if self._sqlite else f'{column} COLLATE "C"'

@@ -97,6 +97,10 @@ class Operations(Protocol):
 
     async def people(self, deed: str, community: str, **what: Any) -> dict[str, Any]: ...
 
+    async def personal_data(
+        self, deed: str, user: str, *, leave: bool = False, bans: bool = False
+    ) -> dict[str, Any]: ...
+
     async def groups(self, deed: str, community: str, **what: Any) -> dict[str, Any]: ...
 
     async def subcommunities(self, deed: str, community: str, **what: Any) -> dict[str, Any]: ...
@@ -115,7 +119,10 @@ class ControlDoor:
         self._operations = operations
 
     def add_routes(self, app: web.Application) -> None:
-        names = "plan apply announce status parked check ready verify rotate_device link people groups subcommunities"
+        names = (
+            "plan apply announce status parked check ready verify rotate_device link people personal_data groups "
+            "subcommunities"
+        )
         for name in names.split():
             app.router.add_post(f"{PREFIX}/{name}", self._handler(getattr(self, f"_{name}")))
 
@@ -221,6 +228,11 @@ class ControlDoor:
             raise Refused("what is asked about people needs a deed and a community")
         what = {name: body[name] for name in _ABOUT_PEOPLE if name in body}
         return await self._operations.people(deed, community, **what)
+
+    async def _personal_data(self, body: Mapping[str, Any], _: Progress) -> Any:
+        return await self._operations.personal_data(
+            _text(body, "deed"), _text(body, "user"), leave=body.get("leave") is True, bans=body.get("bans") is True
+        )
 
     async def _groups(self, body: Mapping[str, Any], _: Progress) -> Any:
         what = {name: body[name] for name in _ABOUT_GROUPS if name in body}

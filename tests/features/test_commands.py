@@ -23,7 +23,7 @@ from bridge.core.community import Role
 from bridge.core.errors import Refused, Unreachable
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import DE, EN, LANGUAGES, Language
-from bridge.core.markup import plain
+from bridge.core.markup import html, plain
 from bridge.core.messages import Pill, Said, SendMembers, ShowLink, Unreadable
 from bridge.features.conversations import CONFIRM_MS, DAY_MS, Conversations
 from bridge.store.database import Database
@@ -177,10 +177,12 @@ class FakeDeeds:
 @dataclass
 class Answers:
     given: dict[str, str] = field(default_factory=dict)
+    formatted: dict[str, str | None] = field(default_factory=dict)
 
     async def __call__(self, room_id: RoomId, text: str, *, key: str) -> None:
         assert room_id == CHAT
         self.given.setdefault(key, plain(text))
+        self.formatted.setdefault(key, html(text))
 
 
 class Chat:
@@ -287,10 +289,11 @@ def test_examples_are_what_they_show(row: Row, language: Language) -> None:
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
 async def test_every_command_has_help(row: Row) -> None:
-    answer = await ask(FakeDeeds(Role.OWNER), f"help {row.name}")
-    assert answer is not None
-    assert row.form() in answer
-    assert plain(row.explain(EN).purpose) in answer
+    for elsewhere, form in ((None, row.form(named=False)), (Role.OWNER, row.form())):
+        answer = await ask(FakeDeeds(Role.OWNER, elsewhere=elsewhere), f"help {row.name}")
+        assert answer is not None
+        assert answer.startswith(f"{form} – ") or f"`{form}` – " in answer
+        assert plain(row.explain(EN).purpose) in answer
 
 
 # --- who may ----------------------------------------------------------------------------------------------------------
@@ -342,8 +345,23 @@ async def test_help_shows_what_somebody_may_and_nothing_else(role: Role) -> None
     answer = await ask(FakeDeeds(role), "help")
     assert answer is not None
     for name, deed in (("announce", Deed.ANNOUNCE), ("members", Deed.SEE_MEMBERS), ("thaw", Deed.THAW)):
-        assert (f"`{name} " in answer) is may(role, deed)
+        assert (f"- `{name}" in answer) is may(role, deed)
     assert "club" not in answer
+
+
+@pytest.mark.parametrize(("text", "parts"), [
+    ("!help", ("- `!announce <text>` – ", "`!help link` says more", "Write `!help` and a command")),
+    ("!help transfer", ("!transfer <user> – ", "For example: `!transfer @edna:example.org`", "I ask for your `!yes`")),
+    ("!anounce Hello", ("Did you mean `!announce`? Write `!help` to see",)),
+    ("!sing", ("Write `!help` to see",)),
+])  # fmt: skip
+async def test_what_is_shown_in_a_control_room_works_there_as_it_is_written(text: str, parts: tuple[str, ...]) -> None:
+    chat = Chat(FakeDeeds(Role.OWNER, elsewhere=Role.OWNER), control_of=SCHOOL)
+    answer = str(await chat.says(text))
+    for part in parts:
+        assert part in answer
+    sent = str(chat.answers.formatted.get("answer-$1"))
+    assert "`" not in sent, "no sign of markup is left over"
 
 
 # --- what is answered -------------------------------------------------------------------------------------------------
@@ -493,7 +511,7 @@ async def test_who_somebody_is_by_mention() -> None:
 
 async def test_a_refusal_is_told_with_its_remedy() -> None:
     deeds = FakeDeeds(Role.ADMIN, error=Refused("the text is too long", remedy="shorten it"))
-    assert await ask(deeds, "announce school Hello") == "the text is too long. shorten it."
+    assert await ask(deeds, "announce school Hello") == "the text is too long. Shorten it."
 
 
 async def test_what_passes_is_tried_again_and_not_answered() -> None:
@@ -543,7 +561,7 @@ async def test_a_command_in_a_control_room_is_about_its_community() -> None:
 async def test_the_language_of_the_community_is_spoken() -> None:
     answer = await ask(FakeDeeds(Role.OWNER, language=DE), "hilfe")
     assert answer is not None
-    assert "`ankündigen [" in answer
+    assert "`ankündigen <" in answer
 
 
 @pytest.mark.parametrize("control_of", [None, SCHOOL])

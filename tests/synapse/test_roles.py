@@ -171,6 +171,6 @@ async def test_whoever_is_removed_or_banned_by_command_fails_at_every_door(estat
     assert (status["outstanding"], status["drift"]) == ([], [])
     await estate.command("unban", community.id, dan.user_id)
     ran = await estate.command("invite", community.id, dan.user_id, "--group", "chess")
-    assert f"{dan.user_id} is invited to {community.id}" in ran.out
+    assert f"{dan.user_id} is invited to " in ran.out
     await community.inside(dan, keys=("space", "announcements", "chess"))
     estate.forget(community)
