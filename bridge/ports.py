@@ -108,6 +108,10 @@ class RoomExecutor(Protocol):
         """`retries` is how often the request is repeated where a later try may help; None leaves it to the hand."""
         ...
 
+    async def bring_in(self, room_id: RoomId, user: UserId, *, by_announcer: bool) -> None:
+        """Join somebody of our own server to a room, where the homeserver lets us; else invite them."""
+        ...
+
     async def join_as_announcer(self, room_id: RoomId) -> None: ...
 
     async def kick(self, room_id: RoomId, user: UserId, reason: str) -> None: ...
@@ -138,6 +142,17 @@ class Sent:
     """How many devices held its key when it went out."""
 
 
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file to be sent."""
+
+    name: str
+    media_type: str
+    data: bytes
+    pixels: tuple[int, int] | None = None
+    """Width and height of a picture; None for what is none."""
+
+
 class Messenger(Protocol):
     """The one door for messages. It knows whether a room is encrypted, and never sends plaintext into one that is."""
 
@@ -146,6 +161,15 @@ class Messenger(Protocol):
 
         Raises:
             CannotEncrypt: the room is encrypted and the keys are not ready.
+            MatrixError: the homeserver refuses.
+        """
+        ...
+
+    async def send_file(self, room_id: RoomId, file: File, *, txn_id: str) -> Sent:
+        """Send a file as the announcer, into an encrypted room; the same `txn_id` again gives the same event.
+
+        Raises:
+            CannotEncrypt: the room is not encrypted, or the keys are not ready.
             MatrixError: the homeserver refuses.
         """
         ...
@@ -235,6 +259,10 @@ class RoomCrypto(Protocol):
 
         Gives the content and how many devices hold the key.
         """
+        ...
+
+    async def encrypt_file(self, data: bytes) -> tuple[bytes, dict[str, Any]]:
+        """A file as it is uploaded, and the `EncryptedFile` that opens it, without its `url`."""
         ...
 
     async def decrypt(self, event: Mapping[str, Any]) -> dict[str, Any]:

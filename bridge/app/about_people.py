@@ -15,6 +15,7 @@ from bridge.core import rank, texts
 from bridge.core.community import Community, Role
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, RoomKeyName, UserId, parse_user_id
+from bridge.core.roster import matching
 from bridge.features.members import answer_language
 from bridge.features.requests import facts
 from bridge.worker import State
@@ -35,8 +36,8 @@ class AboutPeople:
 
         Args:
             by: who asks; None for the operator.
-            what: `users`, `groups`, `group`, `role`, `reason`, `add`, `revoke_links`, `source` and `wait`, as the deed
-                needs them.
+            what: `users`, `groups`, `group`, `role`, `reason`, `add`, `revoke_links`, `tag`, `filter`, `source` and
+                `wait`, as the deed needs them.
 
         Raises:
             Refused: a rule says no, or what is given cannot be understood.
@@ -88,10 +89,31 @@ class AboutPeople:
                 waiting, name = await self._house.requests.waiting(community.id), community.name or str(community.id)
                 said = [texts.requests_waiting([facts(one, name, language) for one in waiting], name, language)]
                 return {"said": said, "done": True, "requests": [_shown(request) for request in waiting]}
+            case "members" | "who" | "tags" | "tag" | "untag":
+                return await self._belonging(deed, community, by, what)
             case _:
                 raise Refused(f"{deed!r} is nothing that can be asked about people")
         done = await self._follow(community.id, what)
         return {"said": said, "done": done}
+
+    async def _belonging(
+        self, deed: str, community: Community, by: UserId | None, what: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Who is there, and tags: no room changes by it."""
+        house, language = self._house, answer_language(community, by)
+        if deed == "members":
+            found = matching(await house.roster.everybody(community.id), str(what.get("filter") or ""))
+            return {"said": [], "done": True, "members": [_member(person) for person in found]}
+        if deed == "who":
+            person = await house.roster.person(community.id, _user(what))
+            said = [texts.who(person, community.id, language)]
+            return {"said": said, "done": True, "members": [_member(person)]}
+        if deed == "tags":
+            tags = await house.roster.tags(community.id)
+            return {"said": [texts.tags_listed(tags, community.id, language)], "done": True, "tags": tags}
+        users, give = _users(what), deed == "tag"
+        name = await house.tags.change(community, by, users, str(what.get("tag") or ""), give=give)
+        return {"said": [texts.tagged(users, name, give, language)], "done": True}
 
     async def _after(self, community: CommunityId, job: str, what: Mapping[str, Any]) -> bool:
         """Wait for a job, and for what follows from it in the rooms; whether all of it is done."""
@@ -116,12 +138,17 @@ class AboutPeople:
         return False
 
 
+def _member(person: Mapping[str, Any]) -> dict[str, Any]:
+    return {**person, "role": person["role"].word}
+
+
 def _shown(request: Any) -> dict[str, Any]:
     return {
         "user": request.user,
         "name": request.name,
         "how": request.how,
         "detail": request.detail,
+        "words": request.words,
         "suggests": None if request.wish is None else request.wish.name,
         "groups": list(request.keys),
         "asked_at": request.asked_at,

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from bridge.app.house import FALLBACK_ROOM_VERSION, House
-from bridge.core.errors import CommunitiesError, ConfigError, Forbidden, MatrixError, NotFound
+from bridge.core.errors import BadRequest, CommunitiesError, ConfigError, Forbidden, MatrixError, NotFound
 from bridge.e2ee.establishment import Standing
 from bridge.matrix.client import path
 from bridge.store.keys import load_account
@@ -292,7 +293,38 @@ async def running(house: House) -> list[Finding]:
     findings.append(await join_page(house))
     findings += await owners(house)
     findings += deactivated(house)
+    findings += await auto_join(house)
     return findings
+
+
+async def auto_join(house: House) -> list[Finding]:
+    """Whether we may join people where a community wants it; silent where none does.
+
+    Asked as both accounts (Synapse's admin API, `GET /_synapse/admin/v1/users/{userId}/admin`): each invites into other
+    rooms, and whoever joins somebody has to be able to invite them.
+    """
+    name = "auto_join"
+    wanting = [str(community.id) for community in house.reconciler.declared.values() if community.auto_join]
+    if not wanting:
+        return []
+    for account in (house.config.steward, house.config.announcer):
+        url = f"/_synapse/admin/v1/users/{quote(account, safe='')}/admin"
+        try:
+            await house.client.request("GET", url, as_user=account, retries=1)
+        except (Forbidden, NotFound, BadRequest) as error:
+            return [
+                Finding(
+                    name,
+                    Verdict.FAILED,
+                    f"{', '.join(wanting)} wants people joined, and {account} may not do that ({error.what}): "
+                    "they are invited",
+                    "make both accounts admins of the homeserver (the operator guide says how, and what it means), "
+                    "or take `auto_join` out",
+                )
+            ]
+        except MatrixError as error:
+            return [failed(name, error)]
+    return [ok(name, f"people of this server are joined in {', '.join(wanting)}")]
 
 
 async def owners(house: House) -> list[Finding]:
@@ -326,6 +358,8 @@ async def alone(house: House, wait_ping: WaitPing) -> list[Finding]:
     findings.append(await ping(house, wait_ping))
     findings.append(await _steward(house))
     findings.append(await join_page(house))
+    if findings[1].verdict is Verdict.OK:
+        findings += await auto_join(house)
     if findings[1].verdict is Verdict.WARNING or not await _has_device(house):
         findings.append(warning("announcer's device", "is made at the first run"))
     else:

@@ -106,7 +106,7 @@ class HouseEntrance:
 
     # --- coming in ----------------------------------------------------------------------------------------------
 
-    async def enter(self, token: str, typed: str) -> str | Obstacle:
+    async def enter(self, token: str, typed: str, words: str = "") -> str | Obstacle:
         """Let somebody in by what they typed as their Matrix ID; gives their ticket, or why not.
 
         Nothing is counted before everything was looked at that speaks against it.
@@ -124,7 +124,7 @@ class HouseEntrance:
             obstacle = await self._obstacle(link, user)
             if obstacle is not None:
                 return obstacle
-            entry = await self._house.entering.use(link, user)
+            entry = await self._house.entering.use(link, user, words)
         except CommunitiesError as error:
             log.warning("%s cannot enter %s now: %s", user, link.community, error.what)
             return Obstacle.UNREACHABLE

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 from bridge.app.arriving import let_in
+from bridge.app.handouts import Handouts
+from bridge.app.roster import Roster
 from bridge.config import Config
 from bridge.config.sections import Account
 from bridge.core.community import Community, RoomKind
@@ -35,19 +37,23 @@ from bridge.core.messages import (
     ReleaseGroup,
     RemindOfRequest,
     SayWelcome,
+    SendMembers,
     SendMessage,
     ShareKeys,
+    ShowLink,
     TakeBackState,
     Verifying,
     Welcome,
 )
 from bridge.e2ee import attachments
+from bridge.e2ee.identity import hkdf_sha256
 from bridge.e2ee.keys import Keys
 from bridge.e2ee.recipients import Trust
 from bridge.e2ee.window import Window
 from bridge.features.adopting import Adopting
 from bridge.features.announcements import Announcements
 from bridge.features.arrivals import Arrivals
+from bridge.features.belonging import Belongings
 from bridge.features.chats import Chats
 from bridge.features.conversations import Conversations
 from bridge.features.deactivation import Deactivations
@@ -62,6 +68,7 @@ from bridge.features.reconcile import Reconciler, Recovery, Rules
 from bridge.features.reconcile.watch import Watch
 from bridge.features.requests import Patience, Requests
 from bridge.features.subcommunities import Subcommunities
+from bridge.features.tags import Tags
 from bridge.intake.interest import Interest
 from bridge.matrix.client import Client, path
 from bridge.matrix.executor import Executor
@@ -204,7 +211,13 @@ class House:
             language_of=self.reconciler.language_of,
             above=self.reconciler.kinship.above,
         )
-        self.entering = Entering(database=self.database, jobs=self.jobs, wake=self.worker.wake, clock=self.clock)
+        self.entering = Entering(
+            database=self.database,
+            jobs=self.jobs,
+            wake=self.worker.wake,
+            clock=self.clock,
+            secret=link_secret_of(config),
+        )
         self.chats = Chats(
             database=self.database,
             index=self.index,
@@ -226,6 +239,10 @@ class House:
             wake=self.worker.wake,
             accounts=self.accounts,
             clock=self.clock,
+        )
+        self.tags = Tags(database=self.database, people=self.members.people, clock=self.clock)
+        self.belongings = Belongings(
+            database=self.database, index=self.index, declared=self._declared, accounts=self.accounts
         )
         self.groups = Groups(
             database=self.database,
@@ -328,6 +345,20 @@ class House:
         )
         self.pictures = Pictures(self.client, config.announcer, attachments.decrypt)
         self.conversations = Conversations(self.database, self.clock)
+        self.roster = Roster(
+            reconciler=self.reconciler, tags=self.tags, belongings=self.belongings, accounts=self.accounts
+        )
+        self.handouts = Handouts(
+            entering=self.entering,
+            role_of=self.reconciler.role_of,
+            roster=self.roster,
+            messenger=self.sender,
+            database=self.database,
+            jobs=self.jobs,
+            wake=self.worker.wake,
+            address_of=self.address_of,
+            clock=self.clock,
+        )
         self.erasure = Erasure(
             database=self.database,
             index=self.index,
@@ -348,6 +379,10 @@ class House:
 
     def _declared(self, community: CommunityId) -> Community | None:
         return self.reconciler.declared.get(community)
+
+    def address_of(self, token: str) -> str:
+        """The address under which people open the link of that secret."""
+        return f"{self.config.join.url}/join/{token}"
 
     def _again(self, community: CommunityId) -> None:
         self.look_again(community)
@@ -492,6 +527,8 @@ class House:
         | SayWelcome
         | ReleaseGroup
         | Deactivate
+        | ShowLink
+        | SendMembers
         | MakeGroup,
         complete: Complete,
     ) -> None:
@@ -515,6 +552,8 @@ class House:
             case ReleaseGroup():
                 await self.groups.release_now(job_id, job)
                 self.look_again(job.community)
+            case ShowLink() | SendMembers():
+                await self.handouts.do(job_id, job)
             case MakeGroup():
                 declared = self._declared(job.community)
                 if declared is not None:
@@ -607,6 +646,12 @@ def patience_of(config: Config) -> Patience:
     own = config.requests
     hour = 3_600_000
     return Patience(own.remind_hours * hour, own.expire_days * 24 * hour, own.again_hours * hour)
+
+
+def link_secret_of(config: Config) -> bytes:
+    """Of which the secrets of links are made that people ask for in chats: the same for as long as the identity."""
+    secret = config.encryption.identity_secret.reveal().encode()
+    return hkdf_sha256(secret, salt=b"matrix-communities invite links", info=b"")
 
 
 def rules_of(config: Config) -> Rules:

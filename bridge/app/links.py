@@ -10,7 +10,8 @@ from bridge.core.access import Deed, may
 from bridge.core.community import RESERVED_KEYS, Role
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, RoomKeyName, UserId
-from bridge.core.links import Link, may_grant, parse_span
+from bridge.core.links import Link, may_grant, parse_span, shown
+from bridge.core.messages import ShowLink
 from bridge.features.entering import Terms
 
 OPERATOR = "operator"
@@ -34,22 +35,24 @@ class LinkDesk:
         needs_approval: bool = False,
         role: str = "member",
         by: UserId | None = None,
+        show: ShowLink | None = None,
     ) -> dict[str, Any]:
         """Make a link, and give it with its `url`, which nobody can be told a second time.
 
         Args:
             expires: a span such as `7d`, or `never`.
             uses: how many people may use it; any number where None, one for a link that gives a role.
+            show: how whoever asked in a chat is shown it, once it is made; the same message is the same link.
 
         Raises:
             Refused: they may not, or what they ask for contradicts itself or the declaration.
         """
         terms = await self._terms(community, groups, expires, uses, needs_approval, role, by)
         try:
-            link, token = await self._house.entering.make(terms)
+            link, token = await self._house.entering.make(terms, show)
         except ValueError as error:
             raise Refused(str(error), where=WHERE) from None
-        return self._shown(link) | {"url": self._url(token)}
+        return self._shown(link) | {"url": self._house.address_of(token)}
 
     async def reset(
         self,
@@ -61,14 +64,15 @@ class LinkDesk:
         needs_approval: bool = False,
         role: str = "member",
         by: UserId | None = None,
+        show: ShowLink | None = None,
     ) -> dict[str, Any]:
         """Take back all links of a community and make one, as `new`; `revoked` has the ids of those taken back."""
         terms = await self._terms(community, groups, expires, uses, needs_approval, role, by)
         try:
-            link, token, revoked = await self._house.entering.reset(terms)
+            link, token, revoked = await self._house.entering.reset(terms, show)
         except ValueError as error:
             raise Refused(str(error), where=WHERE) from None
-        return self._shown(link) | {"url": self._url(token), "revoked": revoked}
+        return self._shown(link) | {"url": self._house.address_of(token), "revoked": revoked}
 
     async def list(self, community: str | None = None, *, by: UserId | None = None) -> list[dict[str, Any]]:
         """The links of a community (of all that they may ask about, where None), the newest first; without secrets."""
@@ -196,21 +200,5 @@ class LinkDesk:
 
     # --- what is shown ------------------------------------------------------------------------------------------
 
-    def _url(self, token: str) -> str:
-        return f"{self._house.config.join.url}/join/{token}"
-
     def _shown(self, link: Link) -> dict[str, Any]:
-        return {
-            "id": link.id,
-            "community": link.community,
-            "groups": list(link.groups),
-            "expires_at": link.expires_at,
-            "uses": link.uses,
-            "used": link.used,
-            "needs_approval": link.needs_approval,
-            "role": link.role.word,
-            "maker": link.maker,
-            "made_at": link.made_at,
-            "revoked_at": link.revoked_at,
-            "verdict": link.verdict(self._house.clock.now_ms()).value,
-        }
+        return shown(link, self._house.clock.now_ms())

@@ -23,12 +23,10 @@ from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import Language
 from bridge.core.markup import plain
-from bridge.core.messages import DeliverAnnouncement, Job
+from bridge.core.messages import DeliverAnnouncement, Job, SendMembers
 from bridge.features.announcements import Target
 from bridge.features.deactivation import shown as ended_community
 from bridge.features.reconcile import Outcome, Progress
-from bridge.features.reconcile.look import Look
-from bridge.features.reconcile.standing import people_of, person_in
 from bridge.plan.family import Family
 from bridge.plan.render import as_json
 from bridge.plan.state import digest_of
@@ -562,15 +560,30 @@ class Operations:
         self._house.watch.all_of(community)
 
     async def members(self, community: CommunityId) -> Sequence[Mapping[str, Any]]:
-        """Everybody in the community: `user`, `role`, `groups`; owners first. Costs no request."""
-        return people_of(await self._look(community), self._house.accounts)
+        """Everybody in the community, and who is invited to it: see `app/roster`. Costs no request."""
+        return await self._house.roster.everybody(community)
 
     async def person(self, community: CommunityId, user: UserId) -> Mapping[str, Any]:
         """What somebody is in the community, whether they are in it or not. Costs no request."""
-        return person_in(await self._look(community), user)
+        return await self._house.roster.person(community, user)
 
-    async def _look(self, community: CommunityId) -> Look:
-        return await self._house.reconciler.look(self._house.reconciler.declared[community])
+    async def tags(self, community: CommunityId) -> Sequence[Mapping[str, Any]]:
+        """The tags that there are in the community: see `app/roster`."""
+        return await self._house.roster.tags(community)
+
+    async def tag(
+        self, community: CommunityId, by: UserId | None, users: Sequence[UserId], tag: str, *, give: bool
+    ) -> str:
+        """Give people a tag, or take it from them; gives the tag's name as it is kept.
+
+        Raises:
+            Refused: a rule says no; then nobody's tags change.
+        """
+        return await self._house.tags.change(self._house.reconciler.declared[community], by, users, tag, give=give)
+
+    async def send_members(self, file: SendMembers, source: EventId) -> None:
+        """Have the table of members sent into a chat; the same message is the same file."""
+        await self._house.handouts.ask_for_members(file, source)
 
 
 def _deactivated(one: Deactivation) -> Refused:

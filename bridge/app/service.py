@@ -320,6 +320,7 @@ class Service:
             await self.house.arrivals.moved(event)  # before anybody looks: rooms may have to wait for an agreement
             here = Membership(event.membership, event.sender, event.event_id)
             self.house.watch.moved(place.community, event.room_id, event.user, here)
+            await self.house.belongings.moved(event)
             await self.house.readiness.membership_changed(event)
             await self.house.requests.moved(event)
 

@@ -16,6 +16,7 @@ from bridge.cli.demo.command import demo
 from bridge.cli.group import app as group
 from bridge.cli.init import init
 from bridge.cli.link import app as link
+from bridge.cli.members import members, tag, tags, untag, who
 from bridge.cli.parked import parked
 from bridge.cli.people import (
     approve,
@@ -60,6 +61,11 @@ for command in (
     run,
     status,
     announce,
+    members,
+    who,
+    tag,
+    untag,
+    tags,
     invite,
     remove,
     ban,

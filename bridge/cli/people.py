@@ -148,6 +148,8 @@ def _show(deed: str, result: dict[str, Any]) -> None:
             asks = f"by {request['how']}: {one_line(request['detail'])}"
             asks = asks if suggests is None else f"suggests the group “{one_line(suggests, LONGEST_NAME)}”"
             say(f"  since {when(request['asked_at'])}, {asks}")
+            if request["words"]:
+                say(f"  written on the join page: {one_line(request['words'])}")
         if not result["requests"]:
             say("Nobody waits for an answer.")
     elif result["done"]:

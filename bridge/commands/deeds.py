@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from bridge.core.community import Role
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import Language
+from bridge.core.messages import SendMembers, ShowLink
 
 
 class Links(Protocol):
@@ -23,8 +24,9 @@ class Links(Protocol):
         needs_approval: bool,
         role: str,
         by: UserId,
+        show: ShowLink,
     ) -> dict[str, Any]:
-        """Make one, with its `url`."""
+        """Make one, and have it shown."""
         ...
 
     async def reset(
@@ -37,8 +39,9 @@ class Links(Protocol):
         needs_approval: bool,
         role: str,
         by: UserId,
+        show: ShowLink,
     ) -> dict[str, Any]:
-        """Take back all of a community, and make one, with its `url`."""
+        """Take back all of a community, make one, and have it shown."""
         ...
 
     async def list(self, community: str | None, *, by: UserId) -> Sequence[dict[str, Any]]: ...
@@ -133,9 +136,23 @@ class Deeds(Protocol):
     # --- people -------------------------------------------------------------------------------------------------
 
     async def members(self, community: CommunityId) -> Sequence[Mapping[str, Any]]:
-        """Everybody in the community: `user`, `role`, `groups`; owners first."""
+        """Everybody in the community and who is invited to it, as `app/roster` gives them; owners first."""
         ...
 
     async def person(self, community: CommunityId, user: UserId) -> Mapping[str, Any]:
-        """One of them, or somebody else: `state` in the space and `moderates` besides."""
+        """One of them, or somebody else."""
+        ...
+
+    async def send_members(self, file: SendMembers, source: EventId) -> None:
+        """Have the table of members sent into a chat as a file; the same message is the same file."""
+        ...
+
+    async def tags(self, community: CommunityId) -> Sequence[Mapping[str, Any]]:
+        """The tags that there are: `name`, `people` (how many carry it), `declared`."""
+        ...
+
+    async def tag(
+        self, community: CommunityId, by: UserId | None, users: Sequence[UserId], tag: str, *, give: bool
+    ) -> str:
+        """Give people a tag, or take it from them; gives its name as it is kept."""
         ...

@@ -12,6 +12,7 @@ from bridge.core import texts
 from bridge.core.access import Deed
 from bridge.core.community import Role
 from bridge.core.languages import DE
+from bridge.core.messages import ShowLink
 
 MOST_SHOWN = 20
 GROUPS = arguments.group().optionally().repeated()
@@ -32,6 +33,7 @@ def _terms(request: Request) -> dict[str, Any]:
         "needs_approval": request.asked.get(APPROVAL) or False,
         "role": request.asked.get(ROLE) or "member",
         "by": request.person,
+        "show": ShowLink(request.room_id, request.event_id, request.person, str(request.language), None),
     }
 
 
@@ -39,14 +41,13 @@ def _with_role(link: Mapping[str, Any]) -> dict[str, Any]:
     return {**link, "role": Role[link["role"].upper()]}
 
 
-async def new(deeds: Deeds, request: Request) -> str:
-    made = await deeds.links.new(request.community, **_terms(request))
-    return texts.link_made(_with_role(made), request.language)
+async def new(deeds: Deeds, request: Request) -> None:
+    """The answer is a message of its own: it has a secret in it, which is stored nowhere."""
+    await deeds.links.new(request.community, **_terms(request))
 
 
-async def reset(deeds: Deeds, request: Request) -> str:
-    made = await deeds.links.reset(request.community, **_terms(request))
-    return texts.link_made(_with_role(made), request.language)
+async def reset(deeds: Deeds, request: Request) -> None:
+    await deeds.links.reset(request.community, **_terms(request))
 
 
 async def reset_caution(deeds: Deeds, request: Request) -> Caution:

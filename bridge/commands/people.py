@@ -1,35 +1,33 @@
-"""Commands that show who is in a community."""
+"""Commands that show who is in a community, and mark people with tags."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
 
 from bridge.commands import arguments
 from bridge.commands.deeds import Deeds
 from bridge.commands.row import Request, Row
 from bridge.core import texts
 from bridge.core.access import Deed
-from bridge.core.community import Role
-from bridge.core.languages import DE, LANGUAGES
+from bridge.core.languages import DE
+from bridge.core.messages import SendMembers
+from bridge.core.roster import matching
 
 MOST_SHOWN = 50
-FILTER = arguments.text("filter", names={DE: "Filter"}, optional=True)
-WHO = arguments.user()
+FILTER = arguments.word("filter", names={DE: "Filter"}).optionally()
+CSV = arguments.flag("csv")
+WHO, WHOM = arguments.user(), arguments.user().repeated()
+TAG = arguments.word("tag", names={DE: "Markierung"})
 
 
 async def members(deeds: Deeds, request: Request) -> str:
     everybody = await deeds.members(request.community)
-    word = (request.asked.get(FILTER) or "").casefold()
-    found = [person for person in everybody if not word or _matches(person, word)]
-    return texts.members(request.community, len(everybody), found[:MOST_SHOWN], len(found), request.language)
-
-
-def _matches(person: Mapping[str, Any], word: str) -> bool:
-    """By a role or a group exactly; by a part of their id."""
-    role: Role = person["role"]
-    exact = {role.word, *(texts.role_name(role, language) for language in LANGUAGES), *map(str, person["groups"])}
-    return word in {one.casefold() for one in exact} or word in person["user"].casefold()
+    word = request.asked.get(FILTER) or ""
+    found = matching(everybody, word)
+    if request.asked.get(CSV):
+        file = SendMembers(request.room_id, request.community, request.person, word)
+        await deeds.send_members(file, request.event_id)
+        return texts.members_file(len(found), request.language)
+    total = len(matching(everybody, ""))
+    return texts.members(request.community, total, found[:MOST_SHOWN], len(found), request.language)
 
 
 async def who(deeds: Deeds, request: Request) -> str:
@@ -37,12 +35,30 @@ async def who(deeds: Deeds, request: Request) -> str:
     return texts.who(found, request.community, request.language)
 
 
+async def tag(deeds: Deeds, request: Request) -> str:
+    return await _tag(deeds, request, give=True)
+
+
+async def untag(deeds: Deeds, request: Request) -> str:
+    return await _tag(deeds, request, give=False)
+
+
+async def _tag(deeds: Deeds, request: Request, *, give: bool) -> str:
+    users = request.asked.all(WHOM)
+    name = await deeds.tag(request.community, request.person, users, request.asked[TAG], give=give)
+    return texts.tagged(users, name, give, request.language)
+
+
+async def tags(deeds: Deeds, request: Request) -> str:
+    return texts.tags_listed(await deeds.tags(request.community), request.community, request.language)
+
+
 ROWS = (
     Row(
         name="members",
         names={DE: "mitglieder"},
         aliases=("list members", "people"),
-        arguments=(FILTER,),
+        arguments=(CSV, FILTER),
         deed=Deed.SEE_MEMBERS,
         explain=texts.explain_members,
         run=members,
@@ -55,5 +71,31 @@ ROWS = (
         deed=Deed.SEE_MEMBERS,
         explain=texts.explain_who,
         run=who,
+    ),
+    Row(
+        name="tag add",
+        names={DE: "markierung setzen"},
+        aliases=("tag", "markieren"),
+        arguments=(WHOM, TAG),
+        deed=Deed.TAG,
+        explain=texts.explain_tag,
+        run=tag,
+    ),
+    Row(
+        name="tag remove",
+        names={DE: "markierung weg"},
+        aliases=("untag",),
+        arguments=(WHOM, TAG),
+        deed=Deed.TAG,
+        explain=texts.explain_untag,
+        run=untag,
+    ),
+    Row(
+        name="tag list",
+        names={DE: "markierung liste"},
+        aliases=("tags", "markierungen"),
+        deed=Deed.SEE_MEMBERS,
+        explain=texts.explain_tags,
+        run=tags,
     ),
 )

@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 from urllib.parse import SplitResult, urlsplit
 
-from ruamel.yaml.nodes import Node
+from ruamel.yaml.nodes import MappingNode, Node
 
 from bridge.config.nodes import is_empty, items, kind_of, shown, text_of, words_for
-from bridge.core.ids import UserId, parse_user_id
+from bridge.core.community import Tag
+from bridge.core.ids import RoomKeyName, UserId, parse_stable_id, parse_user_id
+from bridge.core.tags import MOST_TAGS, parse_tag
 
 T = TypeVar("T")
 
@@ -157,6 +159,32 @@ def server_name(node: Node) -> str:
 def host(node: Node) -> str:
     """A host name or an IP address to listen on."""
     return _matching(node, _HOST, "is not a host name or an IP address")
+
+
+def tags(node: Node) -> tuple[Tag, ...]:
+    """Tags by their names: of each a list of user ids, or the group whose members carry it (`{group: chess}`)."""
+    if not isinstance(node, MappingNode):
+        raise ValueError(f"{_seen(node)}, not names of tags with their people")
+    found: dict[str, Tag] = {}
+    for key, value in node.value:
+        name = parse_tag(text(key))
+        if name in found:
+            raise ValueError(f"{shown(name)} appears twice")
+        found[name] = _tag(name, value)
+    if len(found) > MOST_TAGS:
+        raise ValueError(f"has {len(found)} tags; at most {MOST_TAGS} are allowed")
+    return tuple(found.values())
+
+
+def _tag(name: str, node: Node) -> Tag:
+    if kind_of(node) == "seq":
+        users = [parse_user_id(text(item)) for item in items(node)]
+        if len(set(users)) != len(users):
+            raise ValueError(f"{shown(name)} lists somebody twice")
+        return Tag(name, frozenset(users))
+    if isinstance(node, MappingNode) and [text_of(key) for key, _ in node.value] == ["group"]:
+        return Tag(name, group=RoomKeyName(parse_stable_id(text(node.value[0][1]))))
+    raise ValueError(f"{shown(name)} is neither a list of user ids nor a group (such as `{{group: chess}}`)")
 
 
 def networks(node: Node) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ def check(values: Values, places: Mapping[str, str], report: Report) -> None:
         _owners(community, path, report)
         _people(community, path, ours, report)
         _groups(community, path, limit, report)
+        _tags(community, path, report)
         _removed_above(values["communities"], places, community_id, report)
 
 
@@ -130,6 +131,16 @@ def _lists(community: Values, path: str) -> Iterator[tuple[str, People]]:
         for name in ("moderators", "members"):
             if people := group.get(name):
                 yield f"{path}.groups.{shown_key(key)}.{name}", people
+
+
+def _tags(community: Values, path: str, report: Report) -> None:
+    for tag in community.get("tags") or ():
+        if tag.group is not None and tag.group not in community["groups"]:
+            report.warn(
+                f"{path}.tags",
+                f"{tag.name} is carried by the members of {tag.group}, which is no group of this file; "
+                "nobody carries it unless people made that group",
+            )
 
 
 def _groups(community: Values, path: str, limit: int | None, report: Report) -> None:

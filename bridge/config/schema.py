@@ -129,6 +129,8 @@ COMMUNITY = Section(
         "welcome": Key(readers.description),
         "rules": Key(readers.description),
         "rules_required": Key(readers.boolean),
+        "auto_join": Key(readers.boolean),
+        "tags": Key(readers.tags),
         "groups_by": Key(readers.choice({who.value: who for who in GroupsBy})),
         "join": Key(readers.choice({join.value: join for join in Join})),
         "members_may_invite": Key(readers.boolean),

@@ -24,6 +24,7 @@ class Deed(StrEnum):
     APPOINT = "promote"
     TRANSFER = "transfer"
     SEE_MEMBERS = "members"
+    TAG = "tag"
     MAKE_GROUPS = "group create"
     CHANGE_GROUPS = "group"
     RELEASE_GROUPS = "group release"
@@ -48,6 +49,7 @@ NEEDED: dict[Deed, Role] = {
     Deed.APPOINT: Role.OWNER,
     Deed.TRANSFER: Role.OWNER,
     Deed.SEE_MEMBERS: Role.ADMIN,
+    Deed.TAG: Role.ADMIN,
     Deed.MAKE_GROUPS: Role.MEMBER,  # where `groups_by` says so; else admins: see core/rank
     Deed.CHANGE_GROUPS: Role.ADMIN,
     Deed.RELEASE_GROUPS: Role.OWNER,

@@ -123,6 +123,15 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class Tag:
+    """A tag that is declared: whom it names, and the group whose members carry it."""
+
+    name: str
+    users: frozenset[UserId] = frozenset()
+    group: RoomKeyName | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Community:
     """A declared community. `None` means that the key is absent: it then belongs to the people."""
 
@@ -158,6 +167,10 @@ class Community:
     """Whether general and the groups open for newcomers only after they have agreed to the rules."""
     groups_by: GroupsBy = GroupsBy.ADMINS
     """Who may make groups by command."""
+    auto_join: bool = False
+    """Whether people of our own server are joined to rooms, where they would be invited, if the homeserver lets us."""
+    tags: tuple[Tag, ...] = ()
+    """Tags that are declared; nothing of them changes by command."""
     groups: tuple[Group, ...] = field(default=())
     stated: frozenset[str] = frozenset()
     """Which keys the file states; of keys with a default, the value alone does not tell."""
@@ -202,6 +215,10 @@ class Community:
     def group(self, key: RoomKeyName) -> Group | None:
         """The declared group of that key, or None."""
         return next((group for group in self.groups if group.key == key), None)
+
+    def tag(self, name: str) -> Tag | None:
+        """The declared tag of that name, or None."""
+        return next((tag for tag in self.tags if tag.name == name), None)
 
     def declared_role(self, user: UserId) -> Role | None:
         """The role that the declaration gives to `user` in the space; None where it says nothing of them."""

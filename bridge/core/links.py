@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import hmac
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from bridge.core.community import Role
 from bridge.core.ids import CommunityId, RoomKeyName
@@ -124,6 +127,35 @@ def may_grant(maker: Role, role: Role) -> bool:
 def fingerprint(token: str) -> str:
     """What is stored of a link's secret: its SHA-256, as hexadecimal digits. Any text has one."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def shown(link: Link, now: int) -> dict[str, Any]:
+    """A link without its secret, as the commands show it."""
+    return {
+        "id": link.id,
+        "community": link.community,
+        "groups": list(link.groups),
+        "expires_at": link.expires_at,
+        "uses": link.uses,
+        "used": link.used,
+        "needs_approval": link.needs_approval,
+        "role": link.role.word,
+        "maker": link.maker,
+        "made_at": link.made_at,
+        "revoked_at": link.revoked_at,
+        "verdict": link.verdict(now).value,
+    }
+
+
+def token_from(secret: bytes, source: str) -> str:
+    """The secret of the link that was asked for by an event: the same whenever it is asked for, and known to nobody who
+    lacks our secret (HMAC-SHA-256, cut to 128 bits).
+
+    Args:
+        source: the id of the event.
+    """
+    derived = hmac.new(secret, b"invite link " + source.encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(derived[:TOKEN_BYTES]).decode().rstrip("=")
 
 
 def parse_span(text: str) -> int | None:

@@ -37,6 +37,8 @@ class MembershipChanged:
     """Of a knock: what they call themselves there."""
     reason: str = ""
     """Of a knock: what they wrote."""
+    before: str | None = None
+    """What they were before, where the homeserver says it: who was joined already has changed their name or picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +278,8 @@ class AskToJoin:
     """What the way says of itself: what they wrote, the link's name."""
     groups: tuple[RoomKeyName, ...] = ()
     """Groups that they are invited to as well, if they are let in."""
+    words: str = ""
+    """What was written with it by somebody of whom nobody knows that they are the person, as on the join page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,6 +347,30 @@ class Deactivate:
 
 
 @dataclass(frozen=True, slots=True)
+class ShowLink:
+    """Show a new invite link to whoever asked for it, with its QR code. Its secret stands nowhere."""
+
+    room_id: RoomId
+    source: EventId
+    """The message that asked for it."""
+    by: UserId
+    language: str
+    revoked: int | None
+    """How many links were taken back for it; None where it takes the place of none."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendMembers:
+    """Send the table of a community's members as a file to whoever asked for it, as it is then."""
+
+    room_id: RoomId
+    community: CommunityId
+    by: UserId
+    word: str
+    """Whom it is about; empty for everybody who has joined."""
+
+
+@dataclass(frozen=True, slots=True)
 class MakeGroup:
     """Make the group that a member suggested, since an admin agreed."""
 
@@ -376,5 +404,7 @@ Job = (
     | SayWelcome
     | ReleaseGroup
     | Deactivate
+    | ShowLink
+    | SendMembers
     | MakeGroup
 )

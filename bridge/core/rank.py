@@ -180,6 +180,20 @@ def check_decision(people: People, by: UserId | None) -> None:
     _entitled(people, by, Deed.DECIDE)
 
 
+def check_tag(people: People, by: UserId | None, user: UserId, name: str, *, give: bool) -> None:
+    """Whether `by` may give `user` that tag, or take it from them.
+
+    Raises:
+        Refused: why not.
+    """
+    _entitled(people, by, Deed.TAG)
+    _no_account_of_ours(people, user)
+    if people.community.tag(name) is not None:
+        raise _declared(people, f"tags.{name}")
+    if give and people.memberships.get(user) not in ("join", "invite"):
+        raise _refused(people, f"{user} is not in the community", f"first: `invite {people.community.id} {user}`")
+
+
 def check_groups(people: People, by: UserId | None, deed: Deed) -> None:
     """Whether `by` may make, change, adopt or release groups. Who makes them is the community's affair (`groups_by`).
 

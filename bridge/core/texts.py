@@ -244,7 +244,9 @@ def explain_thaw(language: Language = EN) -> Explained:
 
 
 def explain_members(language: Language = EN) -> Explained:
-    return Explained(say(language, "shows who is in the community, or those who match a word"), "admin")
+    return Explained(
+        say(language, "shows who is in the community, or who matches a word; with `csv` as a file"), "csv teacher"
+    )
 
 
 def explain_who(language: Language = EN) -> Explained:
@@ -514,7 +516,7 @@ def members(
 
     Args:
         total: how many people are in it.
-        people: as many as are shown; `user`, `role` and `groups` of each.
+        people: as many as are shown, as `app/roster` gives them.
         matching: how many there are to be shown.
     """
     head = say_many(
@@ -535,12 +537,23 @@ def members(
 def person_line(person: Mapping[str, Any], language: Language = EN) -> Marked:
     """One person as a line: who, role, groups."""
     groups = f" · {joined(', ', list(person['groups']))}" if person["groups"] else ""
-    return Marked(f"{mention(person['user'])}: {role_name(person['role'], language)}{groups}")
+    tags = f" · {_tags(person['tags'])}" if person["tags"] else ""
+    what = invited_word(language) if person["state"] == "invite" else role_name(person["role"], language)
+    return Marked(f"{mention(person['user'])}: {what}{groups}{tags}")
+
+
+def _tags(names: Sequence[str]) -> Marked:
+    return joined(" ", [literal(f"#{name}") for name in names])
+
+
+def invited_word(language: Language = EN) -> Marked:
+    """What somebody is who has an invitation and has not answered it."""
+    return say(language, "invited")
 
 
 def who(person: Mapping[str, Any], community: str, language: Language = EN) -> Marked:
-    """What somebody is in a community: roles and groups."""
-    lines = [person_line({**person, "groups": ()}, language)]
+    """What somebody is in a community: role, groups, tags, since when, and by whom they came."""
+    lines = [person_line({**person, "groups": (), "tags": ()}, language)]
     state = person["state"]
     if state != "join":
         lines = [_not_in(person, community, language)]
@@ -548,7 +561,31 @@ def who(person: Mapping[str, Any], community: str, language: Language = EN) -> M
         lines.append(say(language, "Groups: {groups}", groups=joined(", ", list(person["groups"]))))
     if person["moderates"]:
         lines.append(say(language, "Moderates: {groups}", groups=joined(", ", list(person["moderates"]))))
+    if person["tags"]:
+        lines.append(say(language, "Tags: {tags}", tags=_tags(person["tags"])))
+    if person["since"] is not None:
+        lines.append(say(language, "Here since {time}", time=utc(person["since"])))
+    if person["how"]:
+        lines.append(_origin(person, language))
     return joined("\n", lines)
+
+
+def _origin(person: Mapping[str, Any], language: Language) -> Marked:
+    by = literal(person["by"]) if person["by"].startswith("@") else the_operator(language)
+    match person["how"]:
+        case "link":
+            return say(language, "Came by the link `{link}`, which {by} made", link=person["detail"], by=by)
+        case "request":
+            return say(language, "Asked to join, and was let in by {by}", by=by)
+        case "configuration":
+            return say(language, "Named in the configuration")
+        case _:
+            return say(language, "Invited by {by}", by=by)
+
+
+def members_file(count: int, language: Language = EN) -> Marked:
+    """What is answered where the table comes as a file."""
+    return say_many(language, "Here is the table, of {count} person:", "Here is the table, of {count} people:", count)
 
 
 def _not_in(person: Mapping[str, Any], community: str, language: Language) -> Marked:
@@ -562,6 +599,47 @@ def _not_in(person: Mapping[str, Any], community: str, language: Language) -> Ma
             return say(language, "{user} asks to enter {community}.", user=user, community=community)
         case _:
             return say(language, "{user} is not in {community}.", user=user, community=community)
+
+
+# --- tags -----------------------------------------------------------------------------------------------------------
+
+
+def explain_tag(language: Language = EN) -> Explained:
+    return Explained(say(language, "marks people with a word, to find them by it"), "@edna:example.org teacher")
+
+
+def explain_untag(language: Language = EN) -> Explained:
+    return Explained(say(language, "takes a tag from people"), "@edna:example.org teacher")
+
+
+def explain_tags(language: Language = EN) -> Explained:
+    return Explained(say(language, "shows the tags that there are"))
+
+
+def tagged(users: Sequence[str], tag: str, give: bool, language: Language = EN) -> Marked:
+    """
+    Args:
+        give: whether they were given it; else it was taken from them.
+    """
+    people = joined(", ", [mention(user) for user in users])
+    if give:
+        return say(language, "Tagged `{tag}`: {people}.", tag=tag, people=people)
+    return say(language, "No longer tagged `{tag}`: {people}.", tag=tag, people=people)
+
+
+def tags_listed(tags: Sequence[Mapping[str, Any]], community: str, language: Language = EN) -> Marked:
+    """
+    Args:
+        tags: of each `name`, how many `people` carry it, and whether it is `declared`.
+    """
+    if not tags:
+        return say(language, "Nobody in {community} has a tag.", community=community)
+    lines = []
+    for tag in tags:
+        count = say_many(language, "{count} person", "{count} people", tag["people"])
+        line = joined(" – ", [_code(tag["name"]), count])
+        lines.append(joined(", ", [line, say(language, "by the configuration")]) if tag["declared"] else line)
+    return _with_list(say(language, "Tags in {community}:", community=community), lines)
 
 
 # --- people: who comes, goes and rises -------------------------------------------------------------------------------
@@ -602,14 +680,14 @@ def link_made(link: Mapping[str, Any], language: Language = EN) -> Marked:
     """The one time that a link's address is shown.
 
     Args:
-        link: as `app/links` shows it, with `role` as a Role, and with `url`; with `revoked`, the ids of those that were
-            taken back for it.
+        link: as `app/links` shows it, with `role` as a Role, and with `url`; with `revoked`, how many were taken back
+            for it.
     """
     head = say(language, "This link leads into {community}. I cannot show it again:", community=link["community"])
     lines = [head, literal(link["url"]), link_line(link, language)]
-    if "revoked" in link:
+    if link.get("revoked") is not None:
         lines.append(say_many(language, "{count} link was taken back.", "{count} links were taken back.",
-                              len(link["revoked"])))  # fmt: skip
+                              link["revoked"]))  # fmt: skip
     return joined("\n", lines)
 
 
@@ -829,15 +907,29 @@ def thanks_for_agreeing(language: Language = EN) -> Marked:
 
 
 def join_request(
-    community: str, user: str, name: str, how: str, detail: str, groups: Sequence[str], language: Language = EN
+    community: str,
+    user: str,
+    name: str,
+    how: str,
+    detail: str,
+    groups: Sequence[str],
+    words: str = "",
+    language: Language = EN,
 ) -> Marked:
-    """The facts of a join request: who asks, by which way, and what they wrote."""
+    """The facts of a join request: who asks, by which way, and what they wrote.
+
+    Args:
+        words: what was written with it by somebody of whom nobody knows that they are the person.
+    """
     lines = [say(language, "{user} asks to join {community}.", user=mention(user), community=community)]
     if name:
         lines.append(say(language, "They call themselves {name}.", name=one_line(name, LONGEST_NAME)))
     lines.append(_way(how, detail, language))
     if detail and how != "link":
         lines.append(say(language, "They wrote: “{detail}”", detail=one_line(detail)))
+    if words:
+        lines.append(say(language, "Written on the join page, by whoever typed this name there: “{words}”",
+                         words=one_line(words)))  # fmt: skip
     if groups:
         lines.append(say(language, "They would also be invited to: {groups}.", groups=_several(groups)))
     return joined("\n", lines)

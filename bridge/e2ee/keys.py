@@ -6,12 +6,14 @@ device, `sync` listens, `delivery` and `history` give keys out, `decryption` rea
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from bridge.core.ids import RoomId, UserId
+from bridge.e2ee import attachments
 from bridge.e2ee.arrivals import Arrivals, DevicesChanged
 from bridge.e2ee.decryption import Decryption
 from bridge.e2ee.delivery import Delivery, Progress
@@ -229,6 +231,10 @@ class Keys:
         """
         async with self._gate.passing():
             return await self._delivery.encrypt(room_id, event_type, content)
+
+    async def encrypt_file(self, data: bytes) -> tuple[bytes, dict[str, Any]]:
+        """A file as it is uploaded, and the `EncryptedFile` that opens it, without its `url`."""
+        return await asyncio.to_thread(attachments.encrypt, data)
 
     async def prepare(self, room_id: RoomId) -> int | None:
         """Bring a room's key to everybody in it ahead of the next message, which then costs one event.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bridge.core.community import Role
-from bridge.core.ids import CommunityId, RoomKeyName, UserId, domain_of
-from bridge.core.links import OBSTACLES, TOKEN_BYTES, Link, Obstacle, Stage, Verdict, fingerprint
-from bridge.core.messages import AskToJoin, LetIn
+from bridge.core.ids import CommunityId, EventId, RoomKeyName, UserId, domain_of
+from bridge.core.links import OBSTACLES, TOKEN_BYTES, Link, Obstacle, Stage, Verdict, fingerprint, token_from
+from bridge.core.messages import AskToJoin, LetIn, ShowLink
 from bridge.ports import Clock
+from bridge.store import belonging
 from bridge.store import links as store
 from bridge.store.communities import record
 from bridge.store.database import Database, Transaction
@@ -41,40 +42,61 @@ class _NoUseLeft(Exception):
 class Entering:
     """The life of invite links, up to the jobs that let people in."""
 
-    def __init__(self, *, database: Database, jobs: Jobs, wake: Callable[[], None], clock: Clock) -> None:
+    def __init__(
+        self, *, database: Database, jobs: Jobs, wake: Callable[[], None], clock: Clock, secret: bytes
+    ) -> None:
+        """
+        Args:
+            secret: of which the secrets of links are made that somebody asks for in a chat.
+        """
         self._database = database
         self._jobs = jobs
         self._wake = wake
         self._clock = clock
+        self._secret = secret
 
     # --- links ----------------------------------------------------------------------------------------------------
 
-    async def make(self, terms: Terms) -> tuple[Link, str]:
+    async def make(self, terms: Terms, show: ShowLink | None = None) -> tuple[Link, str]:
         """Make a link; gives it with its secret, which is stored nowhere.
+
+        Args:
+            show: how whoever asked in a chat is shown it; the same message is the same link, made and shown once.
 
         Raises:
             ValueError: the terms contradict each other, with a sentence.
         """
-        link, token = self._fresh(terms)
+        link, token = self._fresh(terms, show)
         async with self._database.transaction() as tx:
-            await self._add(tx, link, token)
+            if show is not None and (made := await store.by_token(tx, fingerprint(token))) is not None:
+                return made, token
+            await self._add(tx, link, token, show)
+        if show is not None:
+            self._wake()
         return link, token
 
-    async def reset(self, terms: Terms) -> tuple[Link, str, list[str]]:
+    async def reset(self, terms: Terms, show: ShowLink | None = None) -> tuple[Link, str, list[str]]:
         """Take back all links of a community and make one, both or neither; gives the ids of those taken back, too.
 
-        Raises:
-            ValueError: as `make`.
+        Args, and what it raises, as of `make`.
         """
-        link, token = self._fresh(terms)
+        link, token = self._fresh(terms, show)
         async with self._database.transaction() as tx:
+            if show is not None and (made := await store.by_token(tx, fingerprint(token))) is not None:
+                return made, token, []
             revoked = await store.revoke_all(tx, terms.community, terms.maker, link.made_at)
             for link_id in revoked:
                 await record(tx, link.made_at, terms.community, "", terms.maker, "revoked link", link_id)
-            await self._add(tx, link, token)
+            await self._add(tx, link, token, None if show is None else replace(show, revoked=len(revoked)))
+        if show is not None:
+            self._wake()
         return link, token, revoked
 
-    def _fresh(self, terms: Terms) -> tuple[Link, str]:
+    def token_of(self, source: EventId) -> str:
+        """The secret of the link that a message asked for, whether there is such a link or not."""
+        return token_from(self._secret, source)
+
+    def _fresh(self, terms: Terms, show: ShowLink | None) -> tuple[Link, str]:
         now = self._clock.now_ms()
         link = Link(
             id=secrets.token_hex(4),
@@ -87,11 +109,13 @@ class Entering:
             needs_approval=terms.needs_approval,
             role=terms.role,
         )
-        return link, secrets.token_urlsafe(TOKEN_BYTES)
+        return link, secrets.token_urlsafe(TOKEN_BYTES) if show is None else self.token_of(show.source)
 
-    async def _add(self, tx: Transaction, link: Link, token: str) -> None:
+    async def _add(self, tx: Transaction, link: Link, token: str, show: ShowLink | None) -> None:
         await store.add(tx, link, fingerprint(token))
         await record(tx, link.made_at, link.community, "", link.maker, "made link", link.id)
+        if show is not None:
+            await self._jobs.add(tx, f"link-{show.source}", show.room_id, show, link.made_at)
 
     async def of_community(self, community: CommunityId) -> list[Link]:
         """All links of a community, the newest first."""
@@ -126,22 +150,25 @@ class Entering:
 
     # --- people -----------------------------------------------------------------------------------------------------
 
-    async def use(self, link: Link, user: UserId) -> Entry | Obstacle:
+    async def use(self, link: Link, user: UserId, words: str = "") -> Entry | Obstacle:
         """Let somebody use a link: counted once for each person, recorded, and a job added that brings them in.
 
         Whoever used it before uses it again for nothing, also when it is used up; not when it was revoked or expired.
+
+        Args:
+            words: what they wrote for whoever decides, where the link needs approval.
         """
         now = self._clock.now_ms()
         try:
             async with self._database.transaction() as tx:
-                entry = await self._use(tx, link, user, now)
+                entry = await self._use(tx, link, user, now, words)
         except _NoUseLeft:
             return await self._why_not(link, now)
         if isinstance(entry, Entry):
             self._wake()
         return entry
 
-    async def _use(self, tx: Transaction, link: Link, user: UserId, now: int) -> Entry | Obstacle:
+    async def _use(self, tx: Transaction, link: Link, user: UserId, now: int, words: str) -> Entry | Obstacle:
         stage = Stage.ASKED if link.needs_approval else Stage.WAITING
         lane = f"enter {link.community} {domain_of(user)}"
         ticket = secrets.token_urlsafe(TOKEN_BYTES)
@@ -156,7 +183,7 @@ class Entering:
             return OBSTACLES[verdict]
         await store.set_stage(tx, entry.ticket, stage, now)
         if link.needs_approval:
-            ask = AskToJoin(link.community, user, "link", link.id, link.groups)
+            ask = AskToJoin(link.community, user, "link", link.id, link.groups, words)
             # each time is a request of its own: whoever decides knows of those that are open, and of earlier ones
             await self._jobs.add(tx, f"ask-{entry.ticket}-{now}", f"requests {link.community}", ask, now)
         else:
@@ -196,8 +223,15 @@ class Entering:
             return await store.count_waiting(tx, community)
 
     async def came(self, ticket: str, stage: Stage, complete: Complete | None = None) -> None:
-        """Remember how far somebody has come, together with taking away the job that brought them there."""
+        """Remember how far somebody has come, and once they are invited by whom, together with taking away the job that
+        brought them there.
+        """
         async with self._database.transaction() as tx:
-            await store.set_stage(tx, ticket, stage, self._clock.now_ms())
+            now = self._clock.now_ms()
+            await store.set_stage(tx, ticket, stage, now)
+            entry = await store.entry(tx, ticket) if stage is Stage.INVITED else None
+            link = None if entry is None else await store.by_id(tx, entry.link)
+            if entry is not None and link is not None:
+                await belonging.bidden(tx, entry.community, entry.user, "link", link.maker, link.id, now)
             if complete is not None:
                 await complete(tx)

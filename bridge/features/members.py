@@ -20,8 +20,8 @@ from bridge.core.rank import People
 from bridge.plan import changes
 from bridge.plan.state import Accounts, Known, digest_of
 from bridge.ports import Clock, RoomExecutor, RoomReader
+from bridge.store import belonging, links, requests
 from bridge.store import communities as store
-from bridge.store import links, requests
 from bridge.store.database import Database, Transaction
 from bridge.store.jobs import Jobs, decode
 from bridge.store.requests import State
@@ -118,6 +118,7 @@ class Members:
             await self._memory.bid(community.id, user, groups)
             async with self._database.transaction() as tx:
                 await self._close_request(tx, community.id, user, State.APPROVED, by or texts.the_operator(), "")
+                await belonging.bidden(tx, community.id, user, "invite", by or "operator", "", self._clock.now_ms())
         there = {user for user in users if people.memberships.get(user) == "join"}
         if coming := [user for user in users if user not in there]:
             language = community.language

@@ -34,7 +34,7 @@ from bridge.core.messages import (
 )
 from bridge.plan.state import Accounts, Known, digest_of
 from bridge.ports import Clock, Messenger, RoomExecutor, RoomReader
-from bridge.store import communities, requests
+from bridge.store import belonging, communities, requests
 from bridge.store.database import Database, Transaction
 from bridge.store.jobs import Jobs
 from bridge.store.requests import JoinRequest, State
@@ -109,7 +109,7 @@ class Requests:
 
     async def ask(self, job_id: str, job: AskToJoin) -> None:
         """Take in a request by another way than a knock; the same job is the same request."""
-        await self._open(digest_of(job_id), job.community, job.user, "", job.how, job.detail, job.groups)
+        await self._open(digest_of(job_id), job.community, job.user, "", job.how, job.detail, job.groups, job.words)
 
     async def suggest(self, community: Community, user: UserId, wish: Wish, source: str) -> None:
         """Take in the group that a member suggests; the same source is the same suggestion. Whether it may be made is
@@ -172,6 +172,7 @@ class Requests:
         how: str,
         detail: str,
         keys: tuple[RoomKeyName, ...],
+        words: str = "",
     ) -> None:
         community = self._declared(community_id)
         known = await self._memory.known(community_id)
@@ -186,7 +187,9 @@ class Requests:
             rejected = await requests.last_of(tx, community_id, user, State.REJECTED)
             too_soon = rejected is not None and now - (rejected.decided_at or 0) < self.patience.again_ms
             state, decided_at = (State.TOO_SOON, now) if too_soon else (State.OPEN, None)
-            request = JoinRequest(request_id, community_id, user, name, how, detail, keys, now, state, "", decided_at)
+            request = JoinRequest(
+                request_id, community_id, user, name, how, detail, keys, now, state, "", decided_at, words=words
+            )
             if await requests.add(tx, request):
                 await self._begin(tx, request, now)
             elif (already := await requests.open_of(tx, community_id, user)) is not None:
@@ -258,6 +261,8 @@ class Requests:
             if first:
                 await self._later(tx, "answer", AnswerRequest(request.id), now)
                 await communities.record(tx, now, request.community, "", by, state.value, str(request.user))
+            if first and state is State.APPROVED and by != texts.the_service():
+                await belonging.bidden(tx, request.community, request.user, "request", by, request.how, now)
         self._wake()
         return first
 
@@ -430,9 +435,8 @@ def facts(request: JoinRequest, community: str, language: Language) -> str:
     if request.wish is not None:
         wish = request.wish
         return texts.suggestion(community, request.user, wish.name, wish.kind.value, language)
-    return texts.join_request(
-        community, request.user, request.name, request.how, request.detail, request.keys, language
-    )
+    asked = (community, request.user, request.name, request.how, request.detail, request.keys)
+    return texts.join_request(*asked, request.words, language)
 
 
 def _edit(event_id: str, text: str) -> Mapping[str, Any]:

@@ -140,10 +140,18 @@ def essence(raw: Mapping[str, Any]) -> dict[str, Any]:
             kept["content"] |= _place(content)
         if kind == "m.room.member" and content.get("membership") == KNOCK:
             kept["content"] |= {field: _short(content.get(field)) for field in ("displayname", "reason")}
-    unsigned = raw.get("unsigned")
-    if isinstance(unsigned, dict) and isinstance(stripped := unsigned.get("invite_room_state"), list):
+    unsigned = _object(raw.get("unsigned"))
+    if isinstance(stripped := unsigned.get("invite_room_state"), list):
         kept["unsigned"] = {"invite_room_state": [piece for piece in stripped if _is_encryption(piece)]}
+    if kind == "m.room.member" and (before := _before(raw)) is not None:
+        kept.setdefault("unsigned", {})["prev_content"] = {"membership": before}
     return kept
+
+
+def _before(raw: Mapping[str, Any]) -> str | None:
+    """Somebody's membership before this event, where the homeserver says it (`unsigned.prev_content`)."""
+    before = _object(_object(raw.get("unsigned")).get("prev_content")).get("membership")
+    return before if isinstance(before, str) and before in MEMBERSHIPS else None
 
 
 def _state(
@@ -179,9 +187,11 @@ def _membership(
     if interest is None:
         return Ignored("not our room")
     if membership != KNOCK:
-        return MembershipChanged(*head, user=UserId(user), membership=membership)
+        return MembershipChanged(*head, user=UserId(user), membership=membership, before=_before(raw))
     name, reason = _short(content.get("displayname")), _short(content.get("reason"))
-    return MembershipChanged(*head, user=UserId(user), membership=membership, name=name, reason=reason)
+    return MembershipChanged(
+        *head, user=UserId(user), membership=membership, name=name, reason=reason, before=_before(raw)
+    )
 
 
 def _short(value: object) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from bridge.core.errors import BadRequest, Forbidden, MatrixError, NotFound
 from bridge.core.ids import EventId, RoomId, UserId, domain_of
@@ -157,6 +158,21 @@ class Executor:
             return
         async with self._servers.reached(user):
             await self._move(room_id, user, "invite", sender, settled=settled, retries=0, deadline=ELSEWHERE_SECONDS)
+
+    async def bring_in(self, room_id: RoomId, user: UserId, *, by_announcer: bool) -> None:
+        """Join somebody of our own server to a room (Synapse's admin API, `POST /_synapse/admin/v1/join/{room}`), which
+        invites them first; that is for accounts that are admins of the homeserver. Where it is refused, invite them.
+        """
+        sender = self._accounts.announcer if by_announcer else self._accounts.steward
+        as_user = None if sender == self._accounts.steward else sender
+        url = f"/_synapse/admin/v1/join/{quote(room_id, safe='')}"
+        try:
+            await self._client.request("POST", url, body={"user_id": user}, as_user=as_user)
+        except (Forbidden, BadRequest, NotFound) as error:
+            log.info("%s is invited to %s, since they cannot be joined: %s", user, room_id, error.what)
+            await self.invite(room_id, user, by_announcer=by_announcer)
+            return
+        self._reader.moved(room_id, user, Membership("join", user))
 
     async def kick(self, room_id: RoomId, user: UserId, reason: str) -> None:
         """Remove somebody; nothing happens if they are out already."""

@@ -8,9 +8,10 @@ from typing import Any
 
 import orjson
 
-from bridge.core.errors import BadRequest, Forbidden, MatrixError, NotFound
+from bridge.core.errors import BadRequest, Forbidden, NotFound
 from bridge.core.ids import DeviceId, EventId, RoomId, UserId, localpart_of
 from bridge.matrix.client import Client, path
+from bridge.matrix.media import upload
 from bridge.matrix.members import joined_members, member_of
 from bridge.ports import Member
 
@@ -126,12 +127,8 @@ class HomeserverKeys:
         await self._ask("PUT", path("v3", "sendToDevice", event_type, txn_id), {"messages": messages})
 
     async def upload(self, data: bytes) -> str:
-        """Put a file into the media repository (`POST /_matrix/media/v3/upload`); gives its `mxc://` address."""
-        answer = await self._client.request("POST", "/_matrix/media/v3/upload", as_user=self._announcer, data=data)
-        uri = answer.get("content_uri")
-        if not isinstance(uri, str):
-            raise MatrixError("the homeserver took a file without naming its address", where="media repository")
-        return uri
+        """Put a file into the media repository ; gives its `mxc://` address."""
+        return await upload(self._client, data, as_user=self._announcer)
 
     async def sync(self, since: str | None, *, timeout_ms: int) -> dict[str, Any]:
         """`/sync` without room events: to-device messages, device lists and key counts alone; never retried here."""

@@ -10,7 +10,8 @@ import orjson
 from bridge.core.errors import BadRequest, CannotEncrypt, MatrixError, Refused
 from bridge.core.ids import DeviceId, EventId, RoomId, UserId
 from bridge.matrix.client import Client, path
-from bridge.ports import RoomCrypto, RoomFacts, Sent
+from bridge.matrix.media import upload
+from bridge.ports import File, RoomCrypto, RoomFacts, Sent
 
 MAX_PLAINTEXT_BYTES = 47_000
 """What fits an encrypted event: 49,000 did not."""
@@ -64,6 +65,22 @@ class Sender:
             return Sent(await self._put(room_id, MESSAGE, content, txn_id), 0)
         wire, devices = await self._crypto.encrypt(room_id, MESSAGE, content)
         return Sent(await self._put(room_id, ENCRYPTED, wire, txn_id), devices)
+
+    async def send_file(self, room_id: RoomId, file: File, *, txn_id: str) -> Sent:
+        """Send a file as the announcer, encrypted (client-server API, "Sending encrypted attachments"); the same
+        `txn_id` again gives the same event. What was uploaded for an event that is there already lies there unused.
+
+        Raises:
+            CannotEncrypt: the room is not encrypted, or keys cannot follow its members.
+            MatrixError: the homeserver refuses (the file may be too large for it), or cannot be asked.
+        """
+        if not await self._is_encrypted(room_id):
+            raise CannotEncrypt(
+                "files are sent encrypted, and the room is not", where=room_id, remedy="ask in an encrypted chat"
+            )
+        data, info = await self._crypto.encrypt_file(file.data)
+        info["url"] = await upload(self._client, data, as_user=self._announcer)
+        return await self.send(room_id, _content(file, info), txn_id=txn_id)
 
     async def react(self, room_id: RoomId, event_id: EventId, key: str, *, txn_id: str) -> None:
         """React to a message with an emoji (client-server API, `m.annotation`). It goes in the clear, as all do.
@@ -123,3 +140,18 @@ class Sender:
         if not isinstance(event_id, str):
             raise MatrixError("the homeserver took a message without naming its event", where=room_id)
         return EventId(event_id)
+
+
+def _content(file: File, info: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of a file's message (client-server API, `m.file` and `m.image`)."""
+    about: dict[str, Any] = {"mimetype": file.media_type, "size": len(file.data)}
+    if file.pixels is not None:
+        about["w"], about["h"] = file.pixels
+    return {
+        "msgtype": "m.file" if file.pixels is None else "m.image",
+        "body": file.name,
+        "filename": file.name,
+        "file": info,
+        "info": about,
+        "m.mentions": {},
+    }

@@ -122,11 +122,12 @@ class SetListed:
 
 @dataclass(frozen=True, slots=True)
 class Invite:
-    """Invite somebody, by the account that this room's invites come from."""
+    """Invite somebody, by the account that this room's invites come from; or join them, if the homeserver lets us."""
 
     room: RoomKeyName
     user: UserId
     by_announcer: bool
+    join: bool = False
     kind = "invite"
 
     @property
@@ -135,7 +136,7 @@ class Invite:
 
     @property
     def summary(self) -> str:
-        return f"invite {self.user}"
+        return f"join {self.user}, or invite them" if self.join else f"invite {self.user}"
 
 
 @dataclass(frozen=True, slots=True)

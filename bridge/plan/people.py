@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from bridge.core.community import ANNOUNCEMENTS, CONTROL, SPACE, Community, Role
-from bridge.core.ids import RoomKeyName, UserId
+from bridge.core.ids import RoomKeyName, UserId, domain_of
 from bridge.core.power_levels import threshold
 from bridge.plan.actions import Action, Ban, BringAnnouncer, Cause, Invite, Kick, Unban
 from bridge.plan.desired import DesiredRoom
@@ -321,7 +321,8 @@ def membership_actions(
                 here = Membership("leave", accounts.steward)
             belongs = user in belong if standing in WELCOME else key == SPACE and standing is Standing.OUTSIDER
             if belongs and not here.present and key in desired:
-                invite, note = _invitation(key, user, here, known, accounts)
+                join = _joined_by_us(community, key, user, standing, rooms, accounts)
+                invite, note = _invitation(key, user, here, known, accounts, join=join)
                 actions += [invite] if invite else []
                 notes += [note] if note else []
     return actions, notes
@@ -424,6 +425,21 @@ def still_bidden(known: Known, rooms: Rooms, census: Census) -> frozenset[tuple[
     )
 
 
+def _joined_by_us(
+    community: Community, key: RoomKeyName, user: UserId, standing: Standing, rooms: Rooms, accounts: Accounts
+) -> bool:
+    """Whether somebody need not accept an invitation themselves, where the community wants it so.
+
+    They have agreed to be here by joining the space; for whom the file names, the operator has. Only the homeserver on
+    which they are can join them.
+    """
+    if not community.auto_join or domain_of(user) != domain_of(accounts.steward):
+        return False
+    if user in community.named and standing is Standing.NEWCOMER:
+        return True
+    return key != SPACE and SPACE in rooms and rooms[SPACE].members.get(user, ABSENT).state == "join"
+
+
 def back_after_agreeing(
     community: Community, rooms: Rooms, moves: Sequence[Action]
 ) -> frozenset[tuple[RoomKeyName, UserId]]:
@@ -440,14 +456,14 @@ def back_after_agreeing(
 
 
 def _invitation(
-    key: RoomKeyName, user: UserId, here: Membership, known: Known, accounts: Accounts
+    key: RoomKeyName, user: UserId, here: Membership, known: Known, accounts: Accounts, *, join: bool
 ) -> tuple[Invite | None, str | None]:
     by_announcer = key == ANNOUNCEMENTS
     if here.state == "ban":
         return None, f"{user} is banned from {key} by {here.sender}, but belongs there: unban them, or leave it so"
     kicked = here.state == "leave" and here.sender != user
     if uninvited(key, user, here, known, accounts) or (key == ANNOUNCEMENTS and kicked):
-        return Invite(key, user, by_announcer), None
+        return Invite(key, user, by_announcer, join), None
     if kicked:
         return None, f"{here.sender} removed {user} from {key}, but they belong there: an admin may invite them again"
     if here.state == "leave" and key == CONTROL:

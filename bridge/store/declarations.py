@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from bridge.core.community import Community, Group, GroupsBy, Join, Posting, RoomKind
+from bridge.core.community import Community, Group, GroupsBy, Join, Posting, RoomKind, Tag
 from bridge.core.ids import CommunityId, RoomKeyName, UserId
 from bridge.core.languages import EN, Language
 
@@ -42,6 +42,8 @@ def to_json(community: Community) -> str:
             "rules_required": community.rules_required,
             "groups_by": community.groups_by.value,
             "stated": sorted(community.stated),
+            "auto_join": community.auto_join,
+            "tags": [{"name": tag.name, "users": _people(tag.users), "group": tag.group} for tag in community.tags],
             "parent": community.parent,
             "groups": [_group(group) for group in community.groups if not group.own],
         },
@@ -77,6 +79,10 @@ def from_json(text: str) -> Community:
         rules_required=value.get("rules_required", False),
         groups_by=GroupsBy(value.get("groups_by", GroupsBy.ADMINS)),
         stated=frozenset(value.get("stated", ())),
+        auto_join=value.get("auto_join", False),
+        tags=tuple(
+            Tag(tag["name"], _users(tag["users"]) or frozenset(), tag["group"]) for tag in value.get("tags", ())
+        ),
         parent=value.get("parent"),
         groups=tuple(
             Group(

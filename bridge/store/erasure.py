@@ -63,6 +63,10 @@ PLACES = (
     Place("invitations", "bidden", "user_id"),
     Place("arrival and rules", "arrival", "user_id"),
     Place("arrival and rules", "must_agree", "user_id"),
+    Place("tags", "tag", "user_id"),
+    Place("how they came", "belonging", "user_id"),
+    Place("how others came", "belonging", "by_whom", Way.REPLACE),
+    Place("join requests of others", "join_request", "words", Way.MENTION),
     Place("links used", "entry", "user_id"),
     Place("links made or taken back", "link", "maker", Way.REPLACE),
     Place("links made or taken back", "link", "revoked_by", Way.REPLACE),
@@ -122,9 +126,12 @@ EXEMPT: Mapping[tuple[str, str], str] = {
         for table in (
             "room", "role", "moderator", "profile", "named", "invited", "bidden", "settled", "heal", "frozen", "report",
             "audit", "announcement_target", "link", "entry", "join_request", "arrival", "must_agree", "own_group",
-            "shut_out",
+            "shut_out", "tag", "belonging",
         )
     },
+    ("tag", "name"): "a word of an admin's for several people",
+    ("belonging", "how"): _NAME,
+    ("belonging", "detail"): "a link's id, or the way of a request",
     **{
         (table, "room_id"): _ROOM
         for table in (

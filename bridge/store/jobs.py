@@ -27,8 +27,10 @@ from bridge.core.messages import (
     ReleaseGroup,
     RemindOfRequest,
     SayWelcome,
+    SendMembers,
     SendMessage,
     ShareKeys,
+    ShowLink,
     TakeBackState,
     Welcome,
 )
@@ -43,7 +45,7 @@ KINDS: dict[str, type[Job]] = {
     "give_history.1": GiveHistory,
     "change_membership.1": ChangeMembership,
     "let_in.1": LetIn,
-    "ask_to_join.1": AskToJoin,
+    "ask_to_join.2": AskToJoin,
     "post_card.1": PostCard,
     "answer_request.1": AnswerRequest,
     "remind_of_request.1": RemindOfRequest,
@@ -52,9 +54,14 @@ KINDS: dict[str, type[Job]] = {
     "say_welcome.1": SayWelcome,
     "release_group.1": ReleaseGroup,
     "deactivate.1": Deactivate,
+    "show_link.1": ShowLink,
+    "send_members.1": SendMembers,
     "make_group.1": MakeGroup,
 }
 """Kind names on disk. When the fields of a job change, its name is raised and the old one gets a decoder of its own."""
+
+OLDER: dict[str, tuple[str, dict[str, Any]]] = {"ask_to_join.1": ("ask_to_join.2", {"words": ""})}
+"""Names of jobs from before they had a field, with today's name and what it is then."""
 
 LOOKING = ("share_keys.1", "give_history.1")
 """Jobs that bring something up to what is there when they are done."""
@@ -80,6 +87,7 @@ def decode(kind: str, body: str) -> Job:
     Raises:
         Undecodable: an unknown kind, or fields that are missing, too many or of another type.
     """
+    kind, lacking = OLDER.get(kind, (kind, {}))
     if kind not in KINDS:
         raise Undecodable(f"no such kind of job: {kind}")
     try:
@@ -87,6 +95,8 @@ def decode(kind: str, body: str) -> Job:
     except orjson.JSONDecodeError as error:
         raise Undecodable(f"{kind}: not JSON") from error
     types = _FIELDS[kind]
+    if isinstance(fields, dict):
+        fields = {**lacking, **fields}
     if not isinstance(fields, dict) or fields.keys() != types.keys():
         raise Undecodable(f"{kind}: other fields than {', '.join(types)}")
     for name, wanted in types.items():

@@ -45,20 +45,21 @@ class JoinRequest:
     reason: str = ""
     card: EventId | None = None
     """The message in the control room that shows it."""
+    words: str = ""
+    """What was written with it, perhaps by somebody else."""
     wish: Wish | None = None
     """The group that they suggest; None where they ask to come in."""
 
 
-_COLUMNS = (
-    "id, community, user_id, name, how, detail, keys, asked_at, state, decided_by, decided_at, reason, card, wish"
-)
+_COLUMNS = """id, community, user_id, name, how, detail, keys, asked_at, state, decided_by, decided_at, reason, card,
+    words, wish"""
 
 
 async def add(tx: Transaction, request: JoinRequest) -> bool:
     """Add a request; whether it is new: not if it was added before, or if the person has an open one of its sort."""
     row = await tx.fetch_row(
         f"INSERT INTO join_request ({_COLUMNS}) "  # noqa: S608 - a constant
-        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING RETURNING id",
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING RETURNING id",
         request.id,
         request.community,
         request.user,
@@ -72,6 +73,7 @@ async def add(tx: Transaction, request: JoinRequest) -> bool:
         request.decided_at,
         request.reason,
         request.card,
+        request.words,
         "" if request.wish is None else json.dumps([request.wish.name, request.wish.kind.value, request.wish.key]),
     )
     return row is not None
@@ -168,6 +170,7 @@ def _request(row: Any) -> JoinRequest:
         decided_at=row["decided_at"],
         reason=row["reason"],
         card=None if row["card"] is None else EventId(row["card"]),
+        words=row["words"],
         wish=_wish(row["wish"]),
     )
 

@@ -29,7 +29,7 @@ _WRONG_SECRET = {
 _ABOUT_GROUPS = ("key", "text", "kind", "posting", "room", "digest", "encrypt", "data", "remove", "wait")
 _ABOUT_COMMUNITIES = ("key", "text", "form", "wait")
 _ABOUT_SUBCOMMUNITIES = ("key", "text", "parent", "wait")
-_ABOUT_PEOPLE = ("users", "groups", "group", "role", "reason", "add", "revoke_links", "wait")
+_ABOUT_PEOPLE = ("users", "groups", "group", "role", "reason", "add", "revoke_links", "tag", "filter", "wait")
 Progress = Callable[[int, int, str], None]
 
 

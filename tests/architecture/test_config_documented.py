@@ -32,7 +32,10 @@ SAID_IN_WORDS = {
     "templates": "none",
     f"communities.{ID}.room_version": "`room_version`",
     f"communities.{ID}.removed": "nobody",
-    **{f"communities.{ID}.{key}": "none" for key in ("fallback_owner", "welcome", "rules", "subcommunities", "use")},
+    **{
+        f"communities.{ID}.{key}": "none"
+        for key in ("fallback_owner", "welcome", "rules", "tags", "subcommunities", "use")
+    },
 }
 
 
@@ -61,7 +64,8 @@ def defaults(section: Section = SCHEMA, path: str = "") -> dict[str, object]:
 
 def paths(value: object, path: str = "") -> set[str]:
     """The paths of all values of a plain YAML tree."""
-    if not isinstance(value, dict) or path.endswith(("subcommunities", "templates")):  # there stands the same again
+    # there stands the same again, or names that the operator chooses
+    if not isinstance(value, dict) or path.endswith((".tags", "subcommunities", "templates")):
         return {path}
     found: set[str] = set()
     for name, inner in value.items():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from playwright.async_api import expect
 
 from bridge.core.links import Obstacle, Stage
+from bridge.web.join.entrance import Welcome
 from tests.browser.scene import Scene, barriers
 from tests.fakes.house import TICKET, TOKEN
 
@@ -35,6 +37,15 @@ async def test_nothing_keeps_anybody_out(scene: Scene, scheme: str, width: int) 
         assert await barriers(page) == [], stage
     page = await scene.open("/join/nothing", **look)
     assert await barriers(page) == []
+    assert isinstance(scene.house.found, Welcome)
+    scene.house.found, scene.house.answer = replace(scene.house.found, needs_approval=True), TICKET
+    page = await scene.open(**look)
+    assert await barriers(page) == []
+    await page.get_by_label("Your Matrix ID").fill(HOMER)
+    await page.get_by_label("A word to the admins").fill("I am Homer,\nBart's father")
+    await page.get_by_role("button", name="Ask to join").click()
+    await page.wait_for_url(f"**{OWN}")
+    assert scene.house.words[-1].splitlines() == ["I am Homer,", "Bart's father"]
 
 
 async def test_a_barrier_would_be_found(scene: Scene) -> None:

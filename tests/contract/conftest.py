@@ -27,6 +27,10 @@ class Ground(Protocol):
 
     async def person(self, name: str) -> tuple[UserId, Client]: ...
 
+    async def let_us(self, allowed: bool) -> None:
+        """Make both of our accounts admins of the homeserver, or no longer."""
+        ...
+
 
 class FakeGround:
     def __init__(self) -> None:
@@ -38,6 +42,9 @@ class FakeGround:
     async def person(self, name: str) -> tuple[UserId, Client]:
         user = UserId(f"@{name}:{DOMAIN}")
         return user, self._homeserver.client(user)
+
+    async def let_us(self, allowed: bool) -> None:
+        self._homeserver.admins = {STEWARD, ANNOUNCER} if allowed else set()
 
 
 class SynapseGround:
@@ -52,6 +59,12 @@ class SynapseGround:
     async def person(self, name: str) -> tuple[UserId, Client]:
         account = await self._homeserver.register(name)
         return UserId(account.user_id), await self._client(account.access_token)
+
+    async def let_us(self, allowed: bool) -> None:
+        root = await self._homeserver.register(f"root-{secrets.token_hex(4)}", admin=True)
+        client = await self._client(root.access_token)
+        for user in (STEWARD, ANNOUNCER):
+            await client.request("PUT", f"/_synapse/admin/v1/users/{user}/admin", body={"admin": allowed})
 
     async def _client(self, token: str) -> Client:
         client = Client(self._homeserver.url, token, retries=0)
@@ -114,6 +127,10 @@ class World:
     async def person(self, name: str = "alice") -> Person:
         user_id, client = await self._ground.person(f"{name}{next(self._names)}")
         return Person(user_id, client)
+
+    async def let_us(self, allowed: bool) -> None:
+        """Make both of our accounts admins of the homeserver, or no longer."""
+        await self._ground.let_us(allowed)
 
     async def room(self, version: str = "12", **body: Any) -> RoomId:
         """A room of the steward with levels as the policy writes them."""

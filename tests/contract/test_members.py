@@ -57,6 +57,28 @@ async def test_the_homeserver_refuses_what_the_executor_passes_over(world: World
         await steward.move(room_id, alice.user_id, "invite")
 
 
+async def test_people_are_joined_where_we_are_admins_of_the_homeserver(world: World, room_version: str) -> None:
+    room_id = await world.room(room_version)
+    alice, bob, carol = await world.person(), await world.person("bob"), await world.person("carol")
+    await world.executor.bring_in(room_id, carol.user_id, by_announcer=False)
+    assert await world.membership(room_id, carol.user_id) == "invite", "we are none, and so invite"
+    await world.let_us(True)
+    try:
+        await world.executor.invite(room_id, bob.user_id, by_announcer=False)
+        for person in (alice, bob):
+            await world.executor.bring_in(room_id, person.user_id, by_announcer=False)
+            assert await world.membership(room_id, person.user_id) == "join"
+        joined = await events(world, room_id, alice)
+        await world.executor.bring_in(room_id, alice.user_id, by_announcer=False)
+        assert await events(world, room_id, alice) == joined, "a repeat is no event"
+        await world.executor.ban(room_id, bob.user_id, "enough")
+        with pytest.raises(Forbidden):
+            await world.executor.bring_in(room_id, bob.user_id, by_announcer=False)
+        assert await world.membership(room_id, bob.user_id) == "ban"
+    finally:
+        await world.let_us(False)
+
+
 async def test_the_announcer_invites_where_it_is_a_member(world: World, room_version: str) -> None:
     room_id = await world.room(room_version)
     alice = await world.person()

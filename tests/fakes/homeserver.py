@@ -117,6 +117,8 @@ class FakeHomeserver:
         self.feed: list[Event] = []
         """Every event, in order, as the homeserver would push it."""
         self.on_request: Callable[[str], None] = lambda _: None
+        self.admins: set[UserId] = set()
+        """Admins of the homeserver."""
         self.slow = False
         """Whether answers take their time, so that other things happen before they arrive."""
         self._numbers = itertools.count(1)
@@ -187,9 +189,18 @@ class FakeHomeserver:
                 room = self._get(room_id)
                 self._move(room, user, user, what, body)
                 return {"room_id": room.room_id}
+            case "POST", ["", "_synapse", "admin", "v1", "join", room_id]:
+                return self._join_by_force(user, self._get(room_id), UserId(body["user_id"]))
             case _, ["rooms", room_id, *rest]:
                 return self._in_room(user, method, self._get(room_id), rest, body, query)
         raise bad(f"the fake knows no {method} {parts}", "M_UNRECOGNIZED")
+
+    def _join_by_force(self, by: UserId, room: FakeRoom, user: UserId) -> dict[str, Any]:
+        if by not in self.admins:
+            raise Forbidden("You are not a server admin", status=403, errcode="M_FORBIDDEN")
+        self._move(room, by, user, "invite", {})
+        self._move(room, user, user, "join", {})
+        return {"room_id": room.room_id}
 
     def _in_room(
         self,
@@ -271,7 +282,7 @@ class FakeHomeserver:
         if state_key is not None:
             event["state_key"] = state_key
             if (before := room.state.get((event_type, state_key))) is not None:
-                event["unsigned"] = {"replaces_state": before["event_id"]}
+                event["unsigned"] = {"replaces_state": before["event_id"], "prev_content": before["content"]}
             room.state[event_type, state_key] = event
         room.timeline.append(event)
         self.feed.append(event)

@@ -21,6 +21,7 @@ class House:
         self.stage = Stage.WAITING
         self.ahead = 0
         self.typed: list[str] = []
+        self.words: list[str] = []
         self.error: Exception | None = None
         self.image = Picture("image/png", PNG)
 
@@ -29,8 +30,9 @@ class House:
             raise self.error
         return self.found if token == TOKEN else Obstacle.UNKNOWN
 
-    async def enter(self, token: str, typed: str) -> str | Obstacle:
+    async def enter(self, token: str, typed: str, words: str = "") -> str | Obstacle:
         self.typed.append(typed)
+        self.words.append(words)
         return self.answer if token == TOKEN else Obstacle.UNKNOWN
 
     async def progress(self, token: str, ticket: str) -> Progress | Obstacle:

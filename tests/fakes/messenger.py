@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bridge.core.ids import EventId, RoomId
-from bridge.ports import Sent
+from bridge.ports import File, Sent
 from bridge.store.database import inside_transaction
 from tests.fakes.faults import Faults
 
@@ -35,6 +35,10 @@ class FakeMessenger:
             self.sent.append((room_id, content))
         self._faults.point(of_homeserver=True)
         return Sent(self._events[txn_id], self._devices)
+
+    async def send_file(self, room_id: RoomId, file: File, *, txn_id: str) -> Sent:
+        content = {"msgtype": "m.file" if file.pixels is None else "m.image", "body": file.name, "data": file.data}
+        return await self.send(room_id, content, txn_id=txn_id)
 
     async def react(self, room_id: RoomId, event_id: EventId, key: str, *, txn_id: str) -> None:
         name = f"REACT {room_id} {txn_id}"

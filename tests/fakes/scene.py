@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bridge.app.arriving import let_in
+from bridge.app.handouts import Handouts
+from bridge.app.roster import Roster
 from bridge.core.community import ANNOUNCEMENTS, CONTROL, SPACE, Community
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import EN
@@ -22,6 +24,7 @@ from bridge.core.messages import (
     DeliverAnnouncement,
     ExpireRequest,
     Invited,
+    Job,
     LetIn,
     MakeGroup,
     MembershipChanged,
@@ -33,7 +36,9 @@ from bridge.core.messages import (
     ReleaseGroup,
     RemindOfRequest,
     SayWelcome,
+    SendMembers,
     SendMessage,
+    ShowLink,
     StateChanged,
     TakeBackState,
     Welcome,
@@ -41,6 +46,7 @@ from bridge.core.messages import (
 from bridge.features.adopting import Adopting
 from bridge.features.announcements import Announcements
 from bridge.features.arrivals import Arrivals
+from bridge.features.belonging import Belongings
 from bridge.features.chats import Chats
 from bridge.features.deactivation import Deactivations
 from bridge.features.enforcement import Enforcement
@@ -52,6 +58,7 @@ from bridge.features.reconcile import Outcome, Reconciler, Recovery, Rules
 from bridge.features.reconcile.watch import Watch
 from bridge.features.requests import Patience, Requests
 from bridge.features.subcommunities import Subcommunities
+from bridge.features.tags import Tags
 from bridge.intake.interest import Interest
 from bridge.intake.parse import parse
 from bridge.matrix.client import path
@@ -162,7 +169,9 @@ class Scene:
             clock=self.clock,
             above=self.reconciler.kinship.above,
         )
-        self.entering = Entering(database=self.database, jobs=self.jobs, wake=self._wake, clock=self.clock)
+        self.entering = Entering(
+            database=self.database, jobs=self.jobs, wake=self._wake, clock=self.clock, secret=b"of the links"
+        )
         self.members = Members(
             database=self.database,
             memory=self.reconciler.memory,
@@ -226,6 +235,22 @@ class Scene:
         )
         await self.reconciler.read_groups()
         await self.reconciler.read_profile()
+        self.tags = Tags(database=self.database, people=self.members.people, clock=self.clock)
+        self.belongings = Belongings(
+            database=self.database, index=self.index, declared=self._declared, accounts=ACCOUNTS
+        )
+        self.roster = Roster(reconciler=self.reconciler, tags=self.tags, belongings=self.belongings, accounts=ACCOUNTS)
+        self.handouts = Handouts(
+            entering=self.entering,
+            role_of=self.reconciler.role_of,
+            roster=self.roster,
+            messenger=self.messenger,
+            database=self.database,
+            jobs=self.jobs,
+            wake=self._wake,
+            address_of=lambda token: f"https://join.example.org/join/{token}",
+            clock=self.clock,
+        )
         self.adopting = Adopting(
             database=self.database,
             index=self.index,
@@ -434,6 +459,7 @@ class Scene:
                 self.watch.moved(place.community, room_id, user, Membership(membership, sender, event_id))
                 if user not in ACCOUNTS.both:
                     await self.requests.moved(parsed(event, MembershipChanged))
+                    await self.belongings.moved(parsed(event, MembershipChanged))
             elif user == ANNOUNCER and membership == "invite":
                 encrypted = self.homeserver.room(room_id).content("m.room.encryption") is not None
                 await self.chats.invited(Invited(event_id, room_id, sender, sent_at, user, encrypted))
@@ -478,13 +504,20 @@ class Scene:
                     case ChangeMembership():
                         await self.members.do(stored.id, job, EN)
                         self.watch.look_again(job.community)
-                    case Welcome() | SayWelcome():
-                        await self.arrivals.do(stored.id, job)
-                    case Deactivate() | ReleaseGroup() | MakeGroup():
-                        await self._do_about_groups(stored.id, job)
-                    case AskToJoin() | PostCard() | AnswerRequest() | RemindOfRequest() | ExpireRequest():
-                        await self.requests.do(stored.id, job)
+                    case _:
+                        await self._do_about_people(stored.id, job)
                 await self.jobs.finish(stored.id)
+
+    async def _do_about_people(self, job_id: str, job: Job) -> None:
+        match job:
+            case Welcome() | SayWelcome():
+                await self.arrivals.do(job_id, job)
+            case Deactivate() | ReleaseGroup() | MakeGroup():
+                await self._do_about_groups(job_id, job)
+            case ShowLink() | SendMembers():
+                await self.handouts.do(job_id, job)
+            case AskToJoin() | PostCard() | AnswerRequest() | RemindOfRequest() | ExpireRequest():
+                await self.requests.do(job_id, job)
 
     async def _do_about_groups(self, job_id: str, job: Deactivate | ReleaseGroup | MakeGroup) -> None:
         if isinstance(job, Deactivate):

@@ -16,7 +16,7 @@ from babel.messages.extract import extract_from_dir
 from bridge.core.links import Obstacle, Stage
 from bridge.web.join import page
 from bridge.web.join.languages import NAMES, catalogues
-from bridge.web.join.page import FOLDER, MAX_FORM_BYTES, STATUS, JoinPage, Rates
+from bridge.web.join.page import FOLDER, MAX_FORM_BYTES, MAX_WORDS_CHARACTERS, STATUS, JoinPage, Rates
 from tests.fakes.house import LOOK, PNG, TICKET, TOKEN, WELCOME, House
 
 RATES = Rates(visits=(30, 10), entries=(20, 1), entries_by_link=(40, 1))
@@ -34,8 +34,8 @@ class Visitor:
         async with self.client.get(path, headers=headers, allow_redirects=False) as response:
             return response.status, await response.text()
 
-    async def post(self, typed: str, path: str = f"/join/{TOKEN}", **headers: str) -> tuple[int, str]:
-        form = {"user": typed}
+    async def post(self, typed: str, path: str = f"/join/{TOKEN}", words: str = "", **headers: str) -> tuple[int, str]:
+        form = {"user": typed, "words": words}
         async with self.client.post(path, data=form, headers=headers, allow_redirects=False) as response:
             return response.status, response.headers.get("Location", "") or await response.text()
 
@@ -71,6 +71,19 @@ async def test_how_many_members_there_are_is_told_only_where_it_may_be(visitor: 
 async def test_somebody_comes_in_and_is_sent_to_a_page_of_their_own(visitor: Visitor) -> None:
     assert await visitor.post(" @homer:example.org ") == (303, f"{TOKEN}/{TICKET}")
     assert visitor.house.typed == ["@homer:example.org"]
+
+
+async def test_a_word_to_the_admins_is_asked_for_where_they_are_asked(visitor: Visitor) -> None:
+    assert "textarea" not in (await visitor.get(f"/join/{TOKEN}"))[1]
+    visitor.house.found = replace(WELCOME, needs_approval=True)
+    assert "A word to the admins (optional)" in (await visitor.get(f"/join/{TOKEN}"))[1]
+    assert (await visitor.post("@homer:example.org", words="  I am Bart's father  "))[0] == 303
+    assert (await visitor.post("@homer:example.org", words="☃" * 400))[0] == 303
+    assert visitor.house.words == ["I am Bart's father", "☃" * MAX_WORDS_CHARACTERS]
+    visitor.house.answer = Obstacle.MALFORMED
+    _, text = await visitor.post("homer", words="</textarea><script>alert(1)</script>")
+    assert "&lt;/textarea&gt;&lt;script&gt;alert(1)" in text, "it stays, and does no harm"
+    assert "<script>alert" not in text
 
 
 async def test_the_language_that_was_chosen_stays(visitor: Visitor) -> None:

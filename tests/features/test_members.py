@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,9 +14,11 @@ from bridge.core.ids import CommunityId, RoomKeyName, UserId
 from bridge.core.links import Link
 from bridge.store import links
 from tests.fakes.faults import Crash
+from tests.fakes.homeserver import ANNOUNCER, STEWARD
 from tests.fakes.scene import Scene
 
 ANN, BEA, CID, DAN, EVE = (UserId(f"@{name}:example.org") for name in ("ann", "bea", "cid", "dan", "eve"))
+FAR = UserId("@far:elsewhere.example")
 CHESS = RoomKeyName("chess")
 CLUB = Community(CommunityId("school"), name="Club", groups=(Group(CHESS, RoomKind.OPEN),))
 EVERYWHERE = (SPACE, ANNOUNCEMENTS, CONTROL, GENERAL, CHESS)
@@ -220,3 +223,61 @@ async def test_links_that_they_made_are_taken_back_where_asked(scene: Scene, wan
     async with scene.database.transaction() as tx:
         live = {link.maker for link in await links.of_community(tx, CLUB.id) if link.revoked_at is None}
     assert live == ({ANN} if wanted else {ANN, BEA})
+
+
+JOINING = replace(CLUB, auto_join=True, owners=frozenset({ANN}), members=frozenset({BEA, FAR}))
+
+
+async def test_people_are_joined_where_the_community_wants_it_and_the_homeserver_lets_us(scene: Scene) -> None:
+    scene.homeserver.admins = {STEWARD, ANNOUNCER}
+    scene.reconciler.declare([JOINING])
+    await scene.apply(JOINING)
+    everywhere = dict.fromkeys((SPACE, ANNOUNCEMENTS, GENERAL), "join")
+    assert where(scene, BEA) == everywhere
+    assert where(scene, ANN) == {**everywhere, CONTROL: "join"}
+    assert set(where(scene, FAR).values()) == {"invite"}, "their homeserver is none of ours"
+    inviter = scene.room(ANNOUNCEMENTS).state["m.room.member", BEA].get("unsigned", {})
+    assert inviter, "they were invited before, and so are given the past"
+    await scene.members.invite(JOINING, ANN, [CID], [CHESS])
+    await scene.catch_up()
+    assert where(scene, CID) == {SPACE: "invite"}, "by accepting that they agree to the rest"
+    await scene.accept_all()
+    await scene.catch_up()
+    assert where(scene, CID) == {**everywhere, CHESS: "join"}
+    await scene.leave(BEA, scene.room(GENERAL))
+    await scene.leave(CID, scene.space)
+    await scene.catch_up()
+    assert where(scene, BEA)[GENERAL] == "leave", "and nobody brings them back"
+    assert set(where(scene, CID).values()) == {"leave"}
+
+
+async def test_people_are_invited_where_the_homeserver_does_not_let_us_join_them(scene: Scene) -> None:
+    scene.reconciler.declare([JOINING])
+    await scene.apply(JOINING)
+    assert set(where(scene, BEA).values()) == {"invite"}
+    scene.forget_requests()
+    await scene.reconcile(JOINING)
+    assert scene.homeserver.writes == [], "it is not tried again and again"
+
+
+async def test_somebody_is_joined_everywhere_wherever_the_process_dies(new_scene: Callable[..., Any]) -> None:
+    more = replace(JOINING, members=frozenset({BEA, FAR, DAN}))
+    survived, point = False, 0
+    while not survived:
+        scene = await new_scene()
+        scene.homeserver.admins = {STEWARD, ANNOUNCER}
+        await scene.apply(JOINING)
+        scene.faults.arm(point)
+        try:
+            await scene.apply(more)
+            survived = True
+        except Crash:
+            await scene.die()
+            await scene.start()
+        scene.faults.arm(None)
+        await scene.apply(more)
+        assert where(scene, DAN) == dict.fromkeys((SPACE, ANNOUNCEMENTS, GENERAL), "join"), f"killed at {point}"
+        moves = [event for event in scene.homeserver.feed if event.get("state_key") == DAN]
+        assert len(moves) == 6, "an invite and a join in each room, and nothing twice"
+        point += 1
+    assert point > 6, "it died at several points"

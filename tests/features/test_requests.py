@@ -140,12 +140,14 @@ async def test_what_was_answered_in_a_client_is_no_open_question(school: Scene) 
 
 
 async def test_a_link_that_needs_approval_brings_its_groups(school: Scene) -> None:
-    job = AskToJoin(SCHOOL.id, EVE, "link", "for new parents", (CHESS,))
+    job = AskToJoin(SCHOOL.id, EVE, "link", "for new parents", (CHESS,), "I am **Eve**,\n\nof year 5" + "!" * 500)
     for _ in range(2):
         await school.requests.ask("link-1", job)
         await school.catch_up()
     [text] = cards(school)
     assert "“for new parents”" in text
+    assert "by whoever typed this name there: “I am **Eve**, of year 5!" in text
+    assert len(text) < 1000, "it is cut"
     assert "chess" in text
     await school.react(ANN, card(school), "✅")
     for _ in range(3):

@@ -57,9 +57,9 @@ class Visitor:
         async with self._http.get(path) as response:
             return Page(response.status, response.url.path, await response.text())
 
-    async def enter(self, link: dict[str, Any], user_id: str) -> Page:
+    async def enter(self, link: dict[str, Any], user_id: str, words: str = "") -> Page:
         """Fill in the form of a link, and follow where it leads."""
-        async with self._http.post(path_of(link), data={"user": user_id}) as response:
+        async with self._http.post(path_of(link), data={"user": user_id, "words": words}) as response:
             return Page(response.status, response.url.path, await response.text())
 
     async def picture(self, link: dict[str, Any]) -> tuple[int, str, bytes]:

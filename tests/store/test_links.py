@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from bridge.core.community import Role
-from bridge.core.ids import CommunityId, RoomKeyName, UserId
+from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
 from bridge.core.links import Stage, fingerprint
-from bridge.core.messages import AskToJoin, LetIn
+from bridge.core.messages import AskToJoin, LetIn, ShowLink
 from bridge.features.entering import Entering, Terms
 from bridge.store import links as store
 from bridge.store.database import Database
@@ -35,7 +35,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def entering(database: Database, clock: Clock) -> Entering:
-    return Entering(database=database, jobs=Jobs(database), wake=lambda: None, clock=clock)
+    return Entering(database=database, jobs=Jobs(database), wake=lambda: None, clock=clock, secret=b"of the links")
 
 
 def crowd(count: int) -> list[UserId]:
@@ -47,6 +47,38 @@ async def everything(database: Database) -> str:
     async with database.transaction() as tx:
         rows = [row for table in ("link", "entry", "job", "audit") for row in await tx.fetch(f"SELECT * FROM {table}")]
     return repr([tuple(row) for row in rows])
+
+
+def shown(number: int) -> ShowLink:
+    return ShowLink(RoomId("!chat:example.org"), EventId(f"$asked{number}"), HOMER, "en", None)
+
+
+async def test_a_message_that_is_handled_again_makes_the_same_link(entering: Entering, database: Database) -> None:
+    link, token = await entering.make(Terms(SCHOOL, HOMER), shown(1))
+    before = await everything(database)
+    assert await entering.make(Terms(SCHOOL, HOMER), shown(1)) == (link, token)
+    assert await everything(database) == before, "nothing was added, nor shown twice"
+    other, other_token = await entering.make(Terms(SCHOOL, HOMER), shown(2))
+    assert (other.id, other_token) != (link.id, token)
+    assert entering.token_of(EventId("$asked1")) == token
+    assert token not in before
+
+
+async def test_a_reset_that_is_handled_again_leaves_its_own_link(entering: Entering) -> None:
+    old, _ = await entering.make(Terms(SCHOOL, HOMER))
+    link, token, revoked = await entering.reset(Terms(SCHOOL, HOMER), shown(1))
+    assert revoked == [old.id]
+    assert await entering.reset(Terms(SCHOOL, HOMER), shown(1)) == (link, token, [])
+    assert [one.id for one in await entering.of_community(SCHOOL) if one.revoked_at is None] == [link.id]
+
+
+async def test_who_lacks_the_secret_cannot_make_a_link_from_a_message(database: Database, clock: Clock) -> None:
+    one, other = (
+        Entering(database=database, jobs=Jobs(database), wake=lambda: None, clock=clock, secret=secret)
+        for secret in (b"ours", b"theirs")
+    )
+    assert one.token_of(EventId("$asked")) != other.token_of(EventId("$asked"))
+    assert len(one.token_of(EventId("$asked"))) == 22
 
 
 async def test_a_link_comes_back_as_it_went_and_its_secret_is_nowhere(entering: Entering, database: Database) -> None:
@@ -114,11 +146,12 @@ async def test_a_use_is_recorded_together_with_the_job_that_lets_them_in(
 
 async def test_by_a_link_that_needs_approval_somebody_is_asked(entering: Entering, database: Database) -> None:
     link, _ = await entering.make(Terms(SCHOOL, "operator", (RoomKeyName("chess"),), needs_approval=True))
-    entry = await entering.use(link, HOMER)
+    entry = await entering.use(link, HOMER, "I am new")
     assert isinstance(entry, Entry)
     assert entry.stage is Stage.ASKED
     [stored] = await Jobs(database).heads(10**12, 10)
-    assert decode(stored.kind, stored.body) == AskToJoin(SCHOOL, HOMER, "link", link.id, (RoomKeyName("chess"),))
+    ask = AskToJoin(SCHOOL, HOMER, "link", link.id, (RoomKeyName("chess"),), "I am new")
+    assert decode(stored.kind, stored.body) == ask
 
 
 async def test_everybody_has_a_place_in_the_order_in_which_they_came(entering: Entering) -> None:

@@ -13,7 +13,7 @@ from bridge.store.requests import JoinRequest, State
 SCHOOL, CLUB = CommunityId("school"), CommunityId("club")
 EVE, FAY = UserId("@eve:example.org"), UserId("@fay:example.org")
 CHESS, BOARD = RoomKeyName("chess"), RoomKeyName("board")
-FIRST = JoinRequest("r1", SCHOOL, EVE, "Eve", "knock", "hello", (CHESS,), 1)
+FIRST = JoinRequest("r1", SCHOOL, EVE, "Eve", "knock", "hello", (CHESS,), 1, words="I am new")
 
 
 async def test_one_request_of_a_person_is_open_at_a_time(database: Database) -> None:

@@ -135,11 +135,13 @@ async def test_a_link_that_needs_approval_asks_and_the_page_follows(
     community = modern.community
     link = await new_link(community, needs_approval=True)
     bart = await folk.account("bart")
-    page = await visitor.enter(link, bart.user_id)
+    assert 'name="words"' in (await visitor.open(path_of(link))).text
+    page = await visitor.enter(link, bart.user_id, "I am **Bart**,\nof year 5 <b>")
     assert page.stage == "asked"
     assert await community.estate.membership(community.space, bart.user_id) == ""
     text = await community.told(modern.owner, f"!approve {bart.user_id}")
     assert "link" in text, "the card says how they came"
+    assert "by whoever typed this name there: “I am **Bart**, of year 5 <b>”" in text
     await _decide(modern, bart.user_id, "approve")
     await eventually(lambda: _stage(visitor, page.path, "invited"))
     lisa = await folk.account("lisa")

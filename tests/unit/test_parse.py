@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -60,6 +61,11 @@ def test_memberships_of_people(membership: str, interest: Interest) -> None:
     event = raw("m.room.member", {"membership": membership}, state_key="@bob:example.org")
     wanted = MembershipChanged(*HEAD, user=UserId("@bob:example.org"), membership=membership)
     assert meaning(event, interest) == wanted
+    for before, known in (("invite", "invite"), ("join", "join"), ("nonsense", None), (5, None)):
+        event["unsigned"] = {"prev_content": {"membership": before, "displayname": "Bob"}}
+        assert meaning(event, interest) == replace(wanted, before=known)
+        assert meaning(essence(event), interest) == replace(wanted, before=known)
+        assert "Bob" not in str(essence(event)), "names are not kept"
 
 
 @pytest.mark.parametrize("event", [

@@ -38,9 +38,20 @@ LINK: dict[str, Any] = {
     "used": 2,
     "expires_at": 1_790_000_000_000,
     "needs_approval": True,
-    "revoked": ["old"],
+    "revoked": 1,
 }
-PERSON: dict[str, Any] = {"role": Role.ADMIN, "groups": ["chess"], "moderates": ["chess"], "state": "join"}
+PERSON: dict[str, Any] = {
+    "role": Role.ADMIN,
+    "groups": ["chess"],
+    "moderates": ["chess"],
+    "state": "join",
+    "tags": ["teacher"],
+    "since": 1_790_000_000_000,
+    "how": "link",
+    "by": "@ann:example.org",
+    "detail": "k3x9",
+}
+TAG: dict[str, Any] = {"name": "teacher", "people": 2, "declared": True}
 
 
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))
@@ -91,7 +102,7 @@ def test_a_held_plan_can_be_agreed_to_by_copying_the_words() -> None:
 
 def test_a_link_says_what_it_is_and_how_far_it_is_used() -> None:
     link = {**LINK, "id": "k3x9", "role": Role.MEMBER, "groups": ["chess"]}
-    assert plain(texts.link_made({**link, "revoked": ["one", "two"]})).splitlines() == [
+    assert plain(texts.link_made({**link, "revoked": 2})).splitlines() == [
         "This link leads into school. I cannot show it again:",
         "https://join.example.org/join/abc",
         "`k3x9` – used by 2 of 5 – until 2026-09-21 14:13 UTC – an admin has to agree – Groups: chess",
@@ -121,7 +132,7 @@ def _argument(parameter: inspect.Parameter, word: str, language: Language) -> An
         "Sequence[tuple[str, str, str, bool]]": [(word, word, "open", True)],
         "Sequence[tuple[str, str, bool]]": [("rules", word, False), ("welcome", "", True)],
         "Mapping[str, Any]": {**STATUS, "name": word, **LINK, **PERSON, "user": word},
-        "Sequence[Mapping[str, Any]]": [{**LINK, "id": "abc", **PERSON, "user": word}],
+        "Sequence[Mapping[str, Any]]": [{**LINK, "id": "abc", **PERSON, **TAG, "user": word}],
     }[str(parameter.annotation)]
 
 
@@ -133,7 +144,7 @@ def _said(function: Callable[..., Any], word: str, language: Language) -> str:
 
 @given(st.sampled_from(sorted(FUNCTIONS)), st.text(), st.sampled_from(LANGUAGES))
 def test_any_words_make_a_sentence(name: str, word: str, language: Language) -> None:
-    assert _said(FUNCTIONS[name], word, language).strip() or not word.strip(". ")
+    assert _said(FUNCTIONS[name], word, language).strip() or not word.strip(". ").strip()
 
 
 @given(st.text(min_size=1))

@@ -63,14 +63,12 @@ def members_by_role(look: Look, accounts: Accounts) -> dict[str, int]:
 
 
 def people_of(look: Look, accounts: Accounts) -> list[dict[str, Any]]:
-    """Everybody who is in the space: `user`, `role`, `groups`; by role from the top, then by id."""
+    """Everybody who is in the space or invited to it, as `person_in`; by role from the top, then by id."""
     space = look.rooms.get(SPACE)
     if space is None:
         return []
     found = [
-        person_in(look, user)
-        for user, here in space.members.items()
-        if here.state == "join" and user not in accounts.both
+        person_in(look, user) for user, here in space.members.items() if here.present and user not in accounts.both
     ]
     return sorted(found, key=lambda person: (-person["role"], person["user"]))
 

@@ -91,7 +91,8 @@ class Work:
         if await self._was_taken_back(action):
             return
         room_id = await self._room(action.room)
-        await self._executor.invite(room_id, action.user, by_announcer=action.by_announcer)
+        bring = self._executor.bring_in if action.join else self._executor.invite
+        await bring(room_id, action.user, by_announcer=action.by_announcer)
         if await self._was_taken_back(action):
             await self._executor.kick(room_id, action.user, "")
         else:

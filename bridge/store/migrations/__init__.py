@@ -18,6 +18,7 @@ from bridge.store.migrations import (
     v11_taken_in,
     v12_subcommunities,
     v13_life_of_a_community,
+    v14_belonging,
 )
 
 STEPS = (
@@ -34,4 +35,5 @@ STEPS = (
     v11_taken_in,
     v12_subcommunities,
     v13_life_of_a_community,
+    v14_belonging,
 )

@@ -53,8 +53,12 @@ class Entrance(Protocol):
         """The community of a link, or why the link is no good."""
         ...
 
-    async def enter(self, token: str, typed: str) -> str | Obstacle:
-        """Let somebody in by what they typed as their Matrix ID; gives their ticket, or why not."""
+    async def enter(self, token: str, typed: str, words: str = "") -> str | Obstacle:
+        """Let somebody in by what they typed as their Matrix ID; gives their ticket, or why not.
+
+        Args:
+            words: what they wrote for the admins, where those are asked.
+        """
         ...
 
     async def progress(self, token: str, ticket: str) -> Progress | Obstacle:

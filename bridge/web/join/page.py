@@ -32,10 +32,12 @@ log = logging.getLogger(__name__)
 
 PREFIX = "/join"
 FOLDER = Path(__file__).parent
-MAX_FORM_BYTES = 4096
+MAX_FORM_BYTES = 8192
 FORM_SECONDS = 20.0
 """Within which a form has to arrive."""
 MAX_TYPED_CHARACTERS = 255
+MAX_WORDS_CHARACTERS = 300
+"""Of what somebody writes for the admins; what is more is cut."""
 LONGEST_TOKEN = 64
 STATIC = {"join.css": "text/css", "join.js": "text/javascript", "icon.svg": "image/svg+xml"}
 STATIC_SECONDS = 3600
@@ -82,6 +84,15 @@ class Look:
     account_text: str
     element_url: str
     trusted_proxies: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """What was filled into the form."""
+
+    user: str
+    words: str
+    """For the admins, where those are asked; asked for and heeded nowhere else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,14 +200,14 @@ class JoinPage:
         wait = self._take(request, self._entries, self._entries_by_link)
         if wait:
             return await self._again(request, token, typed, wait=wait)
-        came = await self._entrance.enter(token, typed)
+        came = await self._entrance.enter(token, typed.user, typed.words)
         if isinstance(came, Obstacle):
             return await self._again(request, token, typed, obstacle=came)
         where = f"{token}/{came}{_asked_language(request)}"
         return web.Response(status=303, headers={"Location": where})
 
     async def _again(
-        self, request: web.Request, token: str, typed: str, *, obstacle: Obstacle | None = None, wait: float = 0.0
+        self, request: web.Request, token: str, typed: Typed, *, obstacle: Obstacle | None = None, wait: float = 0.0
     ) -> web.Response:
         """The form once more, with what was typed and what is wrong."""
         if obstacle in FINAL:
@@ -284,7 +295,7 @@ class JoinPage:
         request: web.Request,
         welcome: Welcome,
         *,
-        typed: str = "",
+        typed: Typed | None = None,
         obstacle: Obstacle | None = None,
         wait: float = 0.0,
     ) -> web.Response:
@@ -299,7 +310,8 @@ class JoinPage:
             welcome=welcome,
             picture=f"{token}/picture",
             action=f"{token}{_asked_language(request)}",
-            typed=typed,
+            typed=typed or Typed("", ""),
+            words_characters=MAX_WORDS_CHARACTERS,
             obstacle=obstacle,
             wait=math.ceil(wait),
             qr=Markup(qr) if self._look.url else None,  # noqa: S704 - segno's own SVG
@@ -350,7 +362,7 @@ def _poll_seconds(progress: Progress) -> int:
     return min(LONGEST_POLL_SECONDS, FIRST_POLL_SECONDS + progress.ahead // 10)
 
 
-async def _typed(request: web.Request) -> str | None:
+async def _typed(request: web.Request) -> Typed | None:
     """What was typed into the form; None for a form that is too large."""
     raw = await request.content.read(MAX_FORM_BYTES + 1)
     while len(raw) <= MAX_FORM_BYTES and not request.content.at_eof():
@@ -358,4 +370,5 @@ async def _typed(request: web.Request) -> str | None:
     if len(raw) > MAX_FORM_BYTES:
         return None
     fields = parse_qs(raw.decode("utf-8", "replace"), max_num_fields=10)
-    return fields.get("user", [""])[0].strip()[: MAX_TYPED_CHARACTERS + 1]
+    user, words = (fields.get(name, [""])[0].strip() for name in ("user", "words"))
+    return Typed(user[: MAX_TYPED_CHARACTERS + 1], words[:MAX_WORDS_CHARACTERS])

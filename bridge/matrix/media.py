@@ -1,0 +1,22 @@
+"""Files at the homeserver, uploaded as one of our accounts."""
+
+from __future__ import annotations
+
+from bridge.core.errors import MatrixError
+from bridge.core.ids import UserId
+from bridge.matrix.client import Client
+
+
+async def upload(client: Client, data: bytes, *, as_user: UserId) -> str:
+    """Put a file into the media repository (`POST /_matrix/media/v3/upload`); gives its `mxc://` address.
+
+    It goes as bytes of no kind, without a name: whoever uploads what is not encrypted says so elsewhere.
+
+    Raises:
+        MatrixError: the homeserver refuses (it may be too large for it), or cannot be reached.
+    """
+    answer = await client.request("POST", "/_matrix/media/v3/upload", as_user=as_user, data=data)
+    uri = answer.get("content_uri")
+    if not isinstance(uri, str):
+        raise MatrixError("the homeserver took a file without naming its address", where="media repository")
+    return uri
