@@ -40,7 +40,7 @@ class GroupDesk:
         Args:
             by: who asks; None for the operator.
             what: `key`, `name`, `text`, `kind`, `posting`, `room`, `digest`, `encrypt`, `picture`, `reply_to`, `data`,
-                `remove`, `source`, `wait`, as the deed needs them.
+                `remove`, `target`, `source`, `wait`, as the deed needs them.
 
         Raises:
             Refused: a rule says no, or what is given cannot be understood.
@@ -74,6 +74,8 @@ class GroupDesk:
             case "adopt":
                 key = await self._adopt(community, by, what)
                 said = [texts.group_adoption_begins(key, language)]
+            case "move":
+                return await self._move(community, by, key, what)
             case "release":
                 job = await groups.release(community, by, key, source)
                 said = [texts.group_release_begins(key, language)]
@@ -107,6 +109,17 @@ class GroupDesk:
             digest=str(what.get("digest") or ""),
             encrypt=what.get("encrypt") is True,
         )
+
+    async def _move(
+        self, community: Community, by: UserId | None, key: RoomKeyName, what: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Move a group to another community; both are looked at again, also where an earlier answer got lost."""
+        target, language = CommunityId(str(what.get("target") or "")), answer_language(community, by)
+        moved = await self._house.moving.move(community, by, key, target)
+        say = texts.group_move_begins if moved else texts.group_moved_already
+        self._house.look_again(target)
+        done = await self._follow(community.id, what) and await self._follow(target, what)
+        return {"said": [say(key, target, language)], "done": done, "key": key}
 
     async def _look(
         self, deed: str, community: Community, by: UserId | None, what: Mapping[str, Any], language: Language

@@ -62,6 +62,7 @@ from bridge.features.entering import Entering
 from bridge.features.erasure import Erasure
 from bridge.features.groups import Groups
 from bridge.features.members import Members
+from bridge.features.moving import Moving
 from bridge.features.profile import Profile
 from bridge.features.readiness import Readiness
 from bridge.features.reconcile import Reconciler, Recovery, Rules
@@ -311,6 +312,22 @@ class House:
             accounts=self.accounts,
             clock=self.clock,
             limit=lambda: self.groups.limit,
+        )
+        self.moving = Moving(
+            database=self.database,
+            memory=self.reconciler.memory,
+            kinship=self.reconciler.kinship,
+            groups=self.groups,
+            declared=lambda: self.reconciler.declared,
+            read_groups=self.reconciler.read_groups,
+            lock_of=self.reconciler.lock_of,
+            people=self.members.people,
+            language_of=self.reconciler.language_of,
+            reader=self.reader,
+            jobs=self.jobs,
+            wake=self.worker.wake,
+            accounts=self.accounts,
+            clock=self.clock,
         )
         self.requests = Requests(
             database=self.database,

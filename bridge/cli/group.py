@@ -143,6 +143,18 @@ def adopt(
 
 
 @app.command()
+def move(
+    community: Community,
+    key: Key,
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="The id of the community that it moves to.")],
+    config: ConfigFile = DEFAULT_CONFIG,
+    json: AsJson = False,
+) -> None:
+    """Move a group to a community above, below or beside this one. Its room and its people stay."""
+    _do("move", community, config, json, key=key, target=target)
+
+
+@app.command()
 def release(
     community: Community,
     key: Key,

@@ -32,6 +32,9 @@ KIND_OPTION = KIND.as_option()
 REMOVE = arguments.flag("remove", names={DE: "entfernen"})
 ROOM = arguments.room()
 PLAN = arguments.word("plan", names={DE: "Plan"}).as_option()
+WHICH = arguments.word("group", names={DE: "Gruppe"})
+"""A group that may have moved already, so that the same message again says so."""
+WHERE = arguments.word("community", names={DE: "wohin"})
 WHO_POSTS = arguments.choice("who", POSTING, names={DE: "wer"})
 
 
@@ -111,6 +114,10 @@ async def adopt_caution(deeds: Deeds, request: Request) -> Caution:
     found = await deeds.groups("propose", request.community, request.person, **_adopted(request))
     asked = request.asked.having(KEY, found["key"]).having(KIND_OPTION, found["kind"]).having(PLAN, found["digest"])
     return Caution(what=Marked(found["said"][0]), asked=asked)
+
+
+async def move(deeds: Deeds, request: Request) -> str:
+    return await _ask(deeds, request, "move", key=request.asked[WHICH], target=request.asked[WHERE])
 
 
 async def release(deeds: Deeds, request: Request) -> str:
@@ -207,6 +214,14 @@ ROWS = (
         explain=texts.explain_group_adopt,
         run=adopt,
         confirm=adopt_caution,
+    ),
+    Row(
+        name="group move",
+        names={DE: "gruppe verlegen"},
+        arguments=(WHICH, WHERE),
+        deed=Deed.MOVE_GROUPS,
+        explain=texts.explain_group_move,
+        run=move,
     ),
     Row(
         name="group release",

@@ -32,6 +32,7 @@ class Deed(StrEnum):
     DEACTIVATE = "deactivate"
     SUBCOMMUNITIES = "subcommunity"
     ADOPT_GROUPS = "group adopt"
+    MOVE_GROUPS = "group move"
 
 
 NEEDED: dict[Deed, Role] = {
@@ -57,6 +58,7 @@ NEEDED: dict[Deed, Role] = {
     Deed.DEACTIVATE: Role.OWNER,
     Deed.SUBCOMMUNITIES: Role.ADMIN,
     Deed.ADOPT_GROUPS: Role.ADMIN,
+    Deed.MOVE_GROUPS: Role.ADMIN,
 }
 
 

@@ -195,7 +195,8 @@ def check_tag(people: People, by: UserId | None, user: UserId, name: str, *, giv
 
 
 def check_groups(people: People, by: UserId | None, deed: Deed) -> None:
-    """Whether `by` may make, change, adopt or release groups. Who makes them is the community's affair (`groups_by`).
+    """Whether `by` may make, change, adopt, move or release groups. Who makes them is the community's affair
+    (`groups_by`).
 
     Raises:
         Refused: why not.

@@ -1169,6 +1169,46 @@ def explain_group_release(language: Language = EN) -> Explained:
     return Explained(say(language, "lets a group leave the community, with its own people in charge"), "chess")
 
 
+def explain_group_move(language: Language = EN) -> Explained:
+    return Explained(
+        say(language, "moves a group to a community above, below or beside this one; its room and its people stay"),
+        "chess year-2",
+    )
+
+
+def group_move_begins(key: str, target: str, language: Language = EN) -> Marked:
+    return say(
+        language,
+        "The group `{key}` belongs to {target} now. Who is in it stays in it, and is invited to {target}.",
+        key=key,
+        target=target,
+    )
+
+
+def group_moved_already(key: str, target: str, language: Language = EN) -> Marked:
+    return say(language, "The group `{key}` belongs to {target} already.", key=key, target=target)
+
+
+def group_moved_away(key: str, target: str, by: str, language: Language = EN) -> Marked:
+    return say(
+        language,
+        "The group `{key}` belongs to {target} now, as {by} decided. Links lead into it no longer.",
+        key=key,
+        target=target,
+        by=by_whom(by),
+    )
+
+
+def group_moved_here(key: str, source: str, by: str, language: Language = EN) -> Marked:
+    return say(
+        language,
+        "The group `{key}` came from {source}, as {by} decided. Who is in it is invited to the community.",
+        key=key,
+        source=source,
+        by=by_whom(by),
+    )
+
+
 def group_created(name: str, key: str, kind: str, language: Language = EN) -> Marked:
     head = say(
         language, "I make the group “{name}”; in commands it is called `{key}`.",

@@ -141,14 +141,14 @@ class Groups:
             return None
         rules.check_room_for_one_more(community, self.limit)
         if key:
-            rules.check_key(community, key, await self._taken(community))
+            rules.check_key(community, key, await self.taken(community))
         return Wish(_name(community, name), kind, key or "")
 
     async def grant(self, job_id: str, community: Community, job: MakeGroup) -> None:
         """Make a group that a member suggested, and tell them; or tell why not. Safe to repeat."""
         language = self._language_of(community.id)
         control = (await self._memory.known(community.id)).rooms.get(CONTROL)
-        key = job.key if job.key not in await self._taken(community) else ""
+        key = job.key if job.key not in await self.taken(community) else ""
         try:
             made = await self._make(community, job.user, job.name, RoomKind(job.kind), key, f"request-{job.request}")
             said, rooms = texts.suggestion_made(job.name, made, language), [job.chat]
@@ -161,7 +161,8 @@ class Groups:
                 await self._jobs.add(tx, f"told-{job_id}-{room_id}", room_id, message, now)
         self._wake()
 
-    async def _taken(self, community: Community) -> set[str]:
+    async def taken(self, community: Community) -> set[str]:
+        """The keys that a new group of a community may not have."""
         own, known = await self._own(community.id), await self._memory.known(community.id)
         return {*own, *known.rooms, *(group.key for group in community.groups)}
 
@@ -174,7 +175,7 @@ class Groups:
             if source and (before := next((one for one in own.values() if one.source == source), None)):
                 return before.key
             rules.check_room_for_one_more(community, self.limit)
-            taken = await self._taken(community)
+            taken = await self.taken(community)
             made = rules.check_key(community, key, taken) if key else rules.key_of(title, taken)
 
             def named(known: Known) -> Known:
@@ -206,7 +207,7 @@ class Groups:
         rank.check_groups(await self._people(community), by, Deed.CHANGE_GROUPS)
         rules.check_not_declared(community, key)
         async with self.storing:
-            group = await self._theirs(community, key)
+            group = await self.theirs(community, key)
             if archived is not None:
                 group = replace(group, stage=Stage.ARCHIVED if archived else Stage.OPEN)
             elif community.group(key) is None:
@@ -265,7 +266,7 @@ class Groups:
         """
         rank.check_groups(await self._people(community), by, Deed.RELEASE_GROUPS)
         rules.check_not_declared(community, key)
-        await self._theirs(community, key)
+        await self.theirs(community, key)
         room_id = (await self._memory.known(community.id)).rooms.get(key)
         room = None if room_id is None else await self._room(room_id)
         found = [] if room is None else release.in_charge(room, self._accounts)
@@ -288,7 +289,7 @@ class Groups:
         job = ReleaseGroup(community.id, key, by or texts.the_operator())
         job_id = f"release-{digest_of([community.id, key, source or now])}"
         async with self.storing:
-            group = replace(await self._theirs(community, key), stage=Stage.LEAVING)
+            group = replace(await self.theirs(community, key), stage=Stage.LEAVING)
             async with self._database.transaction() as tx:
                 await groups.put(tx, community.id, group)
                 await self._jobs.add(tx, job_id, f"group {community.id}/{key}", job, now)
@@ -358,8 +359,12 @@ class Groups:
         async with self._database.transaction() as tx:
             return {group.key: group for group in (await groups.load_all(tx)).get(community, [])}
 
-    async def _theirs(self, community: Community, key: RoomKeyName) -> OwnGroup:
-        """A group that people made, or one that was declared once and is no longer."""
+    async def theirs(self, community: Community, key: RoomKeyName) -> OwnGroup:
+        """A group that people made, or one that was declared once and is no longer.
+
+        Raises:
+            Refused: there is no such group.
+        """
         own = await self._own(community.id)
         if key in own:
             return own[key]

@@ -19,6 +19,12 @@ def bidden(known: Known, user: UserId, keys: Collection[RoomKeyName]) -> Known:
     return replace(known, bidden=known.bidden | wanted, invited=known.invited - wanted)
 
 
+def bidden_into_space(known: Known, users: Collection[UserId]) -> Known:
+    """Several people are to be invited to the community."""
+    wanted = {(SPACE, user) for user in users}
+    return replace(known, bidden=known.bidden | wanted, invited=known.invited - wanted)
+
+
 def removed(known: Known, user: UserId) -> Known:
     """Somebody is removed or banned: they moderate nothing, and are not on the way in any more."""
     return replace(

@@ -259,20 +259,21 @@ def _levels_first(item: tuple[tuple[str, str], Any]) -> tuple[bool, tuple[str, s
 
 
 def _dead_links(known: Known, room: DesiredRoom, actual: RoomState, accounts: Accounts, kin: Kin) -> list[SetState]:
-    """Links of ours in the space to what is not of the community any more: a room that was lost and made anew, a
-    sub-community that was moved elsewhere, a parent that it was moved away from."""
-    if room.key != SPACE:
-        return []
+    """Links of ours to what is not of the community any more: a room that was lost and made anew, a sub-community or a
+    group that was moved elsewhere, a parent that the space or a group was moved away from."""
+    space_id = kin.parent_space if room.key == SPACE else known.rooms.get(SPACE)
+    if room.key != SPACE and space_id is None:
+        return []  # a lost space is made anew, and has them then
     children = [
         SetState(SPACE, "m.space.child", room_id, {}, Cause.DECLARED)
-        for room_id, sender in adoption.stray_children(actual, known, kin)
+        for room_id, sender in (adoption.stray_children(actual, known, kin) if room.key == SPACE else ())
         if sender in accounts.both
     ]
     parents = [
-        SetState(SPACE, "m.space.parent", state_key, {}, Cause.DECLARED)
+        SetState(room.key, "m.space.parent", state_key, {}, Cause.DECLARED)
         for (event_type, state_key), event in sorted(actual.state.items(), key=lambda item: item[0])
         if event_type == "m.space.parent" and event.content and event.sender in accounts.both
-        and state_key != kin.parent_space
+        and state_key != space_id
     ]  # fmt: skip
     return children + parents
 

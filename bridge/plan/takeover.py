@@ -137,5 +137,9 @@ def _said(room: RoomState, event_type: str) -> Mapping[str, str] | None:
 
 def _may_be_asked(user: UserId, there: Membership, accounts: Accounts) -> bool:
     """Whether somebody is asked into the community: who is in it is not, nor whom people removed from it or banned."""
-    removed_by_people = there.state == "leave" and there.sender != user and there.sender not in accounts.both
-    return there.state in ("", "knock", "leave") and not removed_by_people
+    return there.state in ("", "knock", "leave") and not removed_by_people(user, there, accounts)
+
+
+def removed_by_people(user: UserId, there: Membership, accounts: Accounts) -> bool:
+    """Whether somebody was removed by another person: they did not leave, and the service did not remove them."""
+    return there.state == "leave" and there.sender != user and there.sender not in accounts.both

@@ -117,6 +117,25 @@ async def forget_room(tx: Transaction, community: CommunityId, key: RoomKeyName)
         await tx.execute(f"DELETE FROM {table} WHERE community = $1 AND key = $2", community, key)  # noqa: S608 - names from the line above
 
 
+async def move_room(tx: Transaction, source: CommunityId, target: CommunityId, key: RoomKeyName) -> None:
+    """Move a room of one community, with what is remembered of it, to another. From then on it is one that others made:
+    its mark, which cannot be changed, names the community in which it was made. What was in force in it is forgotten,
+    but for fights.
+    """
+    for table in ("room", "moderator", "profile", "invited", "bidden", "heal", "frozen"):
+        await tx.execute(f"DELETE FROM {table} WHERE community = $1 AND key = $2", target, key)  # noqa: S608 - names from the line above
+        await tx.execute(
+            f"UPDATE {table} SET community = $1 WHERE community = $2 AND key = $3",  # noqa: S608 - names from the line above
+            target, source, key,
+        )  # fmt: skip
+    await tx.execute("UPDATE room SET adopted = 1 WHERE community = $1 AND key = $2", target, key)
+    for community in (source, target):
+        await tx.execute(
+            "DELETE FROM settled WHERE community = $1 AND (key = $2 OR (type = 'link' AND state_key = $2))",
+            community, key,
+        )  # fmt: skip
+
+
 async def load_known(tx: Transaction, community: CommunityId) -> Known:
     """Everything remembered of a community."""
     rooms = await tx.fetch(

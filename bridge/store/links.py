@@ -99,6 +99,15 @@ async def revoke_all(tx: Transaction, community: CommunityId, by: str, now: int)
     return sorted(row["id"] for row in rows)
 
 
+async def without_group(tx: Transaction, community: CommunityId, key: RoomKeyName) -> None:
+    """Have no link of a community lead into a group any more; the links themselves stay."""
+    for row in await tx.fetch("SELECT id, group_keys FROM link WHERE community = $1", community):
+        keys = json.loads(row["group_keys"])
+        if key in keys:
+            left = json.dumps([one for one in keys if one != key])
+            await tx.execute("UPDATE link SET group_keys = $2 WHERE id = $1", row["id"], left)
+
+
 async def revoke_made_by(tx: Transaction, community: CommunityId, maker: str, by: str, now: int) -> list[str]:
     """Take all links back that somebody made for a community; gives the ids of those that were not before."""
     rows = await tx.fetch(

@@ -53,6 +53,7 @@ from bridge.features.enforcement import Enforcement
 from bridge.features.entering import Entering
 from bridge.features.groups import Groups
 from bridge.features.members import Members
+from bridge.features.moving import Moving
 from bridge.features.profile import Profile
 from bridge.features.reconcile import Outcome, Reconciler, Recovery, Rules
 from bridge.features.reconcile.watch import Watch
@@ -268,6 +269,22 @@ class Scene:
             accounts=ACCOUNTS,
             clock=self.clock,
             limit=lambda: self.groups.limit,
+        )
+        self.moving = Moving(
+            database=self.database,
+            memory=self.reconciler.memory,
+            kinship=self.reconciler.kinship,
+            groups=self.groups,
+            declared=lambda: self.reconciler.declared,
+            read_groups=self.reconciler.read_groups,
+            lock_of=self.reconciler.lock_of,
+            people=self.members.people,
+            language_of=self.reconciler.language_of,
+            reader=self.reader,
+            jobs=self.jobs,
+            wake=self._wake,
+            accounts=ACCOUNTS,
+            clock=self.clock,
         )
         self.requests = Requests(
             database=self.database,

@@ -75,6 +75,27 @@ async def test_a_class_in_a_year_in_a_school(estate: Estate, folk: People, versi
     await adam.send(class_.announcements, "still here")
     assert (await dan.wait_text(class_.announcements, "still here")).decrypted
 
+    # a group moves from the class up to its year, with its room: whoever is in the year comes in, and dan stays in it
+    made = await estate.ask("groups", deed="create", community=class_.id, text="Go", key="go")
+    assert made["done"]
+    await class_.look()
+    go = class_.rooms["go"]
+    await dan.join(go)
+    moved = await estate.ask("groups", deed="move", community=class_.id, key="go", target=other.id)
+    assert moved["done"]
+    again = await estate.ask("groups", deed="move", community=class_.id, key="go", target=other.id)
+    assert "already" in again["said"][0]
+    assert not await estate.state(class_.space, "m.space.child", go)
+    assert (await estate.state(other.space, "m.space.child", go))["via"]
+    assert (await estate.state(go, "m.room.join_rules"))["allow"][0]["room_id"] == other.space
+    assert not await estate.state(go, "m.space.parent", class_.space)
+    assert (await estate.state(go, "m.space.parent", other.space))["via"]
+    assert go in {room["room_id"] for room in await dan.hierarchy(other.space)}
+    await olga.join(other.space)
+    await olga.join(go)
+    await olga.send(go, "hello in the year")
+    assert (await dan.wait_text(go, "hello in the year")).decrypted
+
     # banned from the school: out of everything below, and no door opens again
     await class_.announce("before")
     await dan.wait_text(class_.announcements, "before")

@@ -161,6 +161,35 @@ class Memory:
                 self._index.places.pop(old, None)
             self._index.places[room_id] = Place(community, key, kind)
 
+    async def move_room(
+        self,
+        source: CommunityId,
+        target: CommunityId,
+        key: RoomKeyName,
+        change: Callable[[Known], Known],
+        also: Callable[[Transaction], Awaitable[None]],
+    ) -> None:
+        """Move a room of one community, with what is remembered of it, to another, all at once.
+
+        Args:
+            change: what else changes in what is remembered of the other one.
+            also: what else is stored in the same database transaction.
+        """
+        first, second = sorted((source, target))
+        async with self._lock(first), self._lock(second):
+            with self._storing(source), self._storing(target):
+                async with self._database.transaction() as tx:
+                    await store.move_room(tx, source, target, key)
+                    moved = await store.load_known(tx, target)
+                    after = change(moved)
+                    await store.save_known(tx, target, moved, after, self._clock.now_ms())
+                    left = await store.load_known(tx, source)
+                    await also(tx)
+            self._known |= {source: left, target: after}
+            room_id = after.rooms.get(key)
+            if room_id is not None and (place := self._index.places.get(room_id)) is not None:
+                self._index.places[room_id] = replace(place, community=target)
+
     async def forget_rooms(self, community: CommunityId, lost: Mapping[RoomKeyName, RoomId]) -> None:
         """Forget rooms that are gone, and everything remembered of them, so that they can be made anew."""
         async with self._database.transaction() as tx:

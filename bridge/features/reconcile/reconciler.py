@@ -142,6 +142,13 @@ class Reconciler:
         """A declaration with what people set and the groups that they made."""
         return with_settings(effective(community, self._own.get(community.id, ())), self._set.get(community.id, {}))
 
+    def _without_moved(self, community: Community) -> Community:
+        """Without the groups that people made and have moved elsewhere while a pass waited for its turn: else it would
+        make their rooms once more."""
+        own = {one.key for one in self._own.get(community.id, ())}
+        groups = tuple(group for group in community.groups if not group.own or group.key in own)
+        return community if groups == community.groups else replace(community, groups=groups)
+
     async def read_profile(self) -> None:
         """Read anew what people set, and which communities are deactivated, after something of that was stored."""
         async with self._database.transaction() as tx:
@@ -263,6 +270,7 @@ class Reconciler:
             self._rest.pop(community.id, None)
             if community.id in self.deactivated:  # while it waited for the lock
                 return Outcome(str(community.id))
+            community = self._without_moved(community)
             await self.kinship.follow_move(community)
             look = await self.look(community, fresh=fresh, remake=remake)
             if digest is not None and look.plan.digest != digest:
