@@ -27,7 +27,7 @@ from bridge.plan.family import Family, Relative
 from bridge.plan.state import Accounts, Known, RoomState, digest_of
 from bridge.ports import Clock, RoomReader
 from bridge.store import communities as store
-from bridge.store import groups, links
+from bridge.store import deactivations, groups, links
 from bridge.store.database import Database, Transaction
 from bridge.store.jobs import Jobs
 
@@ -223,9 +223,11 @@ class Moving:
         mark = digest_of([source.id, target.id, group.key, room.room_id, now])
 
         async def also(tx: Transaction) -> None:
+            if target.id in await deactivations.load_all(tx):  # while the rooms were read
+                raise _no_relative(source.id, target.id)
             await groups.drop(tx, source.id, group.key)
             await groups.put(tx, target.id, group)
-            await links.without_group(tx, source.id, group.key)
+            await links.without_group(tx, source.id, group.key, who, now)
             for one in (source, target):
                 detail = f"{group.key}, from {source.id} to {target.id}"
                 await store.record(tx, now, one.id, room.room_id, who, "group move", detail)

@@ -99,13 +99,18 @@ async def revoke_all(tx: Transaction, community: CommunityId, by: str, now: int)
     return sorted(row["id"] for row in rows)
 
 
-async def without_group(tx: Transaction, community: CommunityId, key: RoomKeyName) -> None:
-    """Have no link of a community lead into a group any more; the links themselves stay."""
-    for row in await tx.fetch("SELECT id, group_keys FROM link WHERE community = $1", community):
+async def without_group(tx: Transaction, community: CommunityId, key: RoomKeyName, by: str, now: int) -> None:
+    """Have no link of a community lead into a group any more. The links stay, but for those that make moderators of that
+    group alone: they are taken back."""
+    for row in await tx.fetch("SELECT id, group_keys, role FROM link WHERE community = $1", community):
         keys = json.loads(row["group_keys"])
-        if key in keys:
-            left = json.dumps([one for one in keys if one != key])
-            await tx.execute("UPDATE link SET group_keys = $2 WHERE id = $1", row["id"], left)
+        left = [one for one in keys if one != key]
+        if left == keys:
+            continue
+        if not left and Role(row["role"]) is Role.MODERATOR:
+            await revoke(tx, row["id"], by, now)
+        else:
+            await tx.execute("UPDATE link SET group_keys = $2 WHERE id = $1", row["id"], json.dumps(left))
 
 
 async def revoke_made_by(tx: Transaction, community: CommunityId, maker: str, by: str, now: int) -> list[str]:

@@ -165,6 +165,31 @@ async def test_a_forgotten_room_leaves_nothing_of_itself(database: Database) -> 
     assert known.roles == EVERYTHING.roles
 
 
+async def test_a_room_moves_with_what_is_remembered_of_it(database: Database) -> None:
+    await make(database, SPACE, "!a:x")
+    await make(database, CHESS, "!b:x")
+    await save(database, Known(), replace(EVERYTHING, bidden=frozenset({(CHESS, ANN)})))
+    await save(database, Known(), Known(moderators={CHESS: frozenset({CID})}), community=CLUB)  # of a group long ago
+    async with database.transaction() as tx:
+        await store.freeze(tx, SCHOOL, CHESS, store.LEVELS, 1)
+        await store.move_room(tx, SCHOOL, CLUB, CHESS)
+    school, club = await load(database), await load(database, CLUB)
+    assert school.rooms == {SPACE: RoomId("!a:x")}
+    assert (school.moderators, school.bidden, school.frozen) == ({}, frozenset(), frozenset())
+    assert school.invited == {(SPACE, ANN)}
+    assert school.settled == {(SPACE, "m.room.power_levels", ""): "ab12"}
+    assert school.roles == EVERYTHING.roles
+    assert club == Known(
+        rooms={CHESS: RoomId("!b:x")},
+        moderators=EVERYTHING.moderators,
+        profile={(CHESS, "m.room.topic"): {"topic": ""}},
+        invited=frozenset({(CHESS, CID)}),
+        bidden=frozenset({(CHESS, ANN)}),
+        frozen=frozenset({CHESS}),
+        adopted=frozenset({CHESS}),
+    )
+
+
 async def test_two_communities_may_not_share_a_room(database: Database) -> None:
     await make(database, SPACE, "!a:x")
     with pytest.raises(Exception, match=r"(?i)unique"):

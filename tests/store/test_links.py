@@ -9,7 +9,7 @@ import pytest
 
 from bridge.core.community import Role
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
-from bridge.core.links import Stage, fingerprint
+from bridge.core.links import Link, Stage, fingerprint
 from bridge.core.messages import AskToJoin, LetIn, ShowLink
 from bridge.features.entering import Entering, Terms
 from bridge.store import links as store
@@ -186,3 +186,19 @@ async def test_links_that_cannot_be_used_are_not_counted_as_live(entering: Enter
     await entering.use(link, HOMER)
     async with database.transaction() as tx:
         assert await store.count_live(tx, 1_000_010) == 0
+
+
+async def test_no_link_leads_into_a_group_that_is_gone(database: Database) -> None:
+    chess, go = RoomKeyName("chess"), RoomKeyName("go")
+    two = Link("two", SCHOOL, "operator", 1, groups=(chess, go))
+    one = replace(two, id="one", groups=(go,))
+    moderators = replace(one, id="moderators", role=Role.MODERATOR)
+    elsewhere = replace(one, id="elsewhere", community=CommunityId("club"))
+    async with database.transaction() as tx:
+        for link in (two, one, moderators, elsewhere):
+            await store.add(tx, link, f"digest of {link.id}")
+        await store.without_group(tx, SCHOOL, go, "operator", 7)
+        left = {link.id: link for link in await store.of_community(tx, SCHOOL)}
+        assert await store.of_community(tx, elsewhere.community) == [elsewhere]
+    assert (left["two"].groups, left["one"].groups) == ((chess,), ())
+    assert [left[name].revoked_at for name in ("two", "one", "moderators")] == [None, None, 7]
