@@ -262,8 +262,8 @@ def _dead_links(known: Known, room: DesiredRoom, actual: RoomState, accounts: Ac
     """Links of ours to what is not of the community any more: a room that was lost and made anew, a sub-community or a
     group that was moved elsewhere, a parent that the space or a group was moved away from."""
     space_id = kin.parent_space if room.key == SPACE else known.rooms.get(SPACE)
-    if room.key != SPACE and space_id is None:
-        return []  # a lost space is made anew, and has them then
+    if room.key != SPACE and (space_id is None or room.key not in known.adopted):
+        return []  # only rooms that came from elsewhere had another parent of ours
     children = [
         SetState(SPACE, "m.space.child", room_id, {}, Cause.DECLARED)
         for room_id, sender in (adoption.stray_children(actual, known, kin) if room.key == SPACE else ())

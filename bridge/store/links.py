@@ -100,8 +100,8 @@ async def revoke_all(tx: Transaction, community: CommunityId, by: str, now: int)
 
 
 async def without_group(tx: Transaction, community: CommunityId, key: RoomKeyName, by: str, now: int) -> None:
-    """Have no link of a community lead into a group any more. The links stay, but for those that make moderators of that
-    group alone: they are taken back."""
+    """Have no link of a community lead into a group any more. The links stay, but for those that make moderators of
+    that group alone: they are taken back."""
     for row in await tx.fetch("SELECT id, group_keys, role FROM link WHERE community = $1", community):
         keys = json.loads(row["group_keys"])
         left = [one for one in keys if one != key]
