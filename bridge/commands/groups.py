@@ -34,7 +34,7 @@ ROOM = arguments.room()
 PLAN = arguments.word("plan", names={DE: "Plan"}).as_option()
 WHICH = arguments.word("group", names={DE: "Gruppe"})
 """A group that may have moved already, so that the same message again says so."""
-WHERE = arguments.word("community", names={DE: "wohin"})
+WHERE = arguments.word("target", names={DE: "wohin"})
 WHO_POSTS = arguments.choice("who", POSTING, names={DE: "wer"})
 
 

@@ -447,6 +447,12 @@ async def test_a_room_is_adopted_as_it_was_shown_after_a_yes(room: str) -> None:
     assert deeds.done == []
 
 
+async def test_a_group_is_moved_also_where_it_may_have_moved_already() -> None:
+    deeds = FakeDeeds(Role.ADMIN)
+    assert await Chat(deeds).says("group move gone year-2") == "done"  # the house knows whether it has
+    assert set(deeds.done) == {("groups move", SCHOOL, "gone", "None", "")}
+
+
 async def test_members_may_make_groups_where_the_community_lets_them_and_change_none() -> None:
     deeds = FakeDeeds(Role.MEMBER)
     chat = Chat(deeds)
