@@ -1415,6 +1415,20 @@ def explain_reset(language: Language = EN) -> Explained:
     return Explained(say(language, "takes back what was set"), "welcome")
 
 
+def explain_community_picture(language: Language = EN) -> Explained:
+    return Explained(
+        say(language, "gives the community the picture under which you write it, or that of the message you answer")
+    )
+
+
+def community_picture(removed: bool, language: Language = EN) -> Marked:
+    if removed:
+        return say(language, "The community has no picture any more.")
+    return say(
+        language, "The community has a new picture. Pictures of rooms are not encrypted: the homeserver can see it."
+    )
+
+
 def explain_deactivate(language: Language = EN) -> Explained:
     return Explained(
         say(language, "ends the community: its groups go on by themselves, and announcements can only be read"),
