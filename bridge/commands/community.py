@@ -75,7 +75,7 @@ async def deactivate(deeds: Deeds, request: Request) -> str:
     """Whoever types the name of the community means it; before that they are told what comes of it."""
     typed = request.asked.get(TYPED)
     if typed is None:
-        form = f"{DEACTIVATE.called(request.language)} {request.community} {{name}}"
+        form = f"{request.mark}{DEACTIVATE.called(request.language)} {request.community} {{name}}"
         return await _ask(deeds, request, "caution", form=form)
     return await _ask(deeds, request, "deactivate", text=typed)
 

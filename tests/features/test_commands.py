@@ -127,6 +127,10 @@ class FakeDeeds:
     async def community_status(self, community: CommunityId) -> dict[str, Any]:
         return {"id": community, "name": "School", "members": {"owner": 1}, "rooms": [], "drift": [], "held": None}
 
+    async def community(self, deed: str, community: str, by: UserId | None = None, **what: Any) -> dict[str, Any]:
+        self.done.append((deed, community))
+        return {"said": [texts.deactivate_caution("School", what["form"].format(name="School"), [])]}
+
     async def held(self, community: CommunityId) -> str | None:
         return self.held_digest
 
@@ -681,6 +685,12 @@ async def test_in_a_control_room_a_yes_has_its_mark(lasting: Lasting) -> None:
     assert "Write `!yes` within" in question
     assert await chat.says("yes") is None
     assert await chat.says("!yes") == plain(texts.applied([]))
+
+
+@pytest.mark.parametrize(("in_control_room", "mark"), [(True, "!"), (False, "")])
+async def test_what_ends_a_community_is_shown_as_it_is_written_there(in_control_room: bool, mark: str) -> None:
+    answer = await ask(FakeDeeds(Role.OWNER), f"{mark}community deactivate school", in_control_room=in_control_room)
+    assert str(answer).endswith(f"If you are certain, write: `{mark}community deactivate school School`")
 
 
 # --- strangers and floods ---------------------------------------------------------------------------------------------
