@@ -52,6 +52,16 @@ def stranger(language: Language = EN) -> Marked:
     )
 
 
+def ended(name: str, language: Language = EN) -> Marked:
+    """For somebody who is in no community any more, since theirs was deactivated."""
+    return say(
+        language,
+        "Hello! “{name}” has ended: it was deactivated. Past announcements can still be read, and you are in no other "
+        "community that I carry announcements for, so there is nothing that I can do for you here.",
+        name=name,
+    )
+
+
 def too_fast(language: Language = EN) -> Marked:
     return say(language, "That is more than I can keep up with. Please wait a minute, and then write again.")
 

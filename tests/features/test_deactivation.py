@@ -11,6 +11,7 @@ import pytest
 from bridge.core.community import Community, Group, Join, Role, RoomKind
 from bridge.core.errors import CommunitiesError, Refused
 from bridge.core.ids import CommunityId, RoomKeyName, UserId
+from bridge.core.languages import EN
 from bridge.core.messages import AskToJoin, Welcome
 from bridge.features.entering import Terms
 from tests.fakes.faults import Crash
@@ -120,6 +121,8 @@ async def test_a_community_ends_and_is_left_alone_afterwards(new_scene: Callable
     await must_have_ended(scene)
     assert scene.reconciler.declared == {}
     assert [one.by for one in scene.reconciler.ended_but_declared()] == [ANN]
+    assert await scene.deactivations.ended_for(BEA) == ("The Club", EN)
+    assert await scene.deactivations.ended_for(EVE) is None, "who knocked was in nothing that could end"
 
     # nobody is welcomed, removed, asked for or healed any more, also after a restart and a reload of the file
     await scene.restart()
@@ -134,6 +137,7 @@ async def test_a_community_ends_and_is_left_alone_afterwards(new_scene: Callable
     assert scene.room(CHESS).membership(BEA) == "join"
     assert await scene.requests.waiting(CLUB.id) == []
     assert scene.space.content("m.room.name") == {"name": "The Club (deactivated)"}
+    assert await scene.deactivations.ended_for(BEA) is None, "they have left it since"
 
 
 async def test_a_pass_that_waited_meanwhile_does_not_bring_it_back(scene: Scene) -> None:
