@@ -924,16 +924,20 @@ def join_request(
     detail: str,
     groups: Sequence[str],
     words: str = "",
+    since: str = "",
     language: Language = EN,
 ) -> Marked:
     """The facts of a join request: who asks, by which way, and what they wrote.
 
     Args:
         words: what was written with it by somebody of whom nobody knows that they are the person.
+        since: the day since which they are on this server; empty where that is not known.
     """
     lines = [say(language, "{user} asks to join {community}.", user=mention(user), community=community)]
     if name:
         lines.append(say(language, "They call themselves {name}.", name=one_line(name, LONGEST_NAME)))
+    if since:
+        lines.append(say(language, "They have had their account on this server since {day}.", day=since))
     lines.append(_way(how, detail, language))
     if detail and how != "link":
         lines.append(say(language, "They wrote: “{detail}”", detail=one_line(detail)))
