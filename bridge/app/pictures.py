@@ -1,4 +1,4 @@
-"""Pictures that groups and communities are given: sent along with a command, answered by it, or operator's files."""
+"""Pictures that groups and communities are given: sent along with a command, answered by it, or a file."""
 
 from __future__ import annotations
 
