@@ -70,7 +70,7 @@ async def test_the_only_community_goes_without_saying_and_mistakes_are_understoo
     assert (await homer.wait_text(community.announcements, text)).decrypted
 
     await person.send(room, "help who")
-    await answer(person, room, "who [community] <user>", "For example: `who @homer:example.org`")
+    await answer(person, room, "who <user>", "For example: `who @homer:example.org`")
     await person.send(room, "who homer")
     await answer(person, room, "“homer” is not what I expected as `user`")
     link = f'<a href="https://matrix.to/#/{school.edna.user_id}">Edna K</a>'
@@ -122,7 +122,7 @@ async def test_a_community_is_spoken_to_in_its_language(estate: Estate, schools:
         await owner.wait_joined(room, ANNOUNCER)
         await answer(owner, room, "Ich bin der Ansager")
         await owner.send(room, "Hilfe")
-        await answer(owner, room, "Das kannst du mir schreiben:", "`ankündigen [")
+        await answer(owner, room, "Das kannst du mir schreiben:", "`ankündigen <")
         await owner.send(room, f"ankündigen Morgen frei, sagt {room}")
         await answer(owner, room, f"An {community.id} geschickt.")
     finally:
