@@ -76,6 +76,14 @@ class RoomFinder(Protocol):
         ...
 
 
+class AccountAges(Protocol):
+    """Since when people are on our homeserver."""
+
+    async def here_since(self, user: UserId) -> int | None:
+        """In seconds since 1970; None where it is not known, or not soon enough. Never raises."""
+        ...
+
+
 class RoomReaderAsAnnouncer(Protocol):
     """What the announcer sees of a direct chat, in which the steward is not."""
 

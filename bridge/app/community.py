@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bridge.app.house import House
+from bridge.app.pictures import given_picture
 from bridge.core import texts
 from bridge.core.community import Community
 from bridge.core.errors import Refused
@@ -35,7 +36,8 @@ class CommunityDesk:
 
         Args:
             by: who asks; None for the operator.
-            what: `key` (of the configuration), `text` and `wait`, as the deed needs them.
+            what: `key` (of the configuration), `text`, `remove`, `wait`, and what `given_picture` reads, as the deed
+                needs them.
 
         Raises:
             Refused: a rule says no, or what is given cannot be understood.
@@ -57,6 +59,9 @@ class CommunityDesk:
                 aspect = _aspect(what)
                 await house.profile.reset(community, by, aspect)
                 said = [texts.setting_reset(aspect.value, self._language_now(community, by))]
+            case "picture":
+                await self._picture(community, by, what)
+                said = [texts.community_picture(what.get("remove") is True, language)]
             case "caution":
                 alone = await house.deactivations.without_heirs(community, by)
                 name = await house.deactivations.name_of(community)
@@ -71,6 +76,15 @@ class CommunityDesk:
             case _:
                 raise Refused(f"{deed!r} is nothing that can be asked about a community")
         return {"said": said, "done": await self._follow(community.id, what)}
+
+    async def _picture(self, community: Community, by: UserId | None, what: Mapping[str, Any]) -> None:
+        """Give the community a picture, or take it away: nothing is fetched or uploaded for whoever may not."""
+        profile = self._house.profile
+        await profile.check(community, by, Aspect.PICTURE)
+        if what.get("remove") is True:
+            await profile.reset(community, by, Aspect.PICTURE)
+        else:
+            await profile.set(community, by, Aspect.PICTURE, await given_picture(self._house, what))
 
     async def reactivate(self, community: CommunityId, what: Mapping[str, Any]) -> bool:
         """Begin a deactivated community again; whether its rooms have followed.

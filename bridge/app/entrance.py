@@ -11,7 +11,6 @@ from bridge.core.community import Community
 from bridge.core.errors import CommunitiesError, MatrixError
 from bridge.core.ids import RoomKeyName, UserId, domain_of, parse_user_id
 from bridge.core.links import OBSTACLES, Link, Obstacle, Stage, Verdict
-from bridge.matrix.profiles import Profiles
 from bridge.plan.people import ABSENT
 from bridge.plan.state import RoomState
 from bridge.store.links import Entry
@@ -34,7 +33,7 @@ class HouseEntrance:
         """
         self._house = house
         self._ready = ready
-        self._profiles = Profiles(house.client, house.servers)
+        self._profiles = house.profiles
         self._pictures: OrderedDict[str, Picture | None] = OrderedDict()
 
     # --- what a visitor is told ---------------------------------------------------------------------------------

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import contextlib
 from collections.abc import Mapping
 from typing import Any
 
 from bridge.app.house import House
+from bridge.app.pictures import given_picture
 from bridge.core import texts
 from bridge.core.community import Community, Posting, RoomKind
 from bridge.core.errors import Refused
-from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
+from bridge.core.ids import CommunityId, RoomKeyName, UserId
 from bridge.core.languages import Language
-from bridge.core.messages import Picture
 from bridge.features.adopting import Proposal, proposed
 from bridge.features.groups import shown
 from bridge.features.members import answer_language
-from bridge.intake.parse import picture_of
 from bridge.worker import State
 
 WAIT_SECONDS = 30.0
@@ -141,31 +138,10 @@ class GroupDesk:
         self, community: Community, by: UserId | None, key: RoomKeyName, what: Mapping[str, Any]
     ) -> None:
         """Give a group the picture that was sent along or answered, or a file of the operator's, or take it away."""
-        house = self._house
-        await house.groups.check_call(community, by, key, "avatar")
-        uri = ""
-        if what.get("remove") is not True:
-            picture, data = what.get("picture"), what.get("data")
-            if picture is None and what.get("reply_to"):
-                picture = await self._answered(RoomId(str(what.get("room"))), EventId(str(what["reply_to"])))
-            if isinstance(picture, Picture):
-                opened = await house.pictures.fetch(picture)
-            elif isinstance(data, str) and data:
-                opened = _decoded(data)
-            else:
-                raise Refused(
-                    "no picture came with it", remedy="write it under a picture, or as an answer to a message with one"
-                )
-            uri = await house.pictures.upload(opened)
-        await house.groups.call(community, by, key, "avatar", uri)
-
-    async def _answered(self, room_id: RoomId, event_id: EventId) -> Picture | None:
-        """The picture of a message in a chat with the announcer."""
-        event = await self._house.pictures.message(room_id, event_id)
-        if event.get("type") == "m.room.encrypted":
-            event = await self._house.keys.decrypt({**event, "room_id": room_id})
-        content = event.get("content")
-        return picture_of(content) if isinstance(content, Mapping) else None
+        groups = self._house.groups
+        await groups.check_call(community, by, key, "avatar")
+        uri = "" if what.get("remove") is True else await given_picture(self._house, what)
+        await groups.call(community, by, key, "avatar", uri)
 
     async def _wait_for(self, community: CommunityId, job: str) -> None:
         outcome = await self._house.worker.wait_done(job, WAIT_SECONDS)
@@ -201,13 +177,6 @@ def _adoption(proposal: Proposal, language: Language) -> str:
         proposal.encrypts,
         language,
     )
-
-
-def _decoded(data: str) -> bytes:
-    try:
-        return base64.b64decode(data, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise Refused("the file was garbled on its way", remedy="try again") from error
 
 
 def _one_of(words: Mapping[str, Any], what: Mapping[str, Any], name: str, default: str = "") -> Any:

@@ -75,6 +75,7 @@ from bridge.matrix.client import Client, path
 from bridge.matrix.executor import Executor
 from bridge.matrix.key_server import HomeserverKeys, HomeserverRooms
 from bridge.matrix.pictures import Pictures
+from bridge.matrix.profiles import Profiles
 from bridge.matrix.reader import AnnouncerEyes, Reader
 from bridge.matrix.sender import Sender
 from bridge.matrix.servers import OtherServers
@@ -142,6 +143,7 @@ class House:
         self.index = RoomIndex()
         self.reader = Reader(self.client)
         self.servers = OtherServers(self.client, config.homeserver.domain)
+        self.profiles = Profiles(self.client, self.servers)
         self.executor = Executor(self.client, self.reader, self.accounts, servers=self.servers)
         self.jobs = Jobs(self.database)
         self.inbox = Inbox(self.database)
@@ -335,6 +337,7 @@ class House:
             memory=self.reconciler.memory,
             declared=self._declared,
             role_of=self.reconciler.role_of,
+            ages=self.profiles,
             reader=self.reader,
             rooms=self.executor,
             messenger=self.sender,

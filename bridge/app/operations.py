@@ -522,6 +522,10 @@ class Operations:
     async def first_today(self, user: UserId, event_id: EventId) -> bool:
         return await self._house.conversations.first_today(user, event_id)
 
+    async def ended_for(self, user: UserId) -> tuple[str, Language] | None:
+        """The community that somebody was in when it was deactivated: its name and language."""
+        return await self._house.deactivations.ended_for(user)
+
     async def publish(
         self, communities: Sequence[CommunityId], text: str, *, source: str, author: str, reply_room: RoomId | None
     ) -> list[str]:

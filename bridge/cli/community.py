@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from bridge.cli.door import service_or_alone
 from bridge.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json, say, working
+from bridge.cli.pictures import content_of
 from bridge.config import load
 from bridge.core.lines import one_line
 
@@ -46,6 +48,18 @@ def set_(
 def reset(community: Community, key: Key, config: ConfigFile = DEFAULT_CONFIG, json: AsJson = False) -> None:
     """Take back what people set."""
     _do("reset", community, config, json, key=key)
+
+
+@app.command()
+def picture(
+    community: Community,
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="A PNG, JPEG, GIF or WebP file.")] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Take the picture away.")] = False,
+    config: ConfigFile = DEFAULT_CONFIG,
+    json: AsJson = False,
+) -> None:
+    """Give a community a picture, or take it away."""
+    _do("picture", community, config, json, remove=remove, data=content_of(file))
 
 
 @app.command()

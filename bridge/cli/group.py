@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,8 +10,8 @@ import typer
 
 from bridge.cli.door import service_or_alone
 from bridge.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json, say, working
+from bridge.cli.pictures import content_of
 from bridge.config import load
-from bridge.core.errors import Refused
 from bridge.core.lines import LONGEST_NAME, one_line
 
 app = typer.Typer(no_args_is_help=True, help="Make, change, archive and release groups.", rich_markup_mode=None)
@@ -75,16 +74,7 @@ def picture(
     json: AsJson = False,
 ) -> None:
     """Give a group a picture, or take it away."""
-    data = "" if file is None else base64.b64encode(_content_of(file)).decode()
-    _do("picture", community, config, json, key=key, remove=remove, data=data)
-
-
-def _content_of(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        reason = (error.strerror or type(error).__name__).lower()
-        raise Refused(f"cannot be read: {reason}", where=str(file), remedy="name another file") from error
+    _do("picture", community, config, json, key=key, remove=remove, data=content_of(file))
 
 
 @app.command()

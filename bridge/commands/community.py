@@ -36,6 +36,7 @@ ASPECTS = {
 
 WHAT = arguments.choice("what", ASPECTS, names={DE: "was"})
 VALUE = arguments.text("value", names={DE: "Wert"})
+REMOVE = arguments.flag("remove", names={DE: "entfernen"})
 TYPED = arguments.text("name", names={DE: "Name"}, optional=True)
 
 
@@ -57,11 +58,24 @@ async def reset(deeds: Deeds, request: Request) -> str:
     return await _ask(deeds, request, "reset", key=request.asked[WHAT])
 
 
+async def picture(deeds: Deeds, request: Request) -> str:
+    """The picture is the one under which the command stands, or that of the message that it answers."""
+    return await _ask(
+        deeds,
+        request,
+        "picture",
+        remove=request.asked.get(REMOVE) is True,
+        picture=request.picture,
+        reply_to=request.reply_to,
+        room=request.room_id,
+    )
+
+
 async def deactivate(deeds: Deeds, request: Request) -> str:
     """Whoever types the name of the community means it; before that they are told what comes of it."""
     typed = request.asked.get(TYPED)
     if typed is None:
-        form = f"{DEACTIVATE.called(request.language)} {request.community} {{name}}"
+        form = f"{request.mark}{DEACTIVATE.called(request.language)} {request.community} {{name}}"
         return await _ask(deeds, request, "caution", form=form)
     return await _ask(deeds, request, "deactivate", text=typed)
 
@@ -99,6 +113,14 @@ ROWS = (
         deed=Deed.SET_UP,
         explain=texts.explain_reset,
         run=reset,
+    ),
+    Row(
+        name="community picture",
+        names={DE: "gemeinschaft bild"},
+        arguments=(REMOVE,),
+        deed=Deed.SET_UP,
+        explain=texts.explain_community_picture,
+        run=picture,
     ),
     DEACTIVATE,
 )

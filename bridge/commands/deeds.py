@@ -80,6 +80,10 @@ class Deeds(Protocol):
         """Whether this message is the first in a day of somebody who is in no community."""
         ...
 
+    async def ended_for(self, user: UserId) -> tuple[str, Language] | None:
+        """The community that somebody was in when it was deactivated: its name and language; None for nobody's."""
+        ...
+
     # --- announcements, held plans, locks -----------------------------------------------------------------------
 
     async def publish(

@@ -93,8 +93,7 @@ class ChatDoor:
         elif not event.encrypted or text is None:
             answer = texts.encrypted_only(talk.language)
         elif not talk.roles:
-            first = await self.deeds.first_today(event.sender, event.event_id)
-            answer = texts.stranger(talk.language) if first else None
+            answer = await self._told_outside(talk)
         else:
             answer = await self._told(text, talk)
         if answer:
@@ -119,6 +118,14 @@ class ChatDoor:
                 roles[community] = role
         of = here or next(iter(roles), None)
         return Talk(event, here, roles, EN if of is None else self.deeds.language_of(of))
+
+    async def _told_outside(self, talk: Talk) -> str | None:
+        """What somebody is told who is in no community: once a day."""
+        event = talk.event
+        if not await self.deeds.first_today(event.sender, event.event_id):
+            return None
+        ended = await self.deeds.ended_for(event.sender)
+        return texts.stranger(talk.language) if ended is None else texts.ended(*ended)
 
     async def _told(self, text: str, talk: Talk) -> str | None:
         """The answer; a refusal is one, and what may pass by itself is raised, so that the message comes again."""

@@ -103,7 +103,7 @@ def stored(community: Community, aspect: Aspect, text: str) -> str:
         raise Refused(
             "is not the address of an uploaded picture",
             where=where,
-            remedy="it looks like mxc://example.org/abc123; or give the space a picture in your client",
+            remedy="it looks like mxc://example.org/abc123; or write `community picture` under a picture",
         )
     return text
 

@@ -52,6 +52,16 @@ def stranger(language: Language = EN) -> Marked:
     )
 
 
+def ended(name: str, language: Language = EN) -> Marked:
+    """For somebody who is in no community any more, since theirs was deactivated."""
+    return say(
+        language,
+        "Hello! “{name}” has ended: it was deactivated. Past announcements can still be read, and you are in no other "
+        "community that I carry announcements for, so there is nothing that I can do for you here.",
+        name=name,
+    )
+
+
 def too_fast(language: Language = EN) -> Marked:
     return say(language, "That is more than I can keep up with. Please wait a minute, and then write again.")
 
@@ -914,16 +924,20 @@ def join_request(
     detail: str,
     groups: Sequence[str],
     words: str = "",
+    since: str = "",
     language: Language = EN,
 ) -> Marked:
     """The facts of a join request: who asks, by which way, and what they wrote.
 
     Args:
         words: what was written with it by somebody of whom nobody knows that they are the person.
+        since: the day since which they are on this server; empty where that is not known.
     """
     lines = [say(language, "{user} asks to join {community}.", user=mention(user), community=community)]
     if name:
         lines.append(say(language, "They call themselves {name}.", name=one_line(name, LONGEST_NAME)))
+    if since:
+        lines.append(say(language, "They have had their account on this server since {day}.", day=since))
     lines.append(_way(how, detail, language))
     if detail and how != "link":
         lines.append(say(language, "They wrote: “{detail}”", detail=one_line(detail)))
@@ -1453,6 +1467,20 @@ def explain_set(language: Language = EN) -> Explained:
 
 def explain_reset(language: Language = EN) -> Explained:
     return Explained(say(language, "takes back what was set"), "welcome")
+
+
+def explain_community_picture(language: Language = EN) -> Explained:
+    return Explained(
+        say(language, "gives the community the picture under which you write it, or that of the message you answer")
+    )
+
+
+def community_picture(removed: bool, language: Language = EN) -> Marked:
+    if removed:
+        return say(language, "The community has no picture any more.")
+    return say(
+        language, "The community has a new picture. Pictures of rooms are not encrypted: the homeserver can see it."
+    )
 
 
 def explain_deactivate(language: Language = EN) -> Explained:

@@ -226,6 +226,23 @@ class Deactivations:
         except (Forbidden, NotFound):
             return None
 
+    async def ended_for(self, user: UserId) -> tuple[str, Language] | None:
+        """The community that somebody was in when it ended, the last one if there are several: its name and language.
+        None for who is in the space of none, or where that cannot be seen any more.
+
+        Raises:
+            MatrixError: the homeserver cannot be asked.
+        """
+        async with self._database.transaction() as tx:
+            found = list((await deactivations.load_all(tx)).values())
+        for one in sorted(found, key=lambda one: one.at, reverse=True):
+            space_id = (await self._memory.known(one.community)).rooms.get(SPACE)
+            space = None if space_id is None else await self._room(space_id, fresh=False)
+            here = None if space is None else space.members.get(user)
+            if here is not None and here.state == "join":
+                return one.name, self._language_of(one.community)
+        return None
+
     # --- afterwards ---------------------------------------------------------------------------------------------
 
     async def outstanding(self, community: CommunityId) -> int:

@@ -63,6 +63,15 @@ class Profile:
         self._clock = clock
         self._storing = asyncio.Lock()
 
+    async def check(self, community: Community, by: UserId | None, aspect: Aspect) -> None:
+        """Whether somebody may set one thing.
+
+        Raises:
+            Refused: why not.
+        """
+        rank.check_profile(await self._people(community), by)
+        rules.check_not_declared(community, aspect)
+
     async def set(self, community: Community, by: UserId | None, aspect: Aspect, text: str) -> None:
         """Set one thing. The rooms follow. Safe to do twice.
 
@@ -70,8 +79,7 @@ class Profile:
             Refused: why not.
             MatrixError: the homeserver refuses, or cannot be reached.
         """
-        rank.check_profile(await self._people(community), by)
-        rules.check_not_declared(community, aspect)
+        await self.check(community, by, aspect)
         async with self._storing:
             # judged and stored without anybody between: rules may be taken away by one who is faster
             value = rules.stored(self._current(community.id) or community, aspect, text)
@@ -84,8 +92,7 @@ class Profile:
             Refused: why not.
             MatrixError: the homeserver refuses, or cannot be reached.
         """
-        rank.check_profile(await self._people(community), by)
-        rules.check_not_declared(community, aspect)
+        await self.check(community, by, aspect)
         async with self._storing:
             rules.check_reset(self._current(community.id) or community, aspect)
             await self._keep(community, by, aspect, None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from bridge.core import texts
@@ -33,7 +34,7 @@ from bridge.core.messages import (
     notice,
 )
 from bridge.plan.state import Accounts, Known, digest_of
-from bridge.ports import Clock, Messenger, RoomExecutor, RoomReader
+from bridge.ports import AccountAges, Clock, Messenger, RoomExecutor, RoomReader
 from bridge.store import belonging, communities, requests
 from bridge.store.database import Database, Transaction
 from bridge.store.jobs import Jobs
@@ -80,6 +81,7 @@ class Requests:
         memory: Memory,
         declared: Callable[[CommunityId], Community | None],
         role_of: RoleOf,
+        ages: AccountAges,
         reader: RoomReader,
         rooms: RoomExecutor,
         messenger: Messenger,
@@ -95,6 +97,7 @@ class Requests:
         self._memory = memory
         self._declared = declared
         self._role_of = role_of
+        self._ages = ages
         self._reader = reader
         self._rooms = rooms
         self._messenger = messenger
@@ -312,7 +315,9 @@ class Requests:
             return
         language = self._language_of(request)
         show = texts.join_request_open if request.wish is None else texts.suggestion_open
-        about = facts(request, self._name_for(request), language)
+        # whoever suggests a group is in the community already; a card that is decided needs it no more
+        since = None if request.wish is not None else await self._ages.here_since(request.user)
+        about = facts(request, self._name_for(request), language, since)
         content = call(show(about, request.user, language), known.roles)
         sent = await self._messenger.send(room_id, content, txn_id=job_id)
         async with self._database.transaction() as tx:  # at once: who is quick reacts before we do
@@ -426,17 +431,19 @@ class Requests:
         return "" if here is None else here.state
 
 
-def facts(request: JoinRequest, community: str, language: Language) -> str:
+def facts(request: JoinRequest, community: str, language: Language, since: int | None = None) -> str:
     """What there is to know of a request, as a text of ours.
 
     Args:
         community: its name.
+        since: when the person's account was made, in seconds since 1970; None where that is not known.
     """
     if request.wish is not None:
         wish = request.wish
         return texts.suggestion(community, request.user, wish.name, wish.kind.value, language)
     asked = (community, request.user, request.name, request.how, request.detail, request.keys)
-    return texts.join_request(*asked, request.words, language)
+    day = "" if since is None else datetime.fromtimestamp(since, UTC).date().isoformat()
+    return texts.join_request(*asked, request.words, day, language)
 
 
 def _edit(event_id: str, text: str) -> Mapping[str, Any]:

@@ -6,10 +6,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bridge.core.errors import MatrixError, Refused
+from bridge.core.errors import Refused
 from bridge.core.ids import EventId, RoomId, UserId
 from bridge.core.messages import Picture
 from bridge.matrix.client import Client, path
+from bridge.matrix.media import upload
 
 MOST_BYTES = 5 * 1024 * 1024
 FETCH_SECONDS = 60.0
@@ -68,12 +69,7 @@ class Pictures:
         """
         if len(data) > MOST_BYTES:
             raise Refused(f"the picture is larger than {MOST_BYTES // 1024 // 1024} MiB", remedy="take a smaller one")
-        kind = kind_of(data)
-        answer = await self._client.request("POST", "/_matrix/media/v3/upload", data=data, media_type=kind)
-        uri = answer.get("content_uri")
-        if not isinstance(uri, str):
-            raise MatrixError("the homeserver took a file without naming its address", where="media repository")
-        return uri
+        return await upload(self._client, data, media_type=kind_of(data))
 
 
 def kind_of(data: bytes) -> str:

@@ -1,17 +1,25 @@
-"""Who people are, and what pictures look like: asked on behalf of the join page, quickly or not at all."""
+"""Who people are, and what pictures look like: asked for the join page and for cards, quickly or not at all."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import re
+from urllib.parse import quote
 
-from bridge.core.errors import Forbidden, NotFound, Unreachable
+from bridge.core.errors import Forbidden, MatrixError, NotFound, Unreachable
 from bridge.core.ids import UserId
 from bridge.matrix.client import Client, path
 from bridge.matrix.servers import OtherServers
 
+log = logging.getLogger(__name__)
+
 PROFILE_SECONDS = 10.0
+SINCE_SECONDS = 5.0
 PICTURE_SECONDS = 10.0
 PICTURE_PIXELS = "192"
+MOST_SECONDS = 253_402_300_800
+"""The year 10000: no date can be made of what is later."""
 MOST_PICTURE_BYTES = 1024 * 1024
 _MXC = re.compile(r"mxc://(?P<server>[A-Za-z0-9.\-\[\]:]+)/(?P<media>[A-Za-z0-9_-]+)\Z")
 _BEGINNINGS = {
@@ -47,6 +55,23 @@ class Profiles:
             return True  # some homeservers show profiles to people who share a room alone: then the invite will tell
         self._servers.answered(user)
         return True
+
+    async def here_since(self, user: UserId) -> int | None:
+        """When somebody's account on our homeserver was made, in seconds since 1970 (Synapse's admin API,
+        `GET /_synapse/admin/v2/users/{userId}`, `creation_ts`); None for people of other servers, and where the
+        homeserver does not tell us within a few seconds: it tells only its admins.
+        """
+        if self._servers.is_theirs(user):
+            return None
+        url = f"/_synapse/admin/v2/users/{quote(user, safe='')}"
+        try:
+            async with asyncio.timeout(SINCE_SECONDS):  # that includes waiting for a turn
+                answer = await self._client.request("GET", url, retries=0, deadline=SINCE_SECONDS)
+        except (MatrixError, TimeoutError) as error:
+            log.debug("it is not known since when %s is here: %s", user, error)
+            return None
+        since = answer.get("creation_ts")
+        return since if type(since) is int and 0 < since < MOST_SECONDS else None
 
     async def picture(self, mxc: str) -> tuple[str, bytes] | None:
         """A small version of an uploaded picture, with its media type; None where it is not fit to be shown

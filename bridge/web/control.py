@@ -27,7 +27,7 @@ _WRONG_SECRET = {
     "remedy": "use the configuration that the service was started with, or restart it with this one",
 }
 _ABOUT_GROUPS = ("key", "text", "kind", "posting", "room", "digest", "encrypt", "data", "remove", "target", "wait")
-_ABOUT_COMMUNITIES = ("key", "text", "form", "wait")
+_ABOUT_COMMUNITIES = ("key", "text", "form", "data", "remove", "wait")
 _ABOUT_SUBCOMMUNITIES = ("key", "text", "parent", "wait")
 _ABOUT_PEOPLE = ("users", "groups", "group", "role", "reason", "add", "revoke_links", "tag", "filter", "wait")
 Progress = Callable[[int, int, str], None]

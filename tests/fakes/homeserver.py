@@ -189,15 +189,23 @@ class FakeHomeserver:
                 room = self._get(room_id)
                 self._move(room, user, user, what, body)
                 return {"room_id": room.room_id}
-            case "POST", ["", "_synapse", "admin", "v1", "join", room_id]:
-                return self._join_by_force(user, self._get(room_id), UserId(body["user_id"]))
+            case _, ["", "_synapse", "admin", *rest]:
+                return self._as_admin(user, method, rest, body)
             case _, ["rooms", room_id, *rest]:
                 return self._in_room(user, method, self._get(room_id), rest, body, query)
         raise bad(f"the fake knows no {method} {parts}", "M_UNRECOGNIZED")
 
-    def _join_by_force(self, by: UserId, room: FakeRoom, user: UserId) -> dict[str, Any]:
+    def _as_admin(self, by: UserId, method: str, parts: list[str], body: dict[str, Any]) -> dict[str, Any]:
         if by not in self.admins:
             raise Forbidden("You are not a server admin", status=403, errcode="M_FORBIDDEN")
+        match method, parts:
+            case "GET", ["v2", "users", name]:
+                return {"name": name, "creation_ts": 1_560_432_506}
+            case "POST", ["v1", "join", room_id]:
+                return self._join_by_force(by, self._get(RoomId(room_id)), UserId(body["user_id"]))
+        raise bad(f"the fake knows no {method} {parts}", "M_UNRECOGNIZED")
+
+    def _join_by_force(self, by: UserId, room: FakeRoom, user: UserId) -> dict[str, Any]:
         self._move(room, by, user, "invite", {})
         self._move(room, user, user, "join", {})
         return {"room_id": room.room_id}

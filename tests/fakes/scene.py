@@ -65,7 +65,9 @@ from bridge.intake.parse import parse
 from bridge.matrix.client import path
 from bridge.matrix.executor import Executor
 from bridge.matrix.key_server import HomeserverRooms
+from bridge.matrix.profiles import Profiles
 from bridge.matrix.reader import AnnouncerEyes, Reader
+from bridge.matrix.servers import OtherServers
 from bridge.plan.desired import Setting
 from bridge.plan.state import Accounts, Known, Membership, StateEvent
 from bridge.store.jobs import Jobs, decode
@@ -292,6 +294,7 @@ class Scene:
             memory=self.reconciler.memory,
             declared=self._declared,
             role_of=self.reconciler.role_of,
+            ages=Profiles(client, OtherServers(client, "example.org")),
             reader=self.reader,
             rooms=self.executor,
             messenger=self.messenger,

@@ -97,6 +97,7 @@ class FakeDeeds:
     error: Exception | None = None
     language: Language = EN
     groups_by_members: bool = False
+    ended: tuple[str, Language] | None = None
     done: list[tuple[str, ...]] = field(default_factory=list)
     memory: Any = field(default_factory=Memory)
     links: FakeLinks = field(default_factory=FakeLinks)
@@ -106,6 +107,9 @@ class FakeDeeds:
 
     def communities(self) -> Sequence[CommunityId]:
         return [SCHOOL, CLUB]
+
+    async def ended_for(self, user: UserId) -> tuple[str, Language] | None:
+        return self.ended
 
     def groups_of(self, community: CommunityId) -> Sequence[RoomKeyName]:
         return [RoomKeyName("chess")]
@@ -126,6 +130,10 @@ class FakeDeeds:
 
     async def community_status(self, community: CommunityId) -> dict[str, Any]:
         return {"id": community, "name": "School", "members": {"owner": 1}, "rooms": [], "drift": [], "held": None}
+
+    async def community(self, deed: str, community: str, by: UserId | None = None, **what: Any) -> dict[str, Any]:
+        self.done.append((deed, community))
+        return {"said": [texts.deactivate_caution("School", what["form"].format(name="School"), [])]}
 
     async def held(self, community: CommunityId) -> str | None:
         return self.held_digest
@@ -689,6 +697,12 @@ async def test_in_a_control_room_a_yes_has_its_mark(lasting: Lasting) -> None:
     assert await chat.says("!yes") == plain(texts.applied([]))
 
 
+@pytest.mark.parametrize(("in_control_room", "mark"), [(True, "!"), (False, "")])
+async def test_what_ends_a_community_is_shown_as_it_is_written_there(in_control_room: bool, mark: str) -> None:
+    answer = await ask(FakeDeeds(Role.OWNER), f"{mark}community deactivate school", in_control_room=in_control_room)
+    assert str(answer).endswith(f"If you are certain, write: `{mark}community deactivate school School`")
+
+
 # --- strangers and floods ---------------------------------------------------------------------------------------------
 
 
@@ -702,6 +716,12 @@ async def test_a_stranger_is_answered_once_a_day(lasting: Lasting) -> None:
     assert await chat.says("hello?") == plain(texts.stranger())
     deeds.role = Role.MEMBER
     assert await chat.says("help") == plain(texts.help_nothing())
+
+
+async def test_whose_community_was_deactivated_is_told_so_in_its_language_once() -> None:
+    chat = Chat(FakeDeeds(None, ended=("Die Schule", DE)))
+    assert "„Die Schule“ gibt es nicht mehr" in str(await chat.says("hello"))
+    assert await chat.says("hello") is None
 
 
 async def test_a_flood_is_answered_so_often_and_then_no_more_until_there_was_peace() -> None:

@@ -11,6 +11,7 @@ import pytest
 from bridge.core.community import Community, Group, Join, Role, RoomKind
 from bridge.core.errors import CommunitiesError, Refused
 from bridge.core.ids import CommunityId, RoomKeyName, UserId
+from bridge.core.languages import EN
 from bridge.core.messages import AskToJoin, Welcome
 from bridge.features.entering import Terms
 from tests.fakes.faults import Crash
@@ -120,6 +121,8 @@ async def test_a_community_ends_and_is_left_alone_afterwards(new_scene: Callable
     await must_have_ended(scene)
     assert scene.reconciler.declared == {}
     assert [one.by for one in scene.reconciler.ended_but_declared()] == [ANN]
+    assert await scene.deactivations.ended_for(BEA) == ("The Club", EN)
+    assert await scene.deactivations.ended_for(EVE) is None, "who knocked was in nothing that could end"
 
     # nobody is welcomed, removed, asked for or healed any more, also after a restart and a reload of the file
     await scene.restart()
@@ -134,6 +137,29 @@ async def test_a_community_ends_and_is_left_alone_afterwards(new_scene: Callable
     assert scene.room(CHESS).membership(BEA) == "join"
     assert await scene.requests.waiting(CLUB.id) == []
     assert scene.space.content("m.room.name") == {"name": "The Club (deactivated)"}
+    assert await scene.deactivations.ended_for(BEA) is None, "they have left it since"
+
+
+async def test_a_community_with_others_within_it_does_not_end_before_them(scene: Scene) -> None:
+    year = Community(CommunityId("year-1"), name="Year 1", parent=CLUB.id, general=False)
+    scene.reconciler.declare([CLUB, year])
+    for _ in range(3):
+        for community in (CLUB, year):
+            scene.watch.all_of(community.id)
+        await scene.catch_up()
+        await scene.accept_all()
+    scene.forget_requests()
+    for by in (ANN, None):
+        with pytest.raises(Refused, match="communities stand within it: year-1"):
+            await scene.deactivations.deactivate(now(scene), by, "The Club")
+    await scene.catch_up()
+    assert set(scene.reconciler.declared) == {CLUB.id, year.id}
+    assert await scene.deactivations.outstanding(CLUB.id) == 0
+    assert not any(" PUT " in f" {name}" for name in scene.homeserver.requests), "no room was touched"
+
+    assert await scene.deactivations.deactivate(scene.reconciler.declared[year.id], ANN, "Year 1")
+    assert await scene.deactivations.deactivate(now(scene), ANN, "The Club")
+    assert scene.reconciler.declared == {}
 
 
 async def test_a_pass_that_waited_meanwhile_does_not_bring_it_back(scene: Scene) -> None:

@@ -84,6 +84,7 @@ async def test_what_people_set_reaches_the_rooms_survives_a_restart_and_can_be_t
     [
         ({"name": "School"}, Aspect.NAME, "Club"),
         ({"rules": "None."}, Aspect.RULES, "Some."),
+        ({"avatar": "mxc://example.org/file"}, Aspect.PICTURE, "mxc://example.org/abc"),
         ({"members_may_invite": True}, Aspect.MEMBERS_MAY_INVITE, "no"),
         ({"stated": frozenset({"language"})}, Aspect.LANGUAGE, "de"),
     ],
@@ -101,6 +102,8 @@ async def test_what_the_file_states_is_changed_there_alone(
         await scene.profile.set(now(scene), ANN, aspect, text)
     with pytest.raises(Refused, match=decides):
         await scene.profile.reset(now(scene), ANN, aspect)
+    with pytest.raises(Refused, match=decides):
+        await scene.profile.check(now(scene), ANN, aspect)
 
 
 @pytest.mark.parametrize(

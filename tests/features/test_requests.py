@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from bridge.core.community import ANNOUNCEMENTS, SPACE, Community, Group, Join, RoomKind
-from bridge.core.errors import Refused
+from bridge.core.errors import Refused, Unreachable
 from bridge.core.ids import CommunityId, EventId, RoomKeyName, UserId
 from bridge.core.messages import AskToJoin
 from tests.fakes.faults import Crash
+from tests.fakes.homeserver import STEWARD
 from tests.fakes.scene import Scene
 
 ANN, BEA, CID, EVE = (UserId(f"@{name}:example.org") for name in ("ann", "bea", "cid", "eve"))
@@ -63,6 +64,28 @@ async def test_a_knock_makes_one_card_with_the_facts(school: Scene) -> None:
     assert [key for _, key in school.messenger.reactions] == ["✅", "❌"]
     [(_, called)] = [call for call in school.messenger.calls(school.control_room.room_id) if "asks" in call[0]]
     assert called == [ANN, BEA]
+
+
+async def test_a_card_says_since_when_they_are_here_where_the_homeserver_tells_us(school: Scene) -> None:
+    school.homeserver.admins = {STEWARD}
+    await knock(school)
+    assert "They have had their account on this server since 2019-06-13." in cards(school)[-1]
+    await knock(school, UserId("@far:example.net"))
+    assert "@far:example.net asks to join" in cards(school)[-1]
+    assert "since" not in cards(school)[-1], "their server is another"
+    asked = [name for name in school.homeserver.requests if "/admin/v2/users/" in name]
+    assert len(asked) == 1
+    school.homeserver.admins = set()
+    await knock(school, CID.replace("cid", "dan"))  # type: ignore[arg-type]
+    assert "@dan:example.org asks to join" in cards(school)[-1]
+    assert "since" not in cards(school)[-1], "we are refused"
+
+
+async def test_a_card_does_not_wait_for_a_homeserver_that_does_not_say_since_when(school: Scene) -> None:
+    school.homeserver.admins = {STEWARD}
+    school.faults.fail(Unreachable("no answer"), lambda name: "/admin/v2/users/" in name)
+    await knock(school)
+    assert "since" not in cards(school)[-1]
 
 
 async def test_an_admins_yes_lets_them_in_and_the_card_says_who(school: Scene) -> None:

@@ -163,8 +163,22 @@ async def _pictured(estate: Estate, community: Community, owner: Client) -> None
     await owner.send(community.control, "!group picture altos --remove")
     await community.told(owner, "`altos` has no picture any more")
     assert not await estate.state(community["altos"], "m.room.avatar")
+    await _the_communitys(estate, community, owner, reply)
     await estate.idle()
     assert (await estate.ask("plan", communities=[community.id]))["actions"] == []
+
+
+async def _the_communitys(estate: Estate, community: Community, owner: Client, reply: dict[str, Any]) -> None:
+    """The same for the community: its space shows the picture, until it is taken away."""
+    await owner.send_event(community.control, "m.room.message", {**reply, "body": "!community picture"})
+    await community.told(owner, "The community has a new picture")
+    url = (await estate.state(community.space, "m.room.avatar"))["url"]
+    assert await estate.service_client.download(
+        f"/_matrix/client/v1/media/download/{url.removeprefix('mxc://')}", query={}, most_bytes=9999, deadline=10
+    ) == ("image/png", PNG)
+    await owner.send(community.control, "!community picture --remove")
+    await community.told(owner, "The community has no picture any more")
+    assert not await estate.state(community.space, "m.room.avatar")
 
 
 async def _uploaded(estate: Estate, data: bytes) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 from bridge.cli.demo.person import Person
@@ -42,6 +43,7 @@ async def test_people_are_joined_where_the_homeserver_lets_us_and_invited_where_
     estate: Estate, folk: People
 ) -> None:
     owner, bart = await folk.nio("owner"), await folk.nio("bart")
+    today = datetime.now(UTC).date()
     late, lisa = await folk.nio("late"), await folk.account("lisa")
     community = estate.declare(
         "joining", room_version="12", name="Joining", owners=[owner.user_id], members=[], auto_join=True
@@ -77,6 +79,13 @@ async def test_people_are_joined_where_the_homeserver_lets_us_and_invited_where_
         await bart.leave(community["general"])
         await community.apply(description="Another look")
         assert await estate.membership(community["general"], bart.user_id) == "leave"
+
+        # an admin of the homeserver sees since when somebody is on it
+        await community.apply(join="request")
+        homer = await folk.nio("homer")
+        await homer.knock(community.space, "I am Bart's father")
+        card = await community.told(owner, f"{homer.user_id} asks to join", "They have had their account")
+        assert any(f"since {day}." in card for day in (today, datetime.now(UTC).date()))
 
     found = await check(estate)
     assert (found["verdict"], STEWARD in found["what"], bool(found["remedy"])) == ("failed", True, True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from typing import Any
 
 import pytest
@@ -41,6 +42,12 @@ async def test_a_community_is_set_up_and_ends(estate: Estate, folk: People, room
     # set up by people, but for what the file states, be it with its default
     await ask("set", key="name", text="The Guild")
     await ask("set", key="join", text="request")
+    await ask("picture", data=base64.b64encode(b"GIF89a").decode())
+    assert (await estate.state(community.space, "m.room.avatar"))["url"].startswith("mxc://")
+    with pytest.raises(CommunitiesError, match="no picture that every app can show"):
+        await ask("picture", data=base64.b64encode(b"<svg/>").decode())
+    await ask("picture", remove=True)
+    assert not await estate.state(community.space, "m.room.avatar")
     assert (await estate.state(community.space, "m.room.name"))["name"] == "The Guild"
     assert (await estate.state(community.announcements, "m.room.name"))["name"] == "The Guild – Announcements"
     assert (await estate.state(community.space, "m.room.join_rules"))["join_rule"] == "knock"
