@@ -20,13 +20,20 @@ from bridge.core.markup import CLOSE, OPEN, PERSON, html, literal, mention, plai
 
 OTHERS = [language for language in LANGUAGES if language != EN]
 LOCALE = Path(languages.__file__).parent / "locale"
+TOPICS = sorted(Path(texts.__file__).parent.glob("*.py"))
+
+
+def found_in_the_code() -> list[str | tuple[str, ...]]:
+    """Every sentence of the code, as often as it is said."""
+    keywords = {"say": (2,), "say_many": (2, 3)}
+    return [
+        message for path in TOPICS for _, message, _, _ in extract_from_file("python", str(path), keywords=keywords)
+    ]
 
 
 def sentences() -> set[tuple[str, ...]]:
     """Every sentence of the code, one form or two."""
-    keywords = {"say": (2,), "say_many": (2, 3)}
-    found = extract_from_file("python", texts.__file__, keywords=keywords)
-    return {(message,) if isinstance(message, str) else tuple(message) for _, message, _, _ in found}
+    return {forms(message) for message in found_in_the_code()}
 
 
 def catalogue(language: Language) -> Catalog:
@@ -44,10 +51,8 @@ def placeholders(text: str) -> set[str]:
 
 def test_every_sentence_is_said_by_its_words_and_nothing_else() -> None:
     """`say` with a sentence that is put together would not be found, and not be translated."""
-    source = Path(texts.__file__).read_text()
-    assert len(re.findall(r"\bsay(?:_many)?\(", source)) == len(
-        list(extract_from_file("python", texts.__file__, keywords={"say": (2,), "say_many": (2, 3)}))
-    )
+    source = "".join(path.read_text() for path in TOPICS)
+    assert len(re.findall(r"\bsay(?:_many)?\(", source)) == len(found_in_the_code())
 
 
 @pytest.mark.parametrize("language", OTHERS)
