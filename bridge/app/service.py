@@ -39,8 +39,6 @@ FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 30.0
 OWNERSHIP_CHECK_SECONDS = 5.0
 READINESS_SECONDS = 60.0
-RECOVERED_SECONDS = 2.0
-"""After so long the homeserver has sent most of what it kept for us; what then was passed over can be asked for."""
 SETTLED_SECONDS = 600.0
 HISTORY_SECONDS = 24 * 3600.0
 
@@ -78,7 +76,7 @@ class Service:
         self.pump.wake()
 
     def _rescan(self) -> None:
-        """A transaction was refused: the homeserver now waits longer and longer, until it is pinged."""
+        """A transaction could not be stored: the homeserver now waits longer and longer, until it is pinged."""
         self.pump.rescan()
         self._refused.set()
 
@@ -199,7 +197,6 @@ class Service:
 
     async def _keep_homeserver_awake(self) -> None:
         """Ping at start, and whenever the database is back after it had refused a transaction."""
-        self.transactions.expect_gaps()
         await self._wake_homeserver()
         while True:
             await self._refused.wait()
@@ -223,29 +220,14 @@ class Service:
     async def _wake_homeserver(self) -> None:
         """Ask for a ping: after an outage the homeserver then sends what it has kept at once, not after its backoff."""
         registration = self.house.config.registration.id
-        came = self.transactions.counts.transactions
         try:
             await self.house.client.request("POST", path("v1", "appservice", registration, "ping"), body={})
-            await asyncio.sleep(RECOVERED_SECONDS)
-            if self.transactions.counts.transactions > came:
-                await self._provoke_a_transaction()
         except MatrixError as error:
             log.warning(
                 "the homeserver cannot reach us at %s: %s. `matrix-communities check` says more",
                 self.house.config.listen.url,
                 error.what,
             )
-
-    async def _provoke_a_transaction(self) -> None:
-        """Have the homeserver send something, so that a gap before it comes to light though nobody says anything.
-
-        The steward types for a moment (client-server API, `PUT …/typing/{userId}`) in a space, where no client shows
-        it; no event comes of it.
-        """
-        place = next((room for room, at in self.house.index.places.items() if at.kind is RoomKind.SPACE), None)
-        if place is not None:
-            url = path("v3", "rooms", place, "typing", self.house.config.steward)
-            await self.house.client.request("PUT", url, body={"typing": True, "timeout": 1000})
 
     async def _keep_ownership(self) -> None:
         while True:

@@ -17,7 +17,6 @@ from typing import Any
 from aiohttp import web
 
 from bridge.core.ids import UserId
-from bridge.intake.gaps import Gaps
 from bridge.intake.interest import Rooms
 from bridge.intake.salvage import NotJson, dumps, loads
 from bridge.intake.sieve import Sieve
@@ -47,8 +46,6 @@ class Counts:
     """Stays 0: neither account of ours is sent to-device messages by this way."""
     failures: int = 0
     """Transactions that the database did not take; the homeserver repeats them."""
-    gaps: int = 0
-    """Transactions refused once since one before them seems to be missing."""
 
 
 def _nothing() -> None:
@@ -60,8 +57,7 @@ class Transactions:
 
     Args:
         on_stored: called after new events were committed: wakes the pump.
-        on_failure: called after a transaction was refused: the database did not take it, and its fate may be unknown;
-            or one before it seems to be missing.
+        on_failure: called after the database refused a transaction, whose fate may be unknown.
     """
 
     def __init__(
@@ -85,7 +81,6 @@ class Transactions:
         self._on_failure = on_failure
         self._pings: deque[str] = deque(maxlen=REMEMBERED_PINGS)
         self._pinged = asyncio.Event()
-        self._gaps = Gaps()
         self.counts = Counts()
 
     def add_routes(self, app: web.Application) -> None:
@@ -95,10 +90,6 @@ class Transactions:
             app.router.add_get(prefix + "/users/{user_id}", self._user)
             app.router.add_get(prefix + "/rooms/{alias}", self._alias)
         app.router.add_post("/_matrix/app/v1/ping", self._ping)
-
-    def expect_gaps(self) -> None:
-        """The homeserver may be recovering from our absence: see `bridge.intake.gaps`."""
-        self._gaps.expect(self._clock.now_ms())
 
     async def wait_ping(self, transaction_id: str, deadline_seconds: float) -> bool:
         """Wait until the homeserver has pinged us with that `transaction_id`; whether it did in time."""
@@ -122,13 +113,6 @@ class Transactions:
         return await self._take_in(txn_id, body)
 
     async def _take_in(self, txn_id: str, body: dict[str, Any]) -> web.Response:
-        if self._gaps.before(txn_id, self._clock.now_ms()):
-            log.info("a transaction before %s seems to be missing; asking the homeserver for it", txn_id)
-            self.counts.gaps += 1
-            self._on_failure()
-            return _error(
-                503, "M_UNKNOWN", "a transaction before this one is missing; send it, and then this one again"
-            )
         events, odd = _listed(body.get("events"))
         wanted, malformed = self._sieve.sift(events)
         counts = self.counts
@@ -140,7 +124,6 @@ class Transactions:
             except Exception:  # whatever it is, the homeserver keeps the events as long as we do not say 200
                 log.exception("transaction %s cannot be stored; the homeserver will repeat it", txn_id)
                 counts.failures += 1
-                self.expect_gaps()
                 self._on_failure()
                 return _error(500, "M_UNKNOWN", "the transaction cannot be stored now; send it again")
         counts.transactions += 1

@@ -268,13 +268,3 @@ async def test_our_two_accounts_exist(door: Door, user: str, status: int, prefix
     async with door.client.get(f"{prefix}/users/{user}", headers=AUTHORIZED) as answer:
         assert answer.status == status
         assert (await answer.json()).get("errcode") == (None if status == 200 else "M_NOT_FOUND")
-
-
-async def test_a_transaction_that_was_passed_over_is_asked_for_once(door: Door) -> None:
-    door.transactions.expect_gaps()
-    assert (await door.events(state("$1"), txn_id="7"))[0] == 200
-    assert (await door.events(state("$3"), txn_id="9"))[0] == 503
-    assert door.failed == 1, "the homeserver is to be pinged, so that it does not wait"
-    for txn_id, event in (("8", "$2"), ("9", "$3"), ("10", "$4")):
-        assert (await door.events(state(event), txn_id=txn_id))[0] == 200
-    assert await door.kept() == ["$1", "$2", "$3", "$4"]
