@@ -239,7 +239,7 @@ async def _save_users(
         [(community, user) for user in sorted(before - after)],
     )
     await tx.execute_many(
-        f"INSERT INTO {table} (community, user_id) VALUES ($1, $2) ON CONFLICT DO NOTHING",  # noqa: S608
+        f"INSERT INTO {table} (community, user_id) VALUES ($1, $2) ON CONFLICT DO NOTHING",  # noqa: S608 - names of ours
         [(community, user) for user in sorted(after - before)],
     )
 
@@ -259,7 +259,7 @@ async def _save_set(
         [(community, *pair) for pair in sorted(had - have)],
     )
     await tx.execute_many(
-        f"INSERT INTO {table} (community, {one}, {two}) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",  # noqa: S608
+        f"INSERT INTO {table} (community, {one}, {two}) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",  # noqa: S608 - names of ours
         [(community, *pair) for pair in sorted(have - had)],
     )
 

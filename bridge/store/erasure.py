@@ -345,13 +345,13 @@ async def _erase_at(tx: Transaction, place: Place, mentions: Mentions) -> None:
         return
     if place.way is Way.REPLACE:
         also = f", {place.also}" if place.also else ""
-        await tx.execute(f"UPDATE {table} SET {column} = $2{also} WHERE {column} = $1", user, ERASED)  # noqa: S608
+        await tx.execute(f"UPDATE {table} SET {column} = $2{also} WHERE {column} = $1", user, ERASED)  # noqa: S608 - names of ours
         return
     for text in {row[column] for row in await _rows(tx, place, mentions)}:
         if place.way is Way.DROP:
-            await tx.execute(f"DELETE FROM {table} WHERE {column} = $1", text)  # noqa: S608
+            await tx.execute(f"DELETE FROM {table} WHERE {column} = $1", text)  # noqa: S608 - names of ours
         else:
-            query = f"UPDATE {table} SET {column} = $2 WHERE {column} = $1"  # noqa: S608
+            query = f"UPDATE {table} SET {column} = $2 WHERE {column} = $1"  # noqa: S608 - names of ours
             await tx.execute(query, text, mentions.without(text))
 
 
@@ -361,7 +361,7 @@ async def _rows(tx: Transaction, place: Place, mentions: Mentions) -> list[Any]:
         return list(await tx.fetch(query, mentions.user))
     # the part that every spelling has in common; what it finds beside that is left out below
     server = mentions.user.partition(":")[2].partition(":")[0]
-    query = f"SELECT * FROM {place.table} WHERE {tx.holds(place.column, '$1')}"  # noqa: S608
+    query = f"SELECT * FROM {place.table} WHERE {tx.holds(place.column, '$1')}"  # noqa: S608 - names of ours
     return [row for row in await tx.fetch(query, server) if mentions.within(row[place.column])]
 
 

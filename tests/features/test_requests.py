@@ -16,7 +16,7 @@ from tests.fakes.faults import Crash
 from tests.fakes.homeserver import STEWARD
 from tests.fakes.scene import Scene
 
-ANN, BEA, CID, EVE = (UserId(f"@{name}:example.org") for name in ("ann", "bea", "cid", "eve"))
+ANN, BEA, CID, DAN, EVE = (UserId(f"@{name}:example.org") for name in ("ann", "bea", "cid", "dan", "eve"))
 CHESS = RoomKeyName("chess")
 SCHOOL = Community(
     CommunityId("school"),
@@ -76,7 +76,7 @@ async def test_a_card_says_since_when_they_are_here_where_the_homeserver_tells_u
     asked = [name for name in school.homeserver.requests if "/admin/v2/users/" in name]
     assert len(asked) == 1
     school.homeserver.admins = set()
-    await knock(school, CID.replace("cid", "dan"))  # type: ignore[arg-type]
+    await knock(school, DAN)
     assert "@dan:example.org asks to join" in cards(school)[-1]
     assert "since" not in cards(school)[-1], "we are refused"
 
@@ -156,7 +156,7 @@ async def test_what_was_answered_in_a_client_is_no_open_question(school: Scene) 
     await school.catch_up()
     assert "Approved by @bea:example.org" in cards(school)[-1]
     assert await school.requests.waiting(SCHOOL.id) == []
-    await knock(school, CID.replace("cid", "dan"))  # type: ignore[arg-type]
+    await knock(school, DAN)
     await school.leave(UserId("@dan:example.org"), school.space)
     await school.catch_up()
     assert "Withdrawn by @dan:example.org" in cards(school)[-1]
