@@ -11,6 +11,7 @@ from typing import Any
 
 from bridge.app.arriving import let_in
 from bridge.app.handouts import Handouts
+from bridge.app.newsroom import Newsroom
 from bridge.app.roster import Roster
 from bridge.config import Config
 from bridge.config.sections import Account
@@ -20,6 +21,7 @@ from bridge.core.ids import CommunityId, RoomId, UserId
 from bridge.core.languages import EN
 from bridge.core.links import Stage
 from bridge.core.messages import (
+    Announce,
     AnswerRequest,
     AskToJoin,
     ChangeMembership,
@@ -51,7 +53,6 @@ from bridge.e2ee.keys import Keys
 from bridge.e2ee.recipients import Trust
 from bridge.e2ee.window import Window
 from bridge.features.adopting import Adopting
-from bridge.features.announcements import Announcements
 from bridge.features.arrivals import Arrivals
 from bridge.features.belonging import Belongings
 from bridge.features.chats import Chats
@@ -193,14 +194,17 @@ class House:
             must_encrypt=lambda room_id: room_id in self.index.places,
         )
         self.keys.verifications.speak = self._speak
-        self.announcements = Announcements(
+        self.newsroom = Newsroom(
             database=self.database,
+            index=self.index,
             jobs=self.jobs,
             wake=self.worker.wake,
             messenger=self.sender,
             accounts=self.accounts,
             clock=self.clock,
+            declared=lambda: self.reconciler.declared,
             language_of=self.reconciler.language_of,
+            before_announcing=self._see_who_is_out,
         )
         self.enforcement = Enforcement(
             database=self.database,
@@ -515,9 +519,8 @@ class House:
         match job:
             case SendMessage():
                 await self.sender.send(job.room_id, job.content, txn_id=job_id)
-            case DeliverAnnouncement():
-                await self._see_who_is_out(job.community)
-                await self.announcements.deliver(job_id, job)
+            case DeliverAnnouncement() | Announce():
+                await self.newsroom.do(job_id, job, complete)
             case RedactEvent():
                 await self.executor.redact(job.room_id, job.event_id, job.reason, txn_id=job_id)
             case ShareKeys():
@@ -655,8 +658,8 @@ class House:
 
     async def _given_up(self, job_id: str, job: Job | None, reason: str) -> None:
         log.error("job %s was given up: %s", job_id, reason)
-        if isinstance(job, DeliverAnnouncement):
-            await self.announcements.failed(job, job_id, reason)
+        if isinstance(job, DeliverAnnouncement | Announce):
+            await self.newsroom.given_up(job_id, job, reason)
         if isinstance(job, LetIn):
             await self.entering.came(job.ticket, Stage.FAILED)
 

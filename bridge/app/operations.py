@@ -11,6 +11,7 @@ from typing import Any
 from bridge.app import checks
 from bridge.app.about_people import AboutPeople
 from bridge.app.about_person import AboutPerson
+from bridge.app.announcing import AnnouncementDesk
 from bridge.app.community import CommunityDesk
 from bridge.app.groups import GroupDesk
 from bridge.app.guard import Guard, Sight
@@ -18,13 +19,14 @@ from bridge.app.house import House, patience_of, rules_of
 from bridge.app.links import LinkDesk
 from bridge.app.subcommunities import SubcommunityDesk
 from bridge.config import Config, load
+from bridge.core.announcements import Target
 from bridge.core.community import ANNOUNCEMENTS, Community, GroupsBy, Role
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import Language
 from bridge.core.markup import plain
 from bridge.core.messages import DeliverAnnouncement, Job, SendMembers
-from bridge.features.announcements import Target
+from bridge.features.announcements import render
 from bridge.features.deactivation import shown as ended_community
 from bridge.features.reconcile import Outcome, Progress
 from bridge.plan.family import Family
@@ -70,6 +72,7 @@ class Operations:
         self.about_groups = GroupDesk(house)
         self.about_communities = CommunityDesk(house)
         self.about_subcommunities = SubcommunityDesk(house)
+        self.about_announcements = AnnouncementDesk(house)
         self.ready = False
         """Whether the local door may be used: set when everything runs."""
 
@@ -222,17 +225,19 @@ class Operations:
         self, names: Sequence[CommunityId], text: str, *, source: str, progress: Progress
     ) -> dict[str, Any]:
         targets = await self._targets(names)
-        ids = await self._house.announcements.publish(source=source, author="operator", text=text, targets=targets)
-        watching = asyncio.create_task(self._watch_keys([target.room_id for target in targets], progress))
+        announcements = self._house.newsroom.announcements
+        taken = await announcements.publish(source=source, author="operator", parts=[render(text)], targets=targets)
+        rooms = [target.room_id for target in targets if target.room_id is not None]
+        watching = asyncio.create_task(self._watch_keys(rooms, progress))
         try:
-            for job_id in ids:
+            for job_id in (target.job_of(taken) for target in targets):
                 outcome = await self._house.worker.wait_done(job_id, DELIVERY_SECONDS)
                 if outcome.state is State.WAITING:
                     log.warning("%s is still on its way: %s", job_id, outcome.reason)
         finally:
             watching.cancel()
             await asyncio.wait({watching})
-        results = await self._house.announcements.outcomes(ids)
+        results = await announcements.outcomes(taken, targets)
         return {"targets": results, "ok": all(result.get("event_id") for result in results)}
 
     async def _watch_keys(self, rooms: Sequence[RoomId], progress: Progress) -> None:
@@ -358,7 +363,7 @@ class Operations:
             return False
         job = _job_of(stored)
         if isinstance(job, DeliverAnnouncement):
-            await self._house.announcements.dropped(job)
+            await self._house.newsroom.announcements.dropped(job)
         return True
 
     async def gauges(self) -> list[Gauge]:
@@ -495,6 +500,18 @@ class Operations:
         answer = await self.about_subcommunities.do(deed, self._house.reconciler.declared[name], by, what)
         return {**answer, "said": [plain(text) for text in answer["said"]]} if by is None else answer
 
+    async def announcements(
+        self, deed: str, community: str, what: Mapping[str, Any], by: UserId | None = None
+    ) -> dict[str, Any]:
+        """What is asked about announcements: see `app/announcing`; `by` is None for the operator.
+
+        Raises:
+            Refused: a rule says no, or there is no such community.
+        """
+        name = self._declared(community)
+        answer = await self.about_announcements.do(deed, self._house.reconciler.declared[name], by, what)
+        return {**answer, "said": [plain(text) for text in answer["said"]]} if by is None else answer
+
     # --- deeds of people, by chat -------------------------------------------------------------------------------
 
     def communities(self) -> Sequence[CommunityId]:
@@ -528,11 +545,11 @@ class Operations:
 
     async def publish(
         self, communities: Sequence[CommunityId], text: str, *, source: str, author: str, reply_room: RoomId | None
-    ) -> list[str]:
-        """Take an announcement of a person; they are told in `reply_room` when it is delivered."""
+    ) -> str:
+        """Take an announcement of a person, and give its id; they are told in `reply_room` when it is delivered."""
         targets = await self._targets(communities)
-        return await self._house.announcements.publish(
-            source=source, author=author, text=text, targets=targets, reply_room=reply_room
+        return await self._house.newsroom.announcements.publish(
+            source=source, author=author, parts=[render(text)], targets=targets, reply_room=reply_room
         )
 
     async def _targets(self, communities: Sequence[CommunityId]) -> list[Target]:

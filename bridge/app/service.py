@@ -332,7 +332,10 @@ class Service:
 
     async def _posted(self, event: Posted) -> None:
         await self.house.note_post(event)
-        await self.house.enforcement.posted(event)
+        place = self.house.index.place_of(event.room_id)
+        by_admin = await self.house.enforcement.posted(event)
+        if place is not None:
+            await self.house.newsroom.posted(place.community, event, by_admin=by_admin)
 
     def _control_of(self, room_id: RoomId) -> CommunityId | None:
         place = self.house.index.place_of(room_id)

@@ -34,6 +34,7 @@ ANSWER_SECONDS = {
     "groups": 120.0,
     "community": 120.0,
     "subcommunities": 120.0,
+    "announcements": 120.0,
 }
 CONNECT_SECONDS = 5.0
 LONGEST_LINE_BYTES = 64 * 1024 * 1024
@@ -73,6 +74,8 @@ class Asked(Protocol):
 
     async def community(self, deed: str, community: str, **what: Any) -> dict[str, Any]: ...
     async def subcommunities(self, deed: str, community: str, **what: Any) -> dict[str, Any]: ...
+
+    async def announcements(self, deed: str, community: str, what: Mapping[str, Any]) -> dict[str, Any]: ...
 
 
 class Door:
@@ -127,6 +130,9 @@ class Door:
 
     async def subcommunities(self, deed: str, community: str, **what: Any) -> dict[str, Any]:
         return dict(await self.ask("subcommunities", {"deed": deed, "community": community, **what}))
+
+    async def announcements(self, deed: str, community: str, what: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(await self.ask("announcements", {**what, "deed": deed, "community": community}))
 
     async def verify(self, step: str, **what: Any) -> Any:
         return await self.ask("verify", {"step": step, **what})

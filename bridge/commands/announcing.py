@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from bridge.commands import arguments
 from bridge.commands.deeds import Deeds
 from bridge.commands.row import Request, Row
 from bridge.core import texts
 from bridge.core.access import Deed
 from bridge.core.languages import DE
+from bridge.core.markup import Marked
 
 TEXT = arguments.text()
 
@@ -23,6 +26,17 @@ async def announce(deeds: Deeds, request: Request) -> None:
     )
 
 
+async def _ask(deeds: Deeds, request: Request, deed: str, **what: Any) -> str:
+    answer = await deeds.announcements(
+        deed, request.community, {"source": str(request.event_id), **what}, request.person
+    )
+    return Marked("\n".join(answer["said"]))
+
+
+async def list_(deeds: Deeds, request: Request) -> str:
+    return await _ask(deeds, request, "list")
+
+
 ROWS = (
     Row(
         name="announce",
@@ -32,5 +46,13 @@ ROWS = (
         deed=Deed.ANNOUNCE,
         explain=texts.explain_announce,
         run=announce,
+    ),
+    Row(
+        name="announcements",
+        names={DE: "ankündigungen"},
+        aliases=("ankuendigungen",),
+        deed=Deed.ANNOUNCE,
+        explain=texts.explain_announcements,
+        run=list_,
     ),
 )

@@ -88,7 +88,13 @@ class Deeds(Protocol):
 
     async def publish(
         self, communities: Sequence[CommunityId], text: str, *, source: str, author: str, reply_room: RoomId | None
-    ) -> list[str]: ...
+    ) -> str: ...
+
+    async def announcements(
+        self, deed: str, community: str, what: Mapping[str, Any], by: UserId | None = None
+    ) -> dict[str, Any]:
+        """Have something done about announcements, as `app/announcing` says; gives `said`, what is answered."""
+        ...
 
     async def community_status(self, community: CommunityId) -> dict[str, Any]: ...
 

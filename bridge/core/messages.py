@@ -82,6 +82,12 @@ class Posted:
     """The Megolm session of an encrypted one."""
     message_index: int = 0
     """Its place in that session, as its sender says."""
+    relation: str = ""
+    """How it relates to another event (`rel_type`: `m.annotation`, `m.replace`, `m.thread`, …); empty if not."""
+    to: EventId = EventId("")
+    """The event to which it relates."""
+    key: str = ""
+    """Of a short reaction: its key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,11 +207,35 @@ def call(text: str, people: Iterable[str]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class DeliverAnnouncement:
-    """Send an announcement into one community's announcement room."""
+    """Send an announcement into one room, or to one person."""
 
     announcement: str
     community: CommunityId
-    room_id: RoomId
+    room_id: RoomId | None
+    """None for a person who has no chat yet."""
+    place: str
+    """Which room of the community's, as `core/announcements.Target` has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Announce what was prepared: take it now, resolve whom it is meant for, and have it delivered.
+
+    The way in which one feature asks for an announcement of another: a draft that was agreed to, a schedule.
+    """
+
+    community: CommunityId
+    source: str
+    """What it comes from; the same source again is the same announcement."""
+    author: str
+    """A user id, or `operator`."""
+    parts: tuple[Mapping[str, Any], ...]
+    """The contents of its messages."""
+    audience: tuple[str, ...]
+    """As `core/announcements.Audience.as_words` gives it."""
+    kind: str
+    reply_room: RoomId | None
+    """The chat in which the author is told; None tells nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,6 +419,7 @@ class MakeGroup:
 Job = (
     SendMessage
     | DeliverAnnouncement
+    | Announce
     | RedactEvent
     | ShareKeys
     | TakeBackState

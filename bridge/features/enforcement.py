@@ -76,22 +76,27 @@ class Enforcement:
         """Forget when admins were told of somebody."""
         self._told = {place: at for place, at in self._told.items() if place[1] != user}
 
-    async def posted(self, event: Posted) -> None:
-        """Redact a post by somebody who was no admin when it was sent, and reactions that are texts in disguise."""
+    async def posted(self, event: Posted) -> bool:
+        """Redact a post by somebody who was no admin when it was sent, and reactions that are texts in disguise.
+
+        Returns:
+            Whether an admin posted it, not one of our accounts.
+        """
         place = self._index.place_of(event.room_id)
         if place is None or place.kind is not RoomKind.ANNOUNCEMENTS or event.sender in self._accounts.both:
-            return
+            return False
         async with self._database.transaction() as tx:
             role = await self._role_at(tx, place.community, event.sender, event.sent_at)
             if role >= Role.ADMIN:
-                return
+                return True
             if event.short_reaction:
-                return
+                return False
             language = self._language_of(place.community)
             disguised = event.type == "m.reaction"
             reason = texts.long_reaction(language) if disguised else texts.only_admins_post(language)
             await self._redact(tx, place, event.room_id, event.event_id, event.sender, reason)
         self._wake()
+        return False
 
     async def redacted(self, event: Redacted) -> None:
         """Redact a redaction whose reason is a text: everybody may redact what they wrote, and give a reason."""

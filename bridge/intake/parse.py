@@ -211,12 +211,19 @@ def _posted(head: _Head, kind: str, content: Mapping[str, Any]) -> Posted:
     session_id, index = content.get("session_id"), None
     if kind == "m.room.encrypted" and is_id(session_id):
         index = message_index(content.get("ciphertext"))
+    relation = _object(content.get("m.relates_to"))
+    rel_type, to = relation.get("rel_type"), relation.get("event_id")
+    related = isinstance(rel_type, str) and is_id(rel_type) and is_id(to)
+    short = kind == "m.reaction" and _is_short_reaction(content)
     return Posted(
         *head,
         type=kind,
-        short_reaction=kind == "m.reaction" and _is_short_reaction(content),
+        short_reaction=short,
         session_id="" if index is None else str(session_id),
         message_index=index or 0,
+        relation=_storable(str(rel_type)) if related else "",
+        to=EventId(str(to)) if related else EventId(""),
+        key=_storable(str(relation["key"])) if short else "",
     )
 
 

@@ -1,111 +1,283 @@
-"""Announcements and where they were delivered."""
+"""Announcements, where each copy of them lies, and the numbers by which people call them."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
+from bridge.core.announcements import Audience, Kind, Named, Target
 from bridge.core.ids import CommunityId, EventId, RoomId
-from bridge.store.database import Transaction
+from bridge.store.database import Row, Transaction
 
 
-async def add(tx: Transaction, source: str, author: str, text: str, reply_room: RoomId | None, now: int) -> str:
-    """Record an announcement and give its id; the same source gives the same announcement."""
-    announcement = hashlib.sha256(source.encode()).hexdigest()[:24]
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """One announcement, without its words."""
+
+    id: str
+    author: str
+    """A user id, or `operator`."""
+    kind: Kind
+    audience: Audience
+    reply_room: RoomId | None
+    """The chat in which its author is told."""
+    at: int
+    """When it was given, in milliseconds since 1970."""
+    human: bool
+    """Whether an admin posted it in the announcement room with their own client."""
+    withdrawn_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One copy of an announcement: delivered, on its way, or failed."""
+
+    announcement: str
+    target: Target
+    event_id: EventId | None
+    others: tuple[EventId, ...]
+    """The events of its other parts."""
+    devices: int | None
+    """How many devices held its key when it went out; None where nobody can know."""
+    unreached: int | None
+    sent_at: int | None
+    failed: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An announcement as a community counts it."""
+
+    number: int
+    announcement: Announcement
+    sent: int
+    """Copies that were delivered, in whatever community."""
+    waiting: int
+    failed: int
+
+
+_COLUMNS = "id, author, kind, audience, reply_room, at, human, withdrawn_at"
+_COPY = "announcement, community, place, room_id, event_id, others, devices, unreached, sent_at, failed"
+
+
+def id_of(source: str) -> str:
+    """The id of an announcement that comes from `source`."""
+    return hashlib.sha256(source.encode()).hexdigest()[:24]
+
+
+async def add(
+    tx: Transaction,
+    source: str,
+    author: str,
+    content: str,
+    reply_room: RoomId | None,
+    now: int,
+    *,
+    kind: Kind = Kind.TEXT,
+    audience: Audience = Audience(everybody=True),  # noqa: B008 - frozen
+    human: bool = False,
+) -> str:
+    """Record an announcement and give its id; the same source gives the same announcement.
+
+    Args:
+        content: what it says, as it is stored until it is everywhere.
+    """
+    announcement = id_of(source)
     await tx.execute(
-        """INSERT INTO announcement (id, source, author, text, reply_room, at) VALUES ($1, $2, $3, $4, $5, $6)
-           ON CONFLICT DO NOTHING""",
-        announcement, source, author, text, reply_room, now,
+        """INSERT INTO announcement (id, source, author, content, reply_room, at, kind, audience, human)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING""",
+        announcement, source, author, content, reply_room, now, kind.value, " ".join(audience.as_words()), int(human),
     )  # fmt: skip
     return announcement
 
 
-async def add_target(tx: Transaction, announcement: str, community: CommunityId, room_id: RoomId) -> None:
+async def add_target(tx: Transaction, announcement: str, target: Target) -> None:
+    """Record where a copy shall go, and give the announcement a number in that community."""
     await tx.execute(
-        """INSERT INTO announcement_target (announcement, community, room_id) VALUES ($1, $2, $3)
+        """INSERT INTO announcement_copy (announcement, community, place, room_id) VALUES ($1, $2, $3, $4)
            ON CONFLICT DO NOTHING""",
-        announcement, community, room_id,
+        announcement, target.community, target.place, target.room_id,
     )  # fmt: skip
+    await number(tx, target.community, announcement)
 
 
-async def is_settled(tx: Transaction, announcement: str, community: CommunityId) -> bool:
+async def number(tx: Transaction, community: CommunityId, announcement: str) -> int:
+    """The number of an announcement in a community; the next one where it has none yet."""
+    known = await _number_of(tx, community, announcement)
+    if known is None:
+        await tx.execute(
+            """INSERT INTO announcement_number (community, number, announcement)
+               SELECT $1, COALESCE(MAX(number), 0) + 1, $2 FROM announcement_number WHERE community = $1""",
+            community, announcement,
+        )  # fmt: skip
+        known = await _number_of(tx, community, announcement)
+    assert known is not None
+    return known
+
+
+async def _number_of(tx: Transaction, community: CommunityId, announcement: str) -> int | None:
+    found: int | None = await tx.fetch_value(
+        "SELECT number FROM announcement_number WHERE community = $1 AND announcement = $2", community, announcement
+    )
+    return found
+
+
+async def is_settled(tx: Transaction, announcement: str, target: Target) -> bool:
     """Whether it was delivered there."""
     found = await tx.fetch_value(
-        "SELECT event_id FROM announcement_target WHERE announcement = $1 AND community = $2", announcement, community
-    )
+        "SELECT event_id FROM announcement_copy WHERE announcement = $1 AND community = $2 AND place = $3",
+        announcement, target.community, target.place,
+    )  # fmt: skip
     return found is not None
 
 
-async def text_of(tx: Transaction, announcement: str) -> str | None:
-    text: str | None = await tx.fetch_value("SELECT text FROM announcement WHERE id = $1", announcement)
-    return text
+async def content_of(tx: Transaction, announcement: str) -> str | None:
+    """What it says, as it was given to `add`; empty once it is everywhere."""
+    content: str | None = await tx.fetch_value("SELECT content FROM announcement WHERE id = $1", announcement)
+    return content
 
 
-async def author_of(tx: Transaction, announcement: str) -> str | None:
-    """Who wrote it: a user id where it has a `reply_room`."""
-    author: str | None = await tx.fetch_value("SELECT author FROM announcement WHERE id = $1", announcement)
-    return author
+async def get(tx: Transaction, announcement: str) -> Announcement | None:
+    row = await tx.fetch_row(
+        f"SELECT {_COLUMNS} FROM announcement WHERE id = $1",  # noqa: S608 - a constant
+        announcement,
+    )
+    return None if row is None else _announcement(row)
 
 
-async def reply_room(tx: Transaction, announcement: str) -> RoomId | None:
-    room: str | None = await tx.fetch_value("SELECT reply_room FROM announcement WHERE id = $1", announcement)
-    return None if room is None else RoomId(room)
+async def find(tx: Transaction, community: CommunityId, named: Named) -> str | None:
+    """The announcement that somebody named, of those of this community."""
+    if named.number is not None:
+        found: str | None = await tx.fetch_value(
+            "SELECT announcement FROM announcement_number WHERE community = $1 AND number = $2", community, named.number
+        )
+        return found
+    found = await tx.fetch_value(
+        """SELECT copy.announcement FROM announcement_copy AS copy JOIN announcement_number AS counted
+           ON counted.announcement = copy.announcement AND counted.community = $1
+           WHERE copy.event_id = $2""",
+        community, named.event_id,
+    )  # fmt: skip
+    return found
+
+
+async def of_event(tx: Transaction, room_id: RoomId, event_id: EventId) -> Copy | None:
+    """The copy that an event is the first part of."""
+    row = await tx.fetch_row(
+        f"SELECT {_COPY} FROM announcement_copy WHERE event_id = $1 AND room_id = $2",  # noqa: S608 - a constant
+        event_id, room_id,
+    )  # fmt: skip
+    return None if row is None else _copy(row)
+
+
+async def copies_of(tx: Transaction, announcement: str) -> list[Copy]:
+    """Every copy of an announcement, in whatever community."""
+    rows = await tx.fetch(
+        f"SELECT {_COPY} FROM announcement_copy WHERE announcement = $1 ORDER BY community, place",  # noqa: S608
+        announcement,
+    )
+    return [_copy(row) for row in rows]
+
+
+async def listed(tx: Transaction, community: CommunityId, most: int, before: int | None = None) -> list[Listed]:
+    """The announcements of a community, the newest first.
+
+    Args:
+        before: only those with smaller numbers.
+    """
+    rows = await tx.fetch(
+        f"""SELECT counted.number, {_COLUMNS},
+               (SELECT COUNT(event_id) FROM announcement_copy WHERE announcement = id) AS sent,
+               (SELECT COUNT(*) FROM announcement_copy
+                   WHERE announcement = id AND event_id IS NULL AND failed IS NULL) AS waiting,
+               (SELECT COUNT(failed) FROM announcement_copy WHERE announcement = id AND event_id IS NULL) AS failed
+           FROM announcement_number AS counted JOIN announcement ON id = counted.announcement
+           WHERE counted.community = $1 AND counted.number < $2 ORDER BY counted.number DESC LIMIT $3""",  # noqa: S608
+        community, 2**53 if before is None else before, most,
+    )  # fmt: skip
+    return [
+        Listed(row["number"], _announcement(row), int(row["sent"]), int(row["waiting"]), int(row["failed"]))
+        for row in rows
+    ]
 
 
 async def delivered(
     tx: Transaction,
     announcement: str,
-    community: CommunityId,
+    target: Target,
     event_id: EventId,
     *,
-    devices: int,
-    unreached: int,
+    others: Sequence[EventId] = (),
+    devices: int | None,
+    unreached: int | None,
     now: int,
 ) -> None:
     """Record a delivery, how many devices hold its key, and how many members have none that does.
 
-    Once it is everywhere the text is forgotten: it then lies in the rooms alone, encrypted."""
+    Once it is everywhere what it says is forgotten: it then lies in the rooms alone, encrypted."""
     await tx.execute(
-        """UPDATE announcement_target SET event_id = $3, devices = $4, unreached = $5, sent_at = $6, failed = NULL
-           WHERE announcement = $1 AND community = $2""",
-        announcement, community, event_id, devices, unreached, now,
+        """UPDATE announcement_copy SET room_id = $4, event_id = $5, others = $6, devices = $7, unreached = $8,
+               sent_at = $9, failed = NULL
+           WHERE announcement = $1 AND community = $2 AND place = $3""",
+        announcement, target.community, target.place, target.room_id, event_id,
+        orjson.dumps(list(others)).decode() if others else "", devices, unreached, now,
     )  # fmt: skip
-    await _forget_text(tx, announcement)
+    await _forget_content(tx, announcement)
 
 
-async def dropped(tx: Transaction, announcement: str, community: CommunityId) -> None:
-    """Forget a delivery that will not be made; with the last of them the text."""
+async def dropped(tx: Transaction, announcement: str, community: CommunityId, place: str) -> None:
+    """Forget a delivery that will not be made; with the last of them what it says."""
     await tx.execute(
-        "DELETE FROM announcement_target WHERE announcement = $1 AND community = $2 AND event_id IS NULL",
-        announcement, community,
+        """DELETE FROM announcement_copy
+           WHERE announcement = $1 AND community = $2 AND place = $3 AND event_id IS NULL""",
+        announcement, community, place,
     )  # fmt: skip
-    await _forget_text(tx, announcement)
+    await _forget_content(tx, announcement)
 
 
-async def _forget_text(tx: Transaction, announcement: str) -> None:
+async def _forget_content(tx: Transaction, announcement: str) -> None:
     await tx.execute(
-        """UPDATE announcement SET text = '' WHERE id = $1 AND NOT EXISTS
-           (SELECT 1 FROM announcement_target WHERE announcement = $1 AND event_id IS NULL)""",
+        """UPDATE announcement SET content = '' WHERE id = $1 AND NOT EXISTS
+           (SELECT 1 FROM announcement_copy WHERE announcement = $1 AND event_id IS NULL)""",
         announcement,
     )
 
 
-async def failed(tx: Transaction, announcement: str, community: CommunityId, why: str) -> None:
+async def failed(tx: Transaction, announcement: str, community: CommunityId, place: str, why: str) -> None:
     await tx.execute(
-        "UPDATE announcement_target SET failed = $3 WHERE announcement = $1 AND community = $2",
-        announcement, community, why,
+        "UPDATE announcement_copy SET failed = $4 WHERE announcement = $1 AND community = $2 AND place = $3",
+        announcement, community, place, why,
     )  # fmt: skip
 
 
-async def outcome(tx: Transaction, job_id: str) -> dict[str, Any]:
-    """Where one delivery stands, by the id of its job."""
-    _, announcement, community = job_id.split("-", 2)
-    row = await tx.fetch_row(
-        """SELECT room_id, event_id, devices, unreached, failed FROM announcement_target
-           WHERE announcement = $1 AND community = $2""",
-        announcement, community,
-    )  # fmt: skip
-    found = (
-        {} if row is None else {name: row[name] for name in ("room_id", "event_id", "devices", "unreached", "failed")}
+def _announcement(row: Row) -> Announcement:
+    room = row["reply_room"]
+    return Announcement(
+        row["id"],
+        row["author"],
+        Kind(row["kind"]),
+        Audience.of_words(row["audience"].split()),
+        None if room is None else RoomId(room),
+        row["at"],
+        bool(row["human"]),
+        row["withdrawn_at"],
     )
-    return {"community": community, **found}
+
+
+def _copy(row: Row) -> Copy:
+    room: Any = row["room_id"]
+    others: list[EventId] = orjson.loads(row["others"]) if row["others"] else []
+    return Copy(
+        row["announcement"],
+        Target(CommunityId(row["community"]), None if room is None else RoomId(room), row["place"]),
+        row["event_id"],
+        tuple(others),
+        row["devices"],
+        row["unreached"],
+        row["sent_at"],
+        row["failed"],
+    )

@@ -83,7 +83,8 @@ PLACES = (
     Place("chats", "pending_command", "command", Way.DROP),
     Place("chats", "stranger", "user_id"),
     Place("announcements", "announcement", "author", Way.REPLACE, also="reply_room = NULL"),
-    Place("announcements", "announcement_target", "failed", Way.MENTION),
+    Place("announcements sent to them alone", "announcement_copy", "place"),
+    Place("announcements", "announcement_copy", "failed", Way.MENTION),
     Place("reports", "report", "text", Way.DROP),
     Place("audit trail", "audit", "actor", Way.REPLACE),
     Place("audit trail", "audit", "detail", Way.MENTION),
@@ -125,8 +126,8 @@ EXEMPT: Mapping[tuple[str, str], str] = {
         (table, "community"): "a community's id"
         for table in (
             "room", "role", "moderator", "profile", "named", "invited", "bidden", "settled", "heal", "frozen", "report",
-            "audit", "announcement_target", "link", "entry", "join_request", "arrival", "must_agree", "own_group",
-            "shut_out", "tag", "belonging",
+            "audit", "announcement_copy", "announcement_number", "link", "entry", "join_request", "arrival",
+            "must_agree", "own_group", "shut_out", "tag", "belonging",
         )
     },
     ("tag", "name"): "a word of an admin's for several people",
@@ -135,7 +136,7 @@ EXEMPT: Mapping[tuple[str, str], str] = {
     **{
         (table, "room_id"): _ROOM
         for table in (
-            "room", "audit", "chat", "inbox", "announcement_target", "pending_command", "crypto_audience",
+            "room", "audit", "chat", "inbox", "announcement_copy", "pending_command", "crypto_audience",
             "crypto_outbound", "crypto_inbound", "crypto_message_index", "crypto_moved", "crypto_present",
             "crypto_served", "crypto_given", "crypto_spoken",
         )
@@ -149,7 +150,7 @@ EXEMPT: Mapping[tuple[str, str], str] = {
     **{
         (table, "event_id"): _EVENT
         for table in (
-            "inbox", "inbox_seen", "announcement_target", "stranger", "crypto_message_index", "crypto_moved",
+            "inbox", "inbox_seen", "announcement_copy", "stranger", "crypto_message_index", "crypto_moved",
             "crypto_spoken",
         )
     },
@@ -200,9 +201,13 @@ EXEMPT: Mapping[tuple[str, str], str] = {
     ("job", "kind"): _NAME,
     ("announcement", "id"): _RANDOM,
     ("announcement", "source"): _EVENT,
-    ("announcement", "text"): "was said by the community to everybody in it, and stands in its rooms",
+    ("announcement", "content"): "was said by the community to everybody in it, and stands in its rooms",
     ("announcement", "reply_room"): "the author's chat: emptied with their name",
-    ("announcement_target", "announcement"): _RANDOM,
+    ("announcement", "kind"): _NAME,
+    ("announcement", "audience"): "keys of rooms, communities and tags",
+    ("announcement_copy", "announcement"): _RANDOM,
+    ("announcement_copy", "others"): _EVENT,
+    ("announcement_number", "announcement"): _RANDOM,
     ("link", "id"): _RANDOM,
     ("link", "token_sha256"): _RANDOM,
     ("link", "group_keys"): "keys of rooms",

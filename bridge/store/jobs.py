@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from bridge.core.messages import (
+    Announce,
     AnswerRequest,
     AskToJoin,
     ChangeMembership,
@@ -38,7 +39,8 @@ from bridge.store.database import Database, Row, Transaction
 
 KINDS: dict[str, type[Job]] = {
     "send_message.1": SendMessage,
-    "deliver_announcement.1": DeliverAnnouncement,
+    "deliver_announcement.2": DeliverAnnouncement,
+    "announce.1": Announce,
     "redact_event.1": RedactEvent,
     "share_keys.1": ShareKeys,
     "take_back_state.1": TakeBackState,
@@ -60,7 +62,10 @@ KINDS: dict[str, type[Job]] = {
 }
 """Kind names on disk. When the fields of a job change, its name is raised and the old one gets a decoder of its own."""
 
-OLDER: dict[str, tuple[str, dict[str, Any]]] = {"ask_to_join.1": ("ask_to_join.2", {"words": ""})}
+OLDER: dict[str, tuple[str, dict[str, Any]]] = {
+    "ask_to_join.1": ("ask_to_join.2", {"words": ""}),
+    "deliver_announcement.1": ("deliver_announcement.2", {"place": ""}),
+}
 """Names of jobs from before they had a field, with today's name and what it is then."""
 
 LOOKING = ("share_keys.1", "give_history.1")

@@ -107,6 +107,8 @@ class Operations(Protocol):
     async def community(self, deed: str, community: str, **what: Any) -> dict[str, Any]: ...
     async def subcommunities(self, deed: str, community: str, **what: Any) -> dict[str, Any]: ...
 
+    async def announcements(self, deed: str, community: str, what: Mapping[str, Any]) -> dict[str, Any]: ...
+
     async def check(self) -> list[dict[str, Any]]: ...
 
     @property
@@ -123,7 +125,7 @@ class ControlDoor:
     def add_routes(self, app: web.Application) -> None:
         names = (
             "plan apply announce status parked check ready verify rotate_device link people personal_data groups "
-            "community subcommunities"
+            "community subcommunities announcements"
         )
         for name in names.split():
             app.router.add_post(f"{PREFIX}/{name}", self._handler(getattr(self, f"_{name}")))
@@ -247,6 +249,9 @@ class ControlDoor:
     async def _subcommunities(self, body: Mapping[str, Any], _: Progress) -> Any:
         what = {name: body[name] for name in _ABOUT_SUBCOMMUNITIES if name in body}
         return await self._operations.subcommunities(_text(body, "deed"), _text(body, "community"), **what)
+
+    async def _announcements(self, body: Mapping[str, Any], _: Progress) -> Any:
+        return await self._operations.announcements(_text(body, "deed"), _text(body, "community"), body)
 
     async def _ready(self, _: Mapping[str, Any], __: Progress) -> Any:
         return {"ready": self._operations.ready}

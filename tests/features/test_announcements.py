@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import html.parser
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.core.announcements import Named, Target
 from bridge.core.errors import CannotEncrypt, Refused, Unreachable
-from bridge.core.ids import CommunityId, RoomId
-from bridge.core.messages import DeliverAnnouncement
-from bridge.features.announcements import LONGEST_TEXT_BYTES, Target, render
+from bridge.core.ids import CommunityId, EventId, RoomId, UserId
+from bridge.core.messages import DeliverAnnouncement, Posted
+from bridge.features.announcements import LONGEST_TEXT_BYTES, render
 from bridge.store.jobs import decode
 from tests.fakes.faults import Crash
 from tests.fakes.scene import Scene
@@ -23,9 +25,13 @@ CHAT = RoomId("!chat:example.org")
 TARGETS = [Target(SCHOOL, RoomId("!school:example.org")), Target(CLUB, RoomId("!club:example.org"))]
 
 
-async def publish(scene: Scene, text: str = "Hello **all**", source: str = "$one", *, told: bool = True) -> list[str]:
+async def publish(scene: Scene, text: str = "Hello **all**", source: str = "$one", *, told: bool = True) -> str:
     return await scene.announcements.publish(
-        source=source, author="@ann:example.org", text=text, targets=TARGETS, reply_room=CHAT if told else None
+        source=source,
+        author="@ann:example.org",
+        parts=[render(text)],
+        targets=TARGETS,
+        reply_room=CHAT if told else None,
     )
 
 
@@ -33,7 +39,7 @@ async def publish(scene: Scene, text: str = "Hello **all**", source: str = "$one
 
 
 async def test_it_reaches_each_room_once_and_its_author_is_told_once_for_each(scene: Scene) -> None:
-    ids = await publish(scene)
+    taken = await publish(scene)
     assert scene.woken == 1
     await scene.do_jobs()
     for target in TARGETS:
@@ -42,7 +48,7 @@ async def test_it_reaches_each_room_once_and_its_author_is_told_once_for_each(sc
         "Sent to school. 3 devices can read it.",
         "Sent to club. 3 devices can read it.",
     ]
-    outcomes = await scene.announcements.outcomes(ids)
+    outcomes = await scene.announcements.outcomes(taken, TARGETS)
     assert [(one["community"], one["devices"], one["failed"]) for one in outcomes] == [
         (SCHOOL, 3, None),
         (CLUB, 3, None),
@@ -105,7 +111,8 @@ async def test_a_failure_leaves_the_announcement_to_be_tried_again(scene: Scene)
 
 
 async def test_an_announcement_that_was_given_up_is_told_and_so_is_its_arrival_later(scene: Scene) -> None:
-    [job_id, _] = await publish(scene)
+    taken = await publish(scene)
+    job_id = TARGETS[0].job_of(taken)
     stored = await scene.jobs.find(job_id)
     assert stored is not None
     job = decode(stored.kind, stored.body)
@@ -117,25 +124,77 @@ async def test_an_announcement_that_was_given_up_is_told_and_so_is_its_arrival_l
     [(text, mentioned)] = scene.messenger.calls(CHAT)
     assert "did not reach school" in text
     assert mentioned == ["@ann:example.org"]
-    [outcome, _] = await scene.announcements.outcomes([job_id, _job_of(job_id)])
+    [outcome, _] = await scene.announcements.outcomes(taken, TARGETS)
     assert (outcome["event_id"], outcome["failed"]) == (None, "CannotEncrypt: no key")
     assert await scene.jobs.release(job_id, scene.clock.now_ms())
     await scene.do_jobs()
     assert sum("Sent to school" in text for text in scene.messenger.said(CHAT)) == 1
-    [outcome] = await scene.announcements.outcomes([job_id])
+    [outcome] = await scene.announcements.outcomes(taken, TARGETS[:1])
     assert outcome["failed"] is None
-
-
-def _job_of(job_id: str) -> str:
-    return job_id.replace("school", "club")
 
 
 async def test_a_community_may_have_dashes_in_its_name(scene: Scene) -> None:
     target = Target(CommunityId("year-7-north"), RoomId("!n:example.org"))
-    ids = await scene.announcements.publish(source="$x", author="operator", text="Hi", targets=[target])
+    taken = await scene.announcements.publish(source="$x", author="operator", parts=[render("Hi")], targets=[target])
     await scene.do_jobs()
-    [outcome] = await scene.announcements.outcomes(ids)
+    [outcome] = await scene.announcements.outcomes(taken, [target])
     assert (outcome["community"], bool(outcome["event_id"])) == ("year-7-north", True)
+
+
+async def test_every_part_is_sent_once_and_in_order_and_the_first_is_the_announcement(scene: Scene) -> None:
+    scene.faults.fail(Unreachable("HTTP 502"), lambda name: name.endswith("part2"), times=1)
+    taken = await scene.announcements.publish(
+        source="$x", author="operator", parts=[render("one"), render("two"), render("three")], targets=TARGETS[:1]
+    )
+    with pytest.raises(Unreachable):
+        await scene.do_jobs()
+    await scene.do_jobs()
+    assert scene.messenger.said() == ["one", "two", "three"]
+    [copy] = await scene.announcements.copies_of(taken)
+    assert [copy.event_id, *copy.others] == ["$sent-1", "$sent-2", "$sent-3"]
+
+
+async def test_a_text_of_before_there_were_parts_is_sent_as_it_is(scene: Scene) -> None:
+    for number, text in enumerate(("[] is empty", "{", "7", "Hello")):
+        taken = await publish(scene, source=f"$old{number}", told=False)
+        async with scene.database.transaction() as tx:
+            await tx.execute("UPDATE announcement SET content = $1 WHERE id = $2", text, taken)
+    await scene.do_jobs()
+    assert scene.messenger.said(TARGETS[0].room_id) == ["[] is empty", "{", "7", "Hello"]
+
+
+# --- what is listed -------------------------------------------------------------------------------------------------
+
+
+async def test_each_community_counts_its_announcements_and_finds_them_again(scene: Scene) -> None:
+    first = await publish(scene)
+    await scene.announcements.publish(source="$b", author="operator", parts=[render("b")], targets=TARGETS[1:])
+    third = await publish(scene, source="$c")
+    await scene.do_jobs()
+    assert [(one.number, one.announcement.id) for one in await scene.announcements.listed(SCHOOL, 10)] == [
+        (2, third),
+        (1, first),
+    ]
+    assert [one.number for one in await scene.announcements.listed(CLUB, 2)] == [3, 2]
+    assert [one.number for one in await scene.announcements.listed(CLUB, 2, before=2)] == [1]
+    [copy, _] = await scene.announcements.copies_of(third)
+    for named in (Named(number=3), Named(room_id=copy.target.room_id, event_id=copy.event_id)):
+        found = await scene.announcements.find(CLUB, named)
+        assert found is not None
+        assert found.id == third
+    assert await scene.announcements.find(SCHOOL, Named(number=3)) is None
+
+
+async def test_what_an_admin_posts_with_their_own_client_is_an_announcement_once(scene: Scene) -> None:
+    room = TARGETS[0].room_id
+    assert room is not None
+    post = Posted(EventId("$human"), room, UserId("@ann:example.org"), 5, "m.room.encrypted", False)
+    edit = replace(post, event_id=EventId("$edit"), relation="m.replace", to=EventId("$human"))
+    for event in (post, edit, post, replace(post, event_id=EventId("$state"), type="m.reaction")):
+        await scene.announcements.noticed(SCHOOL, event)
+    [one] = await scene.announcements.listed(SCHOOL, 10)
+    assert (one.number, one.announcement.author, one.announcement.human, one.sent) == (1, "@ann:example.org", True, 1)
+    assert await scene.jobs.waiting() == 0
 
 
 async def test_keys_that_are_not_ready_send_nothing(scene: Scene) -> None:

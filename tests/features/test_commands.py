@@ -122,11 +122,17 @@ class FakeDeeds:
 
     async def publish(
         self, communities: Sequence[CommunityId], text: str, *, source: str, author: str, reply_room: RoomId | None
-    ) -> list[str]:
+    ) -> str:
         if self.error is not None:
             raise self.error
         self.done.append(("publish", *communities, text, source, author, str(reply_room)))
-        return ["job"]
+        return "announcement"
+
+    async def announcements(
+        self, deed: str, community: str, what: Mapping[str, Any], by: UserId | None = None
+    ) -> dict[str, Any]:
+        self.done.append(("announcements", deed, community, str(by)))
+        return {"said": [f"{deed} {community}"]}
 
     async def community_status(self, community: CommunityId) -> dict[str, Any]:
         return {"id": community, "name": "School", "members": {"owner": 1}, "rooms": [], "drift": [], "held": None}

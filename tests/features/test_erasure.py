@@ -13,12 +13,13 @@ import pytest
 
 from bridge.app.about_people import AboutPeople
 from bridge.app.about_person import AboutPerson
+from bridge.core.announcements import Target
 from bridge.core.community import Community, Group, Join, Role, RoomKind
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
 from bridge.e2ee.keys import Keys
 from bridge.features import erasure
-from bridge.features.announcements import Target
+from bridge.features.announcements import render
 from bridge.features.conversations import Conversations
 from bridge.features.entering import Terms
 from bridge.features.erasure import Erasure
@@ -89,7 +90,9 @@ async def lived_in(scene: Scene, inbox: Inbox) -> RoomId:
     chat = RoomId((await scene.do(BEA, "POST", "createRoom", **body))["room_id"])
     await scene.catch_up()
     target = Target(CLUB.id, scene.announcement_room.room_id)
-    await scene.announcements.publish(source="$a", author=BEA, text="Hello", targets=[target], reply_room=chat)
+    await scene.announcements.publish(
+        source="$a", author=BEA, parts=[render("Hello")], targets=[target], reply_room=chat
+    )
     await scene.do(EVE, "POST", "knock", scene.space.room_id, reason="@bea:example.org sends me")
     await scene.catch_up()
     conversations = Conversations(scene.database, scene.clock)

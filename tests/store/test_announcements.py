@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from bridge.core.ids import CommunityId, EventId, RoomId
+from bridge.core.announcements import Audience, Kind, Named, Target
+from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName
 from bridge.store import announcements as store
 from bridge.store.database import Database
 
 SCHOOL, CLUB = CommunityId("school"), CommunityId("year-7-north")
 ROOM, CHAT = RoomId("!a:x"), RoomId("!chat:x")
+SENT = EventId("$sent")
 
 
 async def test_the_same_source_is_the_same_announcement_with_its_first_words(database: Database) -> None:
@@ -16,11 +18,17 @@ async def test_the_same_source_is_the_same_announcement_with_its_first_words(dat
         again = await store.add(tx, "$event", "@bea:x", "Other", None, 2)
         other = await store.add(tx, "$other", "@ann:x", "Hello", None, 3)
         assert one == again != other
-        assert await store.text_of(tx, one) == "Hello 🎉\n'x' \"y\" %s $1"
-        assert await store.reply_room(tx, one) == CHAT
-        assert await store.reply_room(tx, other) is None
-        assert await store.text_of(tx, "nonsense") is None
-        assert await store.reply_room(tx, "nonsense") is None
+        assert one == store.id_of("$event")
+        assert await store.content_of(tx, one) == "Hello 🎉\n'x' \"y\" %s $1"
+        assert await store.content_of(tx, "nonsense") is None
+        assert await store.get(tx, "nonsense") is None
+
+
+async def test_what_is_recorded_of_it(database: Database) -> None:
+    audience = Audience(True, (RoomKeyName("chess"),), (CLUB,), ("team",))
+    async with database.transaction() as tx:
+        one = await store.add(tx, "$a", "@ann:x", "[]", CHAT, 7, kind=Kind.POLL, audience=audience, human=True)
+        assert await store.get(tx, one) == store.Announcement(one, "@ann:x", Kind.POLL, audience, CHAT, 7, True, None)
 
 
 async def test_a_source_may_be_of_any_length(database: Database) -> None:
@@ -31,30 +39,54 @@ async def test_a_source_may_be_of_any_length(database: Database) -> None:
 async def test_where_it_stands(database: Database) -> None:
     async with database.transaction() as tx:
         one = await store.add(tx, "$event", "@ann:x", "Hello", None, 1)
-        for community in (SCHOOL, CLUB):
-            await store.add_target(tx, one, community, ROOM)
-            await store.add_target(tx, one, community, RoomId("!another:x"))
-        job = f"announce-{one}-{CLUB}"
-        nothing = {"community": CLUB, "room_id": ROOM, "event_id": None, "devices": None, "unreached": None}
-        nothing["failed"] = None
-        assert await store.outcome(tx, job) == nothing
-        assert not await store.is_settled(tx, one, CLUB)
-        await store.failed(tx, one, CLUB, "no key")
-        assert await store.outcome(tx, job) == {**nothing, "failed": "no key"}
-        assert not await store.is_settled(tx, one, CLUB)
-        await store.delivered(
-            tx, one, CLUB, EventId("$sent"), devices=3_000_000_000, unreached=2, now=1_795_000_000_000
-        )
-        assert await store.outcome(tx, job) == {
-            **nothing,
-            "event_id": "$sent",
-            "devices": 3_000_000_000,
-            "unreached": 2,
-        }
-        assert await store.is_settled(tx, one, CLUB)
-        assert not await store.is_settled(tx, one, SCHOOL)
+        targets = [Target(SCHOOL, ROOM), Target(CLUB, ROOM), Target(CLUB, None, "@bea:x")]
+        for target in targets:
+            for _ in range(2):
+                await store.add_target(tx, one, target)
+        await store.failed(tx, one, CLUB, "", "no key")
+        in_school, in_club, _ = await store.copies_of(tx, one)
+        assert (in_club.failed, in_school.failed) == ("no key", None)
+        assert not await store.is_settled(tx, one, targets[1])
+        chat = Target(CLUB, CHAT, "@bea:x")
+        others = [EventId("$two"), EventId("$three")]
+        now = 1_795_000_000_000
+        for target, event in ((targets[1], SENT), (chat, EventId("$chat"))):
+            await store.delivered(tx, one, target, event, others=others, devices=3 << 30, unreached=2, now=now)
+        assert await store.copies_of(tx, one) == [
+            store.Copy(one, targets[0], None, (), None, None, None, None),
+            store.Copy(one, targets[1], SENT, tuple(others), 3 << 30, 2, now, None),
+            store.Copy(one, chat, EventId("$chat"), tuple(others), 3 << 30, 2, now, None),
+        ]
+        assert await store.is_settled(tx, one, targets[1])
+        assert not await store.is_settled(tx, one, targets[0])
+        assert await store.content_of(tx, one) == "Hello"
+        await store.dropped(tx, one, SCHOOL, "")
+        await store.dropped(tx, one, CLUB, "")
+        assert await store.content_of(tx, one) == "", "it lies in its rooms now"
+        assert len(await store.copies_of(tx, one)) == 2, "what was delivered is not forgotten"
+        copy = await store.of_event(tx, ROOM, SENT)
+        assert copy is not None
+        assert copy.target == targets[1]
+        assert await store.of_event(tx, CHAT, SENT) is None
 
 
-async def test_what_was_never_announced_has_no_outcome(database: Database) -> None:
+async def test_every_community_has_numbers_of_its_own(database: Database) -> None:
     async with database.transaction() as tx:
-        assert await store.outcome(tx, "announce-abc-school") == {"community": "school"}
+        ids = []
+        for number, communities in enumerate(([SCHOOL], [SCHOOL, CLUB], [CLUB], [SCHOOL])):
+            ids.append(await store.add(tx, f"${number}", "operator", "Hello", None, number))
+            for community in communities:
+                await store.add_target(tx, ids[-1], Target(community, ROOM))
+        await store.delivered(tx, ids[1], Target(CLUB, ROOM), SENT, devices=1, unreached=0, now=1)
+        await store.failed(tx, ids[2], CLUB, "", "why")
+        shown = [(one.number, one.announcement.id) for one in await store.listed(tx, SCHOOL, 10)]
+        assert shown == [(3, ids[3]), (2, ids[1]), (1, ids[0])]
+        assert [one.number for one in await store.listed(tx, SCHOOL, 1, before=3)] == [2]
+        listed = await store.listed(tx, CLUB, 10)
+        assert [(one.number, one.sent, one.waiting, one.failed) for one in listed] == [(2, 0, 0, 1), (1, 1, 1, 0)]
+        assert await store.find(tx, CLUB, Named(number=2)) == ids[2]
+        assert await store.find(tx, CLUB, Named(number=3)) is None
+        by_event = Named(room_id=ROOM, event_id=SENT)
+        assert await store.find(tx, CLUB, by_event) == ids[1]
+        assert await store.find(tx, SCHOOL, by_event) == ids[1], "it is one of the school's, too"
+        assert await store.find(tx, CommunityId("other"), by_event) is None

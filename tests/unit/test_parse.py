@@ -132,7 +132,14 @@ PLAIN = {"rel_type": "m.annotation", "event_id": "$0", "key": "👍"}
 )
 def test_reactions(content: dict[str, Any], short: bool) -> None:
     event = raw("m.reaction", content)
-    assert meaning(event, Interest.ANNOUNCEMENTS) == Posted(*HEAD, type="m.reaction", short_reaction=short)
+    found = meaning(event, Interest.ANNOUNCEMENTS)
+    assert isinstance(found, Posted)
+    relation: dict[str, Any] = content.get("m.relates_to", {})
+    assert found.short_reaction is short
+    assert found.key == (relation["key"] if short else "")
+    assert (found.relation, found.to) == (
+        (relation["rel_type"], relation["event_id"]) if "rel_type" in relation else ("", "")
+    )
     assert meaning(essence(event), Interest.ANNOUNCEMENTS) == meaning(event, Interest.ANNOUNCEMENTS)
 
 

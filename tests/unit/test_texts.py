@@ -50,6 +50,14 @@ PERSON: dict[str, Any] = {
     "detail": "k3x9",
 }
 TAG: dict[str, Any] = {"name": "teacher", "people": 2, "declared": True}
+ANNOUNCED: dict[str, Any] = {
+    "number": 7,
+    "at": 1_790_000_000_000,
+    "author": "@ann:example.org",
+    "waiting": 1,
+    "failed": 1,
+    "withdrawn_at": 1_790_000_000_000,
+}
 
 
 @pytest.mark.parametrize("name", sorted(DEFINED))
@@ -135,7 +143,7 @@ def _argument(parameter: inspect.Parameter, word: str, language: Language) -> An
         "Sequence[tuple[str, str, str, bool]]": [(word, word, "open", True)],
         "Sequence[tuple[str, str, bool]]": [("rules", word, False), ("welcome", "", True)],
         "Mapping[str, Any]": {**STATUS, "name": word, **LINK, **PERSON, "user": word},
-        "Sequence[Mapping[str, Any]]": [{**LINK, "id": "abc", **PERSON, **TAG, "user": word}],
+        "Sequence[Mapping[str, Any]]": [{**LINK, "id": "abc", **PERSON, **TAG, **ANNOUNCED, "user": word}],
     }[str(parameter.annotation)]
 
 

@@ -6,7 +6,12 @@ quotes it. The sentences in English stand here, those in other languages in `cor
 
 from __future__ import annotations
 
-from bridge.core.texts.announcements import announced, announcement_failed
+from bridge.core.texts.announcements import (
+    announced,
+    announcement_failed,
+    announcements_listed,
+    explain_announcements,
+)
 from bridge.core.texts.chats import encrypted_only, ended, greeting, stranger, too_fast, two_only, unreadable
 from bridge.core.texts.communities import (
     closed_name,
@@ -174,6 +179,7 @@ __all__ = [
     "adoption_caution",
     "announced",
     "announcement_failed",
+    "announcements_listed",
     "answer_to_request",
     "answer_to_suggestion",
     "applied",
@@ -191,6 +197,7 @@ __all__ = [
     "ended",
     "explain_about",
     "explain_announce",
+    "explain_announcements",
     "explain_apply",
     "explain_approve",
     "explain_ban",

@@ -2,8 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from bridge.core.languages import EN, Language, joined, say, say_many
 from bridge.core.markup import Marked
+from bridge.core.texts.help import Explained
+from bridge.core.texts.pieces import by_whom, utc, with_list
+
+
+def explain_announcements(language: Language = EN) -> Explained:
+    return Explained(say(language, "shows what was announced, with the numbers by which to name it"))
+
+
+def announcements_listed(found: Sequence[Mapping[str, Any]], community: str, language: Language = EN) -> Marked:
+    """
+    Args:
+        found: of each `number`, `at` (milliseconds since 1970), `author`, `waiting`, `failed` and `withdrawn_at`, the
+            newest first.
+    """
+    if not found:
+        return say(language, "Nothing was announced in {community} yet.", community=community)
+    lines = []
+    for one in found:
+        author = by_whom(one["author"])
+        line = say(language, "#{number}, {date}, by {author}", number=one["number"], date=utc(one["at"]), author=author)
+        more = []
+        if one["withdrawn_at"] is not None:
+            more.append(say(language, "withdrawn"))
+        if one["waiting"]:
+            more.append(say(language, "still on its way"))
+        if one["failed"]:
+            more.append(say(language, "it did not arrive everywhere"))
+        lines.append(joined(" – ", [line, *more]))
+    return with_list(say(language, "Announcements in {community}:", community=community), lines)
 
 
 def announced(community: str, devices: int, unreached: int = 0, language: Language = EN) -> Marked:

@@ -19,6 +19,7 @@ from bridge.store.migrations import (
     v12_subcommunities,
     v13_life_of_a_community,
     v14_belonging,
+    v15_announcements,
 )
 
 STEPS = (
@@ -36,4 +37,5 @@ STEPS = (
     v12_subcommunities,
     v13_life_of_a_community,
     v14_belonging,
+    v15_announcements,
 )

@@ -1,0 +1,69 @@
+"""What can be asked about announcements, by chat, by the local door or by a command that works alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from bridge.app.house import House
+from bridge.core import texts
+from bridge.core.community import Community
+from bridge.core.errors import Refused
+from bridge.core.ids import UserId
+from bridge.features.members import answer_language
+from bridge.store.announcements import Listed
+
+MOST_LISTED = 20
+MOST_LISTED_AT_ONCE = 500
+
+
+class AnnouncementDesk:
+    """Reads what is asked, has it done, and says what came of it."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+
+    async def do(self, deed: str, community: Community, by: UserId | None, what: Mapping[str, Any]) -> dict[str, Any]:
+        """Do one deed. Gives `said`, a list of sentences, and what belongs to the deed.
+
+        Args:
+            by: who asks; None for the operator.
+            what: `most`, `before`, as the deed needs them.
+
+        Raises:
+            Refused: a rule says no, or what is given cannot be understood.
+        """
+        language = answer_language(community, by)
+        match deed:
+            case "list":
+                most = _number(what, "most", MOST_LISTED, MOST_LISTED_AT_ONCE)
+                before = _number(what, "before", 2**53, 2**53)
+                found = await self._house.newsroom.announcements.listed(community.id, most, before)
+                shown = [_shown(one) for one in found]
+                return {"said": [texts.announcements_listed(shown, community.id, language)], "announcements": shown}
+            case _:
+                raise Refused(f"{deed!r} is nothing that can be asked about announcements")
+
+
+def _shown(one: Listed) -> dict[str, Any]:
+    """An announcement as the documented JSON has it."""
+    about = dataclasses.asdict(one.announcement)
+    return {
+        "number": one.number,
+        **{name: about[name] for name in ("id", "author", "at", "human", "withdrawn_at")},
+        "kind": one.announcement.kind.value,
+        "audience": list(one.announcement.audience.as_words()),
+        "sent": one.sent,
+        "waiting": one.waiting,
+        "failed": one.failed,
+    }
+
+
+def _number(what: Mapping[str, Any], name: str, default: int, most: int) -> int:
+    value = what.get(name)
+    if value is None:
+        return default
+    if type(value) is not int or not 1 <= value <= most:
+        raise Refused(f"{name} is a whole number from 1 to {most:,}")
+    return value

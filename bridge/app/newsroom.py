@@ -1,0 +1,103 @@
+"""The newsroom: everything about announcements, wired."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from bridge.core.announcements import Audience, Target
+from bridge.core.community import ANNOUNCEMENTS, Community
+from bridge.core.errors import Refused
+from bridge.core.ids import CommunityId
+from bridge.core.languages import Language
+from bridge.core.messages import Announce, DeliverAnnouncement, Posted
+from bridge.features.announcements import Announcements
+from bridge.plan.family import Family
+from bridge.plan.state import Accounts
+from bridge.ports import Clock, Messenger
+from bridge.store.database import Database
+from bridge.store.jobs import Jobs
+from bridge.store.rooms import RoomIndex
+from bridge.worker import Complete
+
+
+class Newsroom:
+    """The parts that announce, each made once; and who of them does which job, and hears of which event."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        index: RoomIndex,
+        jobs: Jobs,
+        wake: Callable[[], None],
+        messenger: Messenger,
+        accounts: Accounts,
+        clock: Clock,
+        declared: Callable[[], Mapping[CommunityId, Community]],
+        language_of: Callable[[CommunityId], Language],
+        before_announcing: Callable[[CommunityId], Awaitable[None]],
+    ) -> None:
+        """
+        Args:
+            declared: every community as it is to be.
+            before_announcing: sees who is out of a community before something is said in it.
+        """
+        self._index = index
+        self._declared = declared
+        self._before_announcing = before_announcing
+        self.announcements = Announcements(
+            database=database,
+            jobs=jobs,
+            wake=wake,
+            messenger=messenger,
+            accounts=accounts,
+            clock=clock,
+            language_of=language_of,
+            targets_of=self.targets_of,
+        )
+
+    async def do(self, job_id: str, job: DeliverAnnouncement | Announce, complete: Complete) -> None:
+        """Do a job about announcements: safe to repeat."""
+        match job:
+            case DeliverAnnouncement():
+                await self._before_announcing(job.community)
+                await self.announcements.deliver(job_id, job)
+            case Announce():
+                await self.announcements.announce(job, complete)
+
+    async def given_up(self, job_id: str, job: DeliverAnnouncement | Announce, reason: str) -> None:
+        """Tell whoever has to know of a job that was given up."""
+        match job:
+            case DeliverAnnouncement():
+                await self.announcements.failed(job, job_id, reason)
+            case Announce():
+                await self.announcements.not_announced(job, job_id, reason)
+
+    async def posted(self, community: CommunityId, event: Posted, *, by_admin: bool) -> None:
+        """Something was posted in a community's announcement room, by an admin with their own client or not."""
+        if by_admin:
+            await self.announcements.noticed(community, event)
+
+    async def targets_of(self, community: CommunityId, audience: Audience) -> Sequence[Target]:
+        """Whom an audience of a community means now.
+
+        Raises:
+            Refused: it names what is not there, or what cannot be announced to.
+        """
+        family = Family(self._declared())
+        names = [community] if audience.everybody else []
+        below = {one.id for one in family.below(community)}
+        for name in audience.communities:
+            if name not in below:
+                known = ", ".join(sorted(below)) or "none"
+                raise Refused(f"{name} is no community within {community}", remedy=f"within it are: {known}")
+            names.append(name)
+        if audience.groups or audience.tags:
+            raise Refused("announcements go to announcement rooms", where=" ".join(audience.as_words()))
+        return [self._announcement_room(name) for name in dict.fromkeys(names)]
+
+    def _announcement_room(self, community: CommunityId) -> Target:
+        room_id = self._index.room_of(community, ANNOUNCEMENTS)
+        if room_id is None:
+            raise Refused("has no announcement room yet", where=str(community), remedy="apply the configuration first")
+        return Target(community, room_id)

@@ -1,0 +1,136 @@
+"""What an announcement is: its parts, whom it is meant for, and how people name one that was sent. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
+
+Part = Mapping[str, Any]
+"""The content of one `m.room.message`. The first part of an announcement is the one that is reacted to, edited and
+pinned; others are files that go with it."""
+
+
+class Kind(StrEnum):
+    """What an announcement is besides a text."""
+
+    TEXT = "text"
+    POLL = "poll"
+    EVENT = "event"
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """Whom an announcement is meant for: the union of what is named. It is resolved when the announcement goes out."""
+
+    everybody: bool = False
+    """The community's announcement room."""
+    groups: tuple[RoomKeyName, ...] = ()
+    """Groups of the community that let the announcer in."""
+    communities: tuple[CommunityId, ...] = ()
+    """The announcement rooms of these communities within it."""
+    tags: tuple[str, ...] = ()
+    """Whoever carries one of these, each in a direct chat."""
+
+    @property
+    def empty(self) -> bool:
+        return not (self.everybody or self.groups or self.communities or self.tags)
+
+    def as_words(self) -> tuple[str, ...]:
+        """As it is stored and given by command: `everybody`, `group:chess`, `community:year-5`, `tag:team`."""
+        return (
+            *(["everybody"] if self.everybody else []),
+            *(f"group:{key}" for key in self.groups),
+            *(f"community:{name}" for name in self.communities),
+            *(f"tag:{name}" for name in self.tags),
+        )
+
+    @classmethod
+    def of_words(cls, words: Iterable[str]) -> Audience:
+        """The way back.
+
+        Raises:
+            ValueError: a word that means nobody.
+        """
+        everybody = False
+        groups: dict[RoomKeyName, None] = {}
+        communities: dict[CommunityId, None] = {}
+        tags: dict[str, None] = {}
+        for word in words:
+            what, _, name = word.partition(":")
+            if word == "everybody":
+                everybody = True
+            elif what == "group" and name:
+                groups[RoomKeyName(name)] = None
+            elif what == "community" and name:
+                communities[CommunityId(name)] = None
+            elif what == "tag" and name:
+                tags[name] = None
+            else:
+                raise ValueError(f"{word[:60]!r} is no audience: everybody, group:…, community:… or tag:…")
+        return cls(everybody, tuple(groups), tuple(communities), tuple(tags))
+
+
+EVERYBODY = Audience(everybody=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One room to announce into, or one person."""
+
+    community: CommunityId
+    room_id: RoomId | None
+    """None while a person has no chat yet."""
+    place: str = ""
+    """Which room of the community's: empty is its announcement room, else a group's key or a person's user id."""
+
+    def job_of(self, announcement: str) -> str:
+        """The id of the job that delivers an announcement there: the transaction id of its first part."""
+        job = f"announce-{announcement}-{self.community}"
+        return f"{job}-{self.place}" if self.place else job
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """How somebody named an announcement: by its number, by a message, or not at all."""
+
+    number: int | None = None
+    room_id: RoomId | None = None
+    event_id: EventId | None = None
+
+
+_NUMBER = re.compile(r"#?([1-9][0-9]{0,8})\Z")
+_LINK = re.compile(
+    r"(?:https://matrix\.to/#/|matrix:roomid/)(?P<room>(?:!|%21)?[^/?\s]+)/(?:e/)?(?P<event>(?:\$|%24)?[^/?\s]+)(?:\?\S*)?\Z"
+)
+
+
+def named(word: str) -> Named | None:
+    """What a word names: `12`, `#12`, or the link of a message (`matrix.to`, `matrix:`, as Element's *Share* and
+    *Copy link* make them; Matrix specification, appendices, "Matrix URI scheme"). None for anything else.
+    """
+    if found := _NUMBER.match(word):
+        return Named(number=int(found[1]))
+    if found := _LINK.match(word):
+        room, event = found["room"].replace("%21", "!"), found["event"].replace("%24", "$")
+        room, event = room.replace("%3A", ":").replace("%3a", ":"), event.replace("%3A", ":").replace("%3a", ":")
+        return Named(
+            room_id=RoomId(room if room.startswith("!") else f"!{room}"),
+            event_id=EventId(event if event.startswith("$") else f"${event}"),
+        )
+    return None
+
+
+def first_words(parts: Sequence[Part], most: int = 60) -> str:
+    """The beginning of an announcement, on one line, for lists."""
+    body = " ".join(str(parts[0].get("body", "")).split()) if parts else ""
+    return body if len(body) <= most else f"{body[: most - 1].rstrip()}…"
+
+
+def person_of(place: str) -> UserId | None:
+    """Whom a target's place names; None for a room's key."""
+    return UserId(place) if place.startswith("@") else None
