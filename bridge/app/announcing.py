@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bridge.app.house import House
+from bridge.app.writing import Writing
 from bridge.core import texts
 from bridge.core.community import Community
 from bridge.core.errors import Refused
@@ -23,13 +24,14 @@ class AnnouncementDesk:
 
     def __init__(self, house: House) -> None:
         self._house = house
+        self.writing = Writing(house)
 
     async def do(self, deed: str, community: Community, by: UserId | None, what: Mapping[str, Any]) -> dict[str, Any]:
         """Do one deed. Gives `said`, a list of sentences, and what belongs to the deed.
 
         Args:
             by: who asks; None for the operator.
-            what: `most`, `before`, as the deed needs them.
+            what: `most`, `before`, as the deed needs them; of `write` and `preview` see `app/writing`.
 
         Raises:
             Refused: a rule says no, or what is given cannot be understood.
@@ -42,6 +44,11 @@ class AnnouncementDesk:
                 found = await self._house.newsroom.announcements.listed(community.id, most, before)
                 shown = [_shown(one) for one in found]
                 return {"said": [texts.announcements_listed(shown, community.id, language)], "announcements": shown}
+            case "write" if by is not None:
+                await self.writing.write(community, by, what)
+                return {"said": []}
+            case "preview":
+                return {"said": [], "preview": await self.writing.previewed(community, what)}
             case _:
                 raise Refused(f"{deed!r} is nothing that can be asked about announcements")
 

@@ -27,6 +27,7 @@ from bridge.core.messages import (
     ChangeMembership,
     Deactivate,
     DeliverAnnouncement,
+    ExpireDraft,
     ExpireRequest,
     GiveHistory,
     Job,
@@ -42,6 +43,7 @@ from bridge.core.messages import (
     SendMembers,
     SendMessage,
     ShareKeys,
+    ShowDraft,
     ShowLink,
     TakeBackState,
     Verifying,
@@ -74,6 +76,7 @@ from bridge.features.tags import Tags
 from bridge.intake.interest import Interest
 from bridge.matrix.client import Client, path
 from bridge.matrix.executor import Executor
+from bridge.matrix.files import Files
 from bridge.matrix.key_server import HomeserverKeys, HomeserverRooms
 from bridge.matrix.pictures import Pictures
 from bridge.matrix.profiles import Profiles
@@ -205,6 +208,9 @@ class House:
             declared=lambda: self.reconciler.declared,
             language_of=self.reconciler.language_of,
             before_announcing=self._see_who_is_out,
+            role_of=self.reconciler.role_of,
+            reader=self.reader,
+            draft_hours=lambda: self.draft_hours,
         )
         self.enforcement = Enforcement(
             database=self.database,
@@ -367,6 +373,7 @@ class House:
             accounts=self.accounts,
             clock=self.clock,
         )
+        self.files = Files(self.client, config.announcer, self.keys, attachments.decrypt)
         self.pictures = Pictures(self.client, config.announcer, attachments.decrypt)
         self.conversations = Conversations(self.database, self.clock)
         self.roster = Roster(
@@ -392,6 +399,8 @@ class House:
             read_groups=self.reconciler.read_groups,
             forget=self.enforcement.forget,
         )
+        self.draft_hours = config.announcements.draft_hours
+        """How long a draft waits for its author's word; may change while the service runs."""
         self.history = config.history
         """How much of the past newcomers are given; may change while the service runs."""
         self.reconciler.declare(config.communities)
@@ -519,7 +528,7 @@ class House:
         match job:
             case SendMessage():
                 await self.sender.send(job.room_id, job.content, txn_id=job_id)
-            case DeliverAnnouncement() | Announce():
+            case DeliverAnnouncement() | Announce() | ShowDraft() | ExpireDraft():
                 await self.newsroom.do(job_id, job, complete)
             case RedactEvent():
                 await self.executor.redact(job.room_id, job.event_id, job.reason, txn_id=job_id)
@@ -658,7 +667,7 @@ class House:
 
     async def _given_up(self, job_id: str, job: Job | None, reason: str) -> None:
         log.error("job %s was given up: %s", job_id, reason)
-        if isinstance(job, DeliverAnnouncement | Announce):
+        if isinstance(job, DeliverAnnouncement | Announce | ShowDraft | ExpireDraft):
             await self.newsroom.given_up(job_id, job, reason)
         if isinstance(job, LetIn):
             await self.entering.came(job.ticket, Stage.FAILED)

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from bridge.core.announcements import Audience, Target
-from bridge.core.community import ANNOUNCEMENTS, Community
+from bridge.core.announcements import Audience, Target, person_of
+from bridge.core.community import ANNOUNCEMENTS, Community, Role
 from bridge.core.errors import Refused
-from bridge.core.ids import CommunityId
+from bridge.core.ids import CommunityId, UserId
 from bridge.core.languages import Language
-from bridge.core.messages import Announce, DeliverAnnouncement, Posted
+from bridge.core.messages import Announce, DeliverAnnouncement, ExpireDraft, Posted, Reacted, ShowDraft
 from bridge.features.announcements import Announcements
+from bridge.features.drafts import Drafts, Reach
 from bridge.plan.family import Family
 from bridge.plan.state import Accounts
-from bridge.ports import Clock, Messenger
+from bridge.ports import Clock, Messenger, RoomReader
+from bridge.store import shares
 from bridge.store.database import Database
 from bridge.store.jobs import Jobs
 from bridge.store.rooms import RoomIndex
 from bridge.worker import Complete
+
+AnnouncementJob = DeliverAnnouncement | Announce | ShowDraft | ExpireDraft
 
 
 class Newsroom:
@@ -36,12 +40,19 @@ class Newsroom:
         declared: Callable[[], Mapping[CommunityId, Community]],
         language_of: Callable[[CommunityId], Language],
         before_announcing: Callable[[CommunityId], Awaitable[None]],
+        role_of: Callable[[CommunityId, UserId], Awaitable[Role | None]],
+        reader: RoomReader,
+        draft_hours: Callable[[], int],
     ) -> None:
         """
         Args:
             declared: every community as it is to be.
             before_announcing: sees who is out of a community before something is said in it.
+            draft_hours: how long a draft waits for its author's word.
         """
+        self._database = database
+        self._accounts = accounts
+        self._reader = reader
         self._index = index
         self._declared = declared
         self._before_announcing = before_announcing
@@ -56,7 +67,21 @@ class Newsroom:
             targets_of=self.targets_of,
         )
 
-    async def do(self, job_id: str, job: DeliverAnnouncement | Announce, complete: Complete) -> None:
+        self.drafts = Drafts(
+            database=database,
+            index=index,
+            jobs=jobs,
+            wake=wake,
+            messenger=messenger,
+            clock=clock,
+            role_of=role_of,
+            targets_of=self.targets_of,
+            reach_of=self.reach_of,
+            language_of=language_of,
+            lapse_ms=lambda: draft_hours() * 3_600_000,
+        )
+
+    async def do(self, job_id: str, job: AnnouncementJob, complete: Complete) -> None:
         """Do a job about announcements: safe to repeat."""
         match job:
             case DeliverAnnouncement():
@@ -64,8 +89,10 @@ class Newsroom:
                 await self.announcements.deliver(job_id, job)
             case Announce():
                 await self.announcements.announce(job, complete)
+            case ShowDraft() | ExpireDraft():
+                await self.drafts.do(job_id, job)
 
-    async def given_up(self, job_id: str, job: DeliverAnnouncement | Announce, reason: str) -> None:
+    async def given_up(self, job_id: str, job: AnnouncementJob, reason: str) -> None:
         """Tell whoever has to know of a job that was given up."""
         match job:
             case DeliverAnnouncement():
@@ -77,6 +104,26 @@ class Newsroom:
         """Something was posted in a community's announcement room, by an admin with their own client or not."""
         if by_admin:
             await self.announcements.noticed(community, event)
+
+    async def reacted(self, event: Reacted) -> None:
+        """Somebody reacted to a message in a chat or control room."""
+        await self.drafts.reacted(event)
+
+    async def reach_of(self, targets: Sequence[Target]) -> Reach:
+        """How many people an announcement would reach now, each counted once, and how many devices hold its keys."""
+        people: set[str] = set()
+        devices = 0
+        async with self._database.transaction() as tx:
+            for target in targets:
+                if target.room_id is not None:
+                    devices += (await shares.reach(tx, target.room_id, ours=self._accounts.both)).devices
+        for target in targets:
+            room = None if target.room_id is None else self._reader.peek(target.room_id)
+            if room is not None and person_of(target.place) is None:
+                people |= {user for user, here in room.members.items() if here.state == "join"}
+            elif (user := person_of(target.place)) is not None:
+                people.add(user)
+        return Reach(len(people - self._accounts.both), devices)
 
     async def targets_of(self, community: CommunityId, audience: Audience) -> Sequence[Target]:
         """Whom an audience of a community means now.

@@ -19,14 +19,15 @@ from bridge.app.house import House, patience_of, rules_of
 from bridge.app.links import LinkDesk
 from bridge.app.subcommunities import SubcommunityDesk
 from bridge.config import Config, load
-from bridge.core.announcements import Target
+from bridge.core.announcement_templates import template_of
+from bridge.core.announcements import Part, Target
 from bridge.core.community import ANNOUNCEMENTS, Community, GroupsBy, Role
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import Language
 from bridge.core.markup import plain
-from bridge.core.messages import DeliverAnnouncement, Job, SendMembers
-from bridge.features.announcements import render
+from bridge.core.messages import DeliverAnnouncement, Job, Said, SendMembers
+from bridge.core.rendering import render
 from bridge.features.deactivation import shown as ended_community
 from bridge.features.reconcile import Outcome, Progress
 from bridge.plan.family import Family
@@ -196,20 +197,36 @@ class Operations:
                 log.warning("%s: `%s` changed; restart the service for it", config.path, section)
         self._house.reconciler.use(rules_of(config))
         self._house.history = config.history
+        self._house.draft_hours = config.announcements.draft_hours
         self._house.groups.limit = config.limits.groups_per_community
         self._house.requests.patience = patience_of(config)
         self._house.reconciler.declare(config.communities)
 
     async def announce(
-        self, communities: Sequence[str], text: str, *, source: str, progress: Progress = _nobody
+        self,
+        communities: Sequence[str],
+        text: str,
+        *,
+        source: str,
+        progress: Progress = _nobody,
+        ring: bool = False,
+        template: str = "",
     ) -> dict[str, Any]:
         """Announce into communities, and wait until it is in their rooms, or failed.
 
         Args:
+            text: in Markdown; with a template, what its fields are filled with.
             progress: told how many of the devices that miss a room's key have been served.
+            ring: whether everybody is notified, by `@room`.
+            template: the name of one of the community's announcement templates; empty is none.
         """
         names = [self._declared(name) for name in communities]
-        return await self._announce_and_wait(names, text, source=source, progress=progress)
+        if template and len(names) != 1:
+            raise Refused("a template is one community's", where="announce", remedy="name one community")
+        if template:
+            declared = self._house.reconciler.declared[names[0]]
+            text = template_of(declared.announcement_templates, template).filled(text)
+        return await self._announce_and_wait(names, render(text, ring=ring), source=source, progress=progress)
 
     def _declared(self, name: str) -> CommunityId:
         """A community of the loaded configuration: an announcement does not wait for a file that is being edited."""
@@ -222,11 +239,11 @@ class Operations:
         return CommunityId(name)
 
     async def _announce_and_wait(
-        self, names: Sequence[CommunityId], text: str, *, source: str, progress: Progress
+        self, names: Sequence[CommunityId], part: Part, *, source: str, progress: Progress
     ) -> dict[str, Any]:
         targets = await self._targets(names)
         announcements = self._house.newsroom.announcements
-        taken = await announcements.publish(source=source, author="operator", parts=[render(text)], targets=targets)
+        taken = await announcements.publish(source=source, author="operator", parts=[part], targets=targets)
         rooms = [target.room_id for target in targets if target.room_id is not None]
         watching = asyncio.create_task(self._watch_keys(rooms, progress))
         try:
@@ -543,14 +560,36 @@ class Operations:
         """The community that somebody was in when it was deactivated: its name and language."""
         return await self._house.deactivations.ended_for(user)
 
-    async def publish(
-        self, communities: Sequence[CommunityId], text: str, *, source: str, author: str, reply_room: RoomId | None
-    ) -> str:
-        """Take an announcement of a person, and give its id; they are told in `reply_room` when it is delivered."""
-        targets = await self._targets(communities)
-        return await self._house.newsroom.announcements.publish(
-            source=source, author=author, parts=[render(text)], targets=targets, reply_room=reply_room
-        )
+    async def draft_awaits(self, room_id: RoomId, user: UserId, event_id: EventId) -> EventId | None:
+        """The command of the draft whose new text a message is."""
+        draft = await self._house.newsroom.drafts.awaiting(room_id, user, event_id)
+        return None if draft is None else draft.source
+
+    async def draft_made_by(self, user: UserId, event_id: EventId) -> EventId | None:
+        """The command of the open draft that a message of its author asked for, or that has its words of."""
+        draft = await self._house.newsroom.drafts.made_by(user, event_id)
+        return None if draft is None else draft.source
+
+    async def reword_draft(self, event: Said, draft: EventId) -> None:
+        """Give the draft of that command the text of a message.
+
+        Raises:
+            Refused: the text is too long.
+        """
+        drafts = self._house.newsroom.drafts
+        found = await drafts.made_by(event.sender, draft)
+        if found is not None:
+            await drafts.reword(found, event.event_id, event.text, event.pills)
+
+    async def leave_draft_words(self, user: UserId, draft: EventId) -> None:
+        """Keep the text that a draft has."""
+        found = await self._house.newsroom.drafts.made_by(user, draft)
+        if found is not None:
+            await self._house.newsroom.drafts.leave_words(found)
+
+    async def answer_draft(self, room_id: RoomId, user: UserId, event_id: EventId, *, send: bool) -> bool | None:
+        """Send or drop somebody's last draft in a room; False where they have not seen it, None where there is none."""
+        return await self._house.newsroom.drafts.answer(room_id, user, event_id, send=send)
 
     async def _targets(self, communities: Sequence[CommunityId]) -> list[Target]:
         targets = []

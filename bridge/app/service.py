@@ -342,6 +342,7 @@ class Service:
         return place.community if place is not None and place.kind is RoomKind.CONTROL else None
 
     async def _reacted(self, event: Reacted) -> None:
+        await self.house.newsroom.reacted(event)
         if self._control_of(event.room_id) is None:
             await self.house.arrivals.reacted(event)
         else:

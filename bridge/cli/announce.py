@@ -17,16 +17,32 @@ from bridge.core.errors import Refused
 
 
 def announce(
-    communities: Annotated[list[str], typer.Argument(metavar="COMMUNITY…", help="One community, or several.")],
+    words: Annotated[
+        list[str],
+        typer.Argument(metavar="COMMUNITY…", help="One community, or several; then a template's fields, NAME=VALUE."),
+    ],
     text: Annotated[str | None, typer.Option(help="The text, in Markdown.")] = None,
     file: Annotated[Path | None, typer.Option(metavar="FILE", help="A Markdown file; - means standard input.")] = None,
+    ring: Annotated[bool, typer.Option("--ring", help="Notify everybody, with @room.")] = False,
+    template: Annotated[
+        str, typer.Option(metavar="NAME", help="Fill in one of the community's announcement templates.")
+    ] = "",
+    preview: Annotated[bool, typer.Option("--preview", help="Show what would be sent, and send nothing.")] = False,
     config: ConfigFile = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
     """Post an announcement, encrypted, as the announcer."""
-    body = _text(text, file)
+    fields = [word for word in words if template and "=" in word]
+    communities = [word for word in words if word not in fields]
+    if not communities:
+        raise Refused("no community is named", where="announce", remedy="write its id before the fields")
+    body = _filling(fields) if template else _text(text, file)
+    if preview:
+        shown = asyncio.run(_preview(load(config), communities, {"text": body, "ring": ring, "template": template}))
+        print_json(shown) if json else _show_preview(shown)
+        return 0
     with progress_bar("handing out keys, and sending") as told:
-        result = asyncio.run(_announce(load(config), communities, body, told))
+        result = asyncio.run(_announce(load(config), communities, body, told, ring=ring, template=template))
     if json:
         print_json(result)
     else:
@@ -47,9 +63,32 @@ def _text(text: str | None, file: Path | None) -> str:
         raise Refused(f"cannot be read: {error}", where=str(file), remedy="name a UTF-8 text file") from error
 
 
-async def _announce(config: Config, communities: list[str], text: str, told: Told) -> dict[str, Any]:
+def _filling(fields: list[str]) -> str:
+    """The fields of a template as they are written in a chat: what the shell took apart is put into quotes."""
+    found = []
+    for field in fields:
+        name, _, value = field.partition("=")
+        found.append(f'{name}="{value}"')
+    return " ".join(found)
+
+
+async def _announce(
+    config: Config, communities: list[str], text: str, told: Told, *, ring: bool, template: str
+) -> dict[str, Any]:
+    source = f"command-{secrets.token_hex(12)}"
     async with service_or_alone(config, with_keys=True) as asked:
-        return await asked.announce(communities, text, source=f"command-{secrets.token_hex(12)}", progress=told)
+        return await asked.announce(communities, text, source=source, progress=told, ring=ring, template=template)
+
+
+async def _preview(config: Config, communities: list[str], what: dict[str, Any]) -> list[dict[str, Any]]:
+    async with service_or_alone(config) as asked:
+        return [(await asked.announcements("preview", name, what))["preview"] for name in communities]
+
+
+def _show_preview(shown: list[dict[str, Any]]) -> None:
+    for one in shown:
+        say(f"{one['community']}: to {', '.join(one['audience'])}; {one['people']} people now, nothing was sent")
+        say(one["content"]["body"])
 
 
 def _show(result: dict[str, Any]) -> None:

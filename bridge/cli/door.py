@@ -57,7 +57,14 @@ class Asked(Protocol):
     ) -> dict[str, Any]: ...
 
     async def announce(
-        self, communities: Sequence[str], text: str, *, source: str, progress: Told
+        self,
+        communities: Sequence[str],
+        text: str,
+        *,
+        source: str,
+        progress: Told,
+        ring: bool = False,
+        template: str = "",
     ) -> dict[str, Any]: ...
 
     async def status(self, *, forget_strange_devices: bool = False) -> dict[str, Any]: ...
@@ -100,8 +107,19 @@ class Door:
         body = {"communities": list(communities), "force": force, "digest": digest, "recreate": recreate}
         return dict(await self.ask("apply", body, progress))
 
-    async def announce(self, communities: Sequence[str], text: str, *, source: str, progress: Told) -> dict[str, Any]:
-        body = {"communities": list(communities), "text": text, "source": source}
+    async def announce(
+        self,
+        communities: Sequence[str],
+        text: str,
+        *,
+        source: str,
+        progress: Told,
+        ring: bool = False,
+        template: str = "",
+    ) -> dict[str, Any]:
+        body = {
+            "communities": list(communities), "text": text, "source": source, "ring": ring, "template": template,
+        }  # fmt: skip
         return dict(await self.ask("announce", body, progress))
 
     async def status(self, *, forget_strange_devices: bool = False) -> dict[str, Any]:

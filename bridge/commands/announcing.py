@@ -12,17 +12,33 @@ from bridge.core.access import Deed
 from bridge.core.languages import DE
 from bridge.core.markup import Marked
 
-TEXT = arguments.text()
+TEXT = arguments.text(or_along=True)
+TO = arguments.word("to", names={DE: "an"}).as_option().repeated()
+RING = arguments.flag("ring", names={DE: "läuten"})
+TEMPLATE = arguments.word("template", names={DE: "vorlage"}).as_option()
+SINGLE = arguments.flag("single", names={DE: "einzeln"})
 
 
 async def announce(deeds: Deeds, request: Request) -> None:
-    """The answer comes when the announcement is there."""
-    await deeds.publish(
-        [request.community],
-        request.asked[TEXT],
-        source=request.event_id,
-        author=request.person,
-        reply_room=request.room_id,
+    """The answer is a preview; or, where the community wants none, it comes when the announcement is there."""
+    asked = request.asked
+    await deeds.announcements(
+        "write",
+        request.community,
+        {
+            "source": request.event_id,
+            "room": request.room_id,
+            "text": asked.get(TEXT) or "",
+            "to": [word for words in asked.all(TO) for word in words.split(",") if word],
+            "ring": asked.get(RING) is True,
+            "template": asked.get(TEMPLATE),
+            "single": asked.get(SINGLE) is True,
+            "pills": request.pills,
+            "file": request.file,
+            "reply_to": request.reply_to,
+            "edits": request.edits,
+        },
+        request.person,
     )
 
 
@@ -37,16 +53,18 @@ async def list_(deeds: Deeds, request: Request) -> str:
     return await _ask(deeds, request, "list")
 
 
+ANNOUNCE = Row(
+    name="announce",
+    names={DE: "ankündigen"},
+    aliases=("ankuendigen", "ansage", "melden"),
+    arguments=(TO, RING, TEMPLATE, SINGLE, TEXT),
+    deed=Deed.ANNOUNCE,
+    explain=texts.explain_announce,
+    run=announce,
+)
+
 ROWS = (
-    Row(
-        name="announce",
-        names={DE: "ankündigen"},
-        aliases=("ankuendigen", "ansage", "melden"),
-        arguments=(TEXT,),
-        deed=Deed.ANNOUNCE,
-        explain=texts.explain_announce,
-        run=announce,
-    ),
+    ANNOUNCE,
     Row(
         name="announcements",
         names={DE: "ankündigungen"},

@@ -70,6 +70,8 @@ class Setting:
     """The groups of those in which the person may do it."""
     community: CommunityId | None = None
     """Which one the command is about, once that was read."""
+    along: bool = False
+    """Whether something comes with the command that says what its text would: a file, or a message that it answers."""
 
 
 class Unfit(Exception):
@@ -103,6 +105,8 @@ class Argument(Generic[T]):
     """Whether its name alone says it (`needs-approval`), in any order."""
     is_text: bool = False
     """Whether it is all the rest, with its lines."""
+    or_along: bool = False
+    """Whether it may be left away where something comes with the command."""
 
     def called(self, language: Language = EN) -> str:
         return self.names.get(language, self.name)
@@ -281,9 +285,17 @@ def _text(words: Words, _: Setting) -> tuple[str, Words]:
     return words.rest, replace(words, at=len(words.text))
 
 
-def text(name: str = "text", *, names: Mapping[Language, str] | None = None, optional: bool = False) -> Argument[str]:
+def text(
+    name: str = "text",
+    *,
+    names: Mapping[Language, str] | None = None,
+    optional: bool = False,
+    or_along: bool = False,
+) -> Argument[str]:
     """All the rest, as it is written, with its lines. Stands last."""
-    return Argument(name=name, read=_text, names=names or {DE: "Text"}, optional=optional, is_text=True)
+    return Argument(
+        name=name, read=_text, names=names or {DE: "Text"}, optional=optional, is_text=True, or_along=or_along
+    )
 
 
 def _flag(words: Words, _: Setting) -> tuple[bool, Words]:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from bridge.core.community import Role
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import Language
-from bridge.core.messages import SendMembers, ShowLink
+from bridge.core.messages import Said, SendMembers, ShowLink
 
 
 class Links(Protocol):
@@ -86,9 +86,26 @@ class Deeds(Protocol):
 
     # --- announcements, held plans, locks -----------------------------------------------------------------------
 
-    async def publish(
-        self, communities: Sequence[CommunityId], text: str, *, source: str, author: str, reply_room: RoomId | None
-    ) -> str: ...
+    async def draft_awaits(self, room_id: RoomId, user: UserId, event_id: EventId) -> EventId | None:
+        """The command of the draft whose new text this message is: the next after its author asked for that. The same
+        message may come again."""
+        ...
+
+    async def draft_made_by(self, user: UserId, event_id: EventId) -> EventId | None:
+        """The command of the open draft that a message of its author asked for, or that has its words of."""
+        ...
+
+    async def reword_draft(self, event: Said, draft: EventId) -> None:
+        """Give the draft of that command the text of a message, and have it shown again."""
+        ...
+
+    async def leave_draft_words(self, user: UserId, draft: EventId) -> None:
+        """Keep the text that the draft of that command has."""
+        ...
+
+    async def answer_draft(self, room_id: RoomId, user: UserId, event_id: EventId, *, send: bool) -> bool | None:
+        """Send or drop somebody's last draft in a room; False where they have not seen it, None where there is none."""
+        ...
 
     async def announcements(
         self, deed: str, community: str, what: Mapping[str, Any], by: UserId | None = None

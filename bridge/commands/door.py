@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol
 
+from bridge.commands.announcing import ANNOUNCE
 from bridge.commands.arguments import Setting
 from bridge.commands.deeds import Deeds
 from bridge.commands.grammar import Fault, Found, Trouble, heard, read, recognise, render
@@ -58,6 +60,9 @@ class Talk:
             event.picture,
             event.reply_to,
             self.mark,
+            event.pills,
+            event.file,
+            event.edits,
         )
 
     @property
@@ -81,8 +86,9 @@ class ChatDoor:
         Args:
             control_of: the community in whose control room it was said; None in a direct chat.
         """
+        draft = await self._draft(event)
         text = heard(event.text, to_everybody=control_of is not None)
-        if text is None and event.encrypted:
+        if draft is None and (event.edits is not None or (text is None and event.encrypted)):
             return
         patient = self.patience.take(event.sender, event.event_id, self.clock.now_ms())
         if patient.silent:
@@ -90,12 +96,14 @@ class ChatDoor:
         talk = await self._talk(event, control_of)
         if patient.over:
             answer: str | None = texts.too_fast(talk.language)
-        elif not event.encrypted or text is None:
+        elif not event.encrypted:
             answer = texts.encrypted_only(talk.language)
         elif not talk.roles:
             answer = await self._told_outside(talk)
+        elif draft is not None:
+            answer = await self._told(partial(self._reword, text, talk, draft))
         else:
-            answer = await self._told(text, talk)
+            answer = await self._told(partial(self._do, text or "", talk, talk.event.pills))
         if answer:
             await self._answer(event.room_id, event.event_id, answer)
 
@@ -127,14 +135,43 @@ class ChatDoor:
         ended = await self.deeds.ended_for(event.sender)
         return texts.stranger(talk.language) if ended is None else texts.ended(*ended)
 
-    async def _told(self, text: str, talk: Talk) -> str | None:
+    async def _told(self, do: Callable[[], Awaitable[str | None]]) -> str | None:
         """The answer; a refusal is one, and what may pass by itself is raised, so that the message comes again."""
         try:
-            return await self._do(text, talk, talk.event.pills)
+            return await do()
         except CommunitiesError as error:
             if getattr(error, "retry_helps", False):
                 raise
             return texts.refused(error.where if isinstance(error, Refused) else "", error.what, error.remedy)
+
+    async def _draft(self, event: Said) -> EventId | None:
+        """The draft to which a message gives other words: its author's next one after they asked for that, or an edit."""
+        if not event.encrypted:
+            return None
+        if event.edits is not None:
+            return await self.deeds.draft_made_by(event.sender, event.edits)
+        return await self.deeds.draft_awaits(event.room_id, event.sender, event.event_id)
+
+    async def _reword(self, text: str | None, talk: Talk, draft: EventId) -> str | None:
+        """Take the new words of a draft: a whole command, or the text alone.
+
+        Args:
+            text: what the message says as a command; None where it cannot be one.
+        """
+        event = talk.event
+        found = None if text is None else recognise(text, TABLE, event.pills)
+        if text is not None and isinstance(found, Found):
+            row, alone = row_of(found), not found.words.rest.strip(".! ")
+            if row is ANNOUNCE:
+                return await self._do(text, replace(talk, event=replace(event, edits=draft)), event.pills)
+            if event.edits is None and row is NO and alone:
+                await self.deeds.leave_draft_words(event.sender, draft)
+                return texts.draft_words_stay(talk.language)
+            if event.edits is None and (talk.here is not None or (row is YES and alone)):
+                return await self._do(text, talk, event.pills)  # in a control room, what begins with `!` is a command
+        if event.edits != draft:  # a command that was edited to be none gives no new text
+            await self.deeds.reword_draft(event, draft)
+        return None
 
     async def _do(self, text: str, talk: Talk, pills: tuple[Pill, ...] = (), *, confirmed: bool = False) -> str | None:
         found = recognise(text, TABLE, pills)
@@ -161,16 +198,26 @@ class ChatDoor:
             return texts.too_much(more, talk.mark + row.form(talk.language), talk.language)
         if row is NO:
             waited = await self.deeds.let_be(event.room_id, event.sender, event.event_id)
-            return texts.dropped(talk.language) if waited else texts.nothing_to_confirm(talk.language)
+            return texts.dropped(talk.language) if waited else await self._about_draft(talk, send=False)
         command = await self.deeds.confirmed(event.room_id, event.sender, event.event_id)
         if command is None:
-            return texts.nothing_to_confirm(talk.language)
+            return await self._about_draft(talk, send=True)
         return await self._do(command, talk, confirmed=True)
+
+    async def _about_draft(self, talk: Talk, *, send: bool) -> str | None:
+        """A yes or no to an announcement that is being written. What comes of it is shown where it was shown."""
+        event = talk.event
+        answered = await self.deeds.answer_draft(event.room_id, event.sender, event.event_id, send=send)
+        if answered is None:
+            return texts.nothing_to_confirm(talk.language)
+        return None if answered else texts.draft_not_shown(talk.language)
 
     def _setting(self, row: Row, talk: Talk) -> Setting:
         where = row.where(talk.roles)
         groups = {place: tuple(self.deeds.groups_of(place)) for place in where}
-        return Setting(tuple(self.deeds.communities()), where, talk.here, groups)
+        event = talk.event
+        along = event.file or event.reply_to is not None or event.edits is not None
+        return Setting(tuple(self.deeds.communities()), where, talk.here, groups, along=along)
 
 
 def explain(fault: Fault, row: Row, talk: Talk) -> str:

@@ -297,7 +297,8 @@ class _Reading:
             self.values.setdefault(argument.name, []).append(value)
             words = after
         for argument in self._positional:
-            if not argument.optional and not self.values.get(argument.name):
+            needed = not argument.optional and not (argument.or_along and self._setting.along)
+            if needed and not self.values.get(argument.name):
                 return Fault(Trouble.MISSING, self._command, argument)
         return None
 

@@ -11,7 +11,7 @@ from bridge.core.access import Deed, may
 from bridge.core.community import Role
 from bridge.core.ids import CommunityId, EventId, RoomId, UserId
 from bridge.core.languages import Language
-from bridge.core.messages import Picture
+from bridge.core.messages import Picture, Pill
 from bridge.core.texts import Explained
 
 
@@ -35,6 +35,12 @@ class Request:
     """The message that it answers."""
     mark: str = ""
     """What stands before commands in this room: `!` in a control room."""
+    pills: tuple[Pill, ...] = ()
+    """The people whom the message mentions."""
+    file: bool = False
+    """Whether it was written under a file."""
+    edits: EventId | None = None
+    """The command that this one replaces."""
 
     @property
     def community(self) -> CommunityId:

@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 from ruamel.yaml.nodes import MappingNode, Node
 
 from bridge.config.nodes import is_empty, items, kind_of, shown, text_of, words_for
+from bridge.core.announcement_templates import MOST_TEMPLATES, Template
 from bridge.core.community import Tag
 from bridge.core.ids import RoomKeyName, UserId, parse_stable_id, parse_user_id
 from bridge.core.tags import MOST_TAGS, parse_tag
@@ -185,6 +186,21 @@ def _tag(name: str, node: Node) -> Tag:
     if isinstance(node, MappingNode) and [text_of(key) for key, _ in node.value] == ["group"]:
         return Tag(name, group=RoomKeyName(parse_stable_id(text(node.value[0][1]))))
     raise ValueError(f"{shown(name)} is neither a list of user ids nor a group (such as `{{group: chess}}`)")
+
+
+def announcement_templates(node: Node) -> tuple[Template, ...]:
+    """Texts with fields by their names: `{snow: "There is no school on {day}."}`."""
+    if not isinstance(node, MappingNode):
+        raise ValueError(f"{_seen(node)}, not names of templates with their texts")
+    found: dict[str, Template] = {}
+    for key, value in node.value:
+        name = parse_stable_id(text(key))
+        if name in found:
+            raise ValueError(f"{shown(name)} appears twice")
+        found[name] = Template(name, description(value))
+    if len(found) > MOST_TEMPLATES:
+        raise ValueError(f"has {len(found)} templates; at most {MOST_TEMPLATES} are allowed")
+    return tuple(found.values())
 
 
 def networks(node: Node) -> tuple[str, ...]:

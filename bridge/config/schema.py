@@ -131,6 +131,8 @@ COMMUNITY = Section(
         "rules_required": Key(readers.boolean),
         "auto_join": Key(readers.boolean),
         "tags": Key(readers.tags),
+        "preview": Key(readers.boolean),
+        "announcement_templates": Key(readers.announcement_templates),
         "groups_by": Key(readers.choice({who.value: who for who in GroupsBy})),
         "join": Key(readers.choice({join.value: join for join in Join})),
         "members_may_invite": Key(readers.boolean),
@@ -200,6 +202,7 @@ SCHEMA = Section(
             sections.History,
             {"announcements": Key(readers.whole(0, 10_000)), "days": Key(readers.whole(1, 3650))},
         ),
+        "announcements": Section(sections.Announcements, {"draft_hours": Key(readers.whole(1, 720))}),
         "limits": Section(sections.Limits, {"groups_per_community": Key(readers.whole(0, 10_000))}),
         "requests": Section(
             sections.Requests,

@@ -162,6 +162,14 @@ class History:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Announcements:
+    """How announcements are written."""
+
+    draft_hours: int = 24
+    """How long a draft waits for its author's word."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Bounds that the operator sets."""
 
@@ -199,6 +207,7 @@ class Config:
     join: JoinPage = field(default_factory=JoinPage)
     reconcile: Reconcile = field(default_factory=Reconcile)
     history: History = field(default_factory=History)
+    announcements: Announcements = field(default_factory=Announcements)
     limits: Limits = field(default_factory=Limits)
     requests: Requests = field(default_factory=Requests)
     logging: Logging = field(default_factory=Logging)

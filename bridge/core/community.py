@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass, field, fields, replace
 from enum import IntEnum, StrEnum
 
+from bridge.core.announcement_templates import Template
 from bridge.core.ids import CommunityId, RoomKeyName, UserId
 from bridge.core.languages import EN, Language
 
@@ -171,6 +172,10 @@ class Community:
     """Whether people of our own server are joined to rooms, where they would be invited, if the homeserver lets us."""
     tags: tuple[Tag, ...] = ()
     """Tags that are declared; nothing of them changes by command."""
+    preview: bool = True
+    """Whether an announcement written in a chat is shown to its author first, and goes out when they agree."""
+    announcement_templates: tuple[Template, ...] = ()
+    """Texts with fields, for announcements that come again."""
     groups: tuple[Group, ...] = field(default=())
     stated: frozenset[str] = frozenset()
     """Which keys the file states; of keys with a default, the value alone does not tell."""

@@ -124,6 +124,10 @@ class Said:
     """Of a picture with words under it: the picture."""
     reply_to: EventId | None = None
     """The message that it answers."""
+    file: bool = False
+    """Whether it stands under a file of any kind, a picture among them."""
+    edits: EventId | None = None
+    """The message of the same person that it is to replace; the text is the new one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +209,16 @@ def call(text: str, people: Iterable[str]) -> dict[str, Any]:
     return {"msgtype": "m.text", **_shown(text), "m.mentions": {"user_ids": names} if names else {}}
 
 
+def replacing(event_id: str, new: Mapping[str, Any]) -> dict[str, Any]:
+    """The content that puts another message in the place of one of ours (client-server API, `m.replace`)."""
+    return {
+        **new,
+        "body": f"* {new['body']}",
+        "m.new_content": dict(new),
+        "m.relates_to": {"rel_type": "m.replace", "event_id": event_id},
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class DeliverAnnouncement:
     """Send an announcement into one room, or to one person."""
@@ -236,6 +250,22 @@ class Announce:
     kind: str
     reply_room: RoomId | None
     """The chat in which the author is told; None tells nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShowDraft:
+    """Show a draft to whoever writes it: as members will see it, with what there is to decide."""
+
+    draft: str
+    version: int
+    """Which of its wordings; where there is a newer one, nothing is shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExpireDraft:
+    """Close a draft that nobody has decided in time, and forget what it says."""
+
+    draft: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -420,6 +450,8 @@ Job = (
     SendMessage
     | DeliverAnnouncement
     | Announce
+    | ShowDraft
+    | ExpireDraft
     | RedactEvent
     | ShareKeys
     | TakeBackState

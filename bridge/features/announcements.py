@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import orjson
-from markdown_it import MarkdownIt
 
 from bridge.core import texts
 from bridge.core.announcements import EVERYBODY, Audience, Kind, Named, Part, Target
@@ -14,6 +13,7 @@ from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, EventId, RoomId
 from bridge.core.languages import EN, Language
 from bridge.core.messages import Announce, DeliverAnnouncement, Posted, SendMessage, call, notice
+from bridge.core.rendering import render
 from bridge.plan.state import Accounts
 from bridge.ports import Clock, Messenger, Sent
 from bridge.store import announcements as store
@@ -23,10 +23,6 @@ from bridge.store.communities import record
 from bridge.store.database import Database, Transaction
 from bridge.store.jobs import Jobs
 
-LONGEST_TEXT_BYTES = 40_000
-"""A body and its formatted twin, as JSON, have to fit an encrypted event of 64 KiB, in base64."""
-
-
 TargetsOf = Callable[[CommunityId, Audience], Awaitable[Sequence[Target]]]
 """Whom an audience of a community means now. Raises `Refused` where one of them cannot be announced to."""
 Complete = Callable[[Transaction], Awaitable[None]]
@@ -35,39 +31,6 @@ Complete = Callable[[Transaction], Awaitable[None]]
 
 async def _everybody_is_nowhere(_: CommunityId, __: Audience) -> Sequence[Target]:
     return []
-
-
-def render(text: str) -> dict[str, Any]:
-    """The message content of a Markdown text: plain body, and where it has any markup its HTML.
-
-    Raw HTML in the text stays text, so nothing but what Markdown makes reaches `formatted_body`. What no database and
-    no homeserver takes (NUL, half characters) is left out or replaced.
-
-    Raises:
-        Refused: empty, or too long for one encrypted event.
-    """
-    body = text.replace("\0", "").encode(errors="replace").decode().strip()
-    if not body:
-        raise Refused("there is no text to announce", remedy="write the text behind the name of the community")
-    _must_fit(len(body.encode()))
-    html = MarkdownIt("commonmark", {"html": False, "breaks": True}).render(body).strip()
-    content: dict[str, Any] = {"msgtype": "m.text", "body": body, "m.mentions": {}}
-    if html != f"<p>{_escaped(body)}</p>":
-        content |= {"format": "org.matrix.custom.html", "formatted_body": html}
-    _must_fit(len(orjson.dumps(content)))
-    return content
-
-
-def _must_fit(size: int) -> None:
-    if size > LONGEST_TEXT_BYTES:
-        raise Refused(
-            f"the text is too long: {size:,} bytes with its formatting, and {LONGEST_TEXT_BYTES:,} fit one message",
-            remedy="shorten it, or send it in parts",
-        )
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
 
 
 class Announcements:

@@ -7,10 +7,10 @@ reminder and the expiry are worked off in the request's own lane.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from bridge.core import texts
 from bridge.core.community import CONTROL, SPACE, Community, Role
@@ -32,6 +32,7 @@ from bridge.core.messages import (
     SendMessage,
     call,
     notice,
+    replacing,
 )
 from bridge.plan.state import Accounts, Known, digest_of
 from bridge.ports import AccountAges, Clock, Messenger, RoomExecutor, RoomReader
@@ -343,7 +344,7 @@ class Requests:
             language = self._language_of(request)
             about = facts(request, self._name_for(request), language)
             text = texts.join_request_decided(about, request.state.value, request.decided_by, request.reason, language)
-            await self._messenger.send(control, _edit(request.card, text), txn_id=job_id)
+            await self._messenger.send(control, replacing(request.card, call(text, ())), txn_id=job_id)
 
     def _still_groups(self, request: JoinRequest) -> list[RoomKeyName]:
         community = self._declared(request.community)
@@ -444,14 +445,3 @@ def facts(request: JoinRequest, community: str, language: Language, since: int |
     asked = (community, request.user, request.name, request.how, request.detail, request.keys)
     day = "" if since is None else datetime.fromtimestamp(since, UTC).date().isoformat()
     return texts.join_request(*asked, request.words, day, language)
-
-
-def _edit(event_id: str, text: str) -> Mapping[str, Any]:
-    """The content that puts another text in the place of a message of ours (client-server API, `m.replace`)."""
-    new = call(text, ())
-    return {
-        **new,
-        "body": f"* {new['body']}",
-        "m.new_content": new,
-        "m.relates_to": {"rel_type": "m.replace", "event_id": event_id},
-    }

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any
 from urllib.parse import unquote
 
+from bridge.core.files import caption_of, is_file
 from bridge.core.ids import EventId, RoomId, UserId, parse_user_id
 from bridge.core.messages import (
     Event,
@@ -280,12 +281,15 @@ def _decrypted(head: _Head, wire: Mapping[str, Any], clear: Mapping[str, Any] | 
 
 def _said(head: _Head, content: Mapping[str, Any], wire: Mapping[str, Any], *, encrypted: bool) -> Event | Ignored:
     """A message; `wire` is the content that is not encrypted, where relations stand too."""
-    picture = picture_of(content)
-    if content.get("msgtype") != "m.text" and (picture is None or not _has_words(content)):
-        return Ignored("not a text")
     relations = (_object(content.get("m.relates_to")), _object(wire.get("m.relates_to")))
-    if any(relation.get("rel_type") == "m.replace" for relation in relations):
-        return Ignored("an edit")
+    edits = next((relation for relation in relations if relation.get("rel_type") == "m.replace"), None)
+    if edits is not None:
+        content = _object(content.get("m.new_content"))
+        if not is_id(edits.get("event_id")):
+            return _MALFORMED
+    file = is_file(content)
+    if content.get("msgtype") != "m.text" and not (file and caption_of(content)):
+        return Ignored("not a text")
     body = content.get("body")
     if not isinstance(body, str):
         return _MALFORMED
@@ -296,7 +300,16 @@ def _said(head: _Head, content: Mapping[str, Any], wire: Mapping[str, Any], *, e
         text = _without_fallback(text)
     replies = [_object(relation.get("m.in_reply_to")).get("event_id") for relation in relations]
     reply_to = next((EventId(str(target)) for target in replies if is_id(target)), None)
-    return Said(*head, text=text, encrypted=encrypted, pills=_pills(content), picture=picture, reply_to=reply_to)
+    return Said(
+        *head,
+        text=text,
+        encrypted=encrypted,
+        pills=pills_of(content),
+        picture=picture_of(content),
+        reply_to=reply_to,
+        file=file,
+        edits=None if edits is None else EventId(str(edits["event_id"])),
+    )
 
 
 def picture_of(content: Mapping[str, Any]) -> Picture | None:
@@ -310,13 +323,7 @@ def picture_of(content: Mapping[str, Any]) -> Picture | None:
     return Picture(url, file if isinstance(file, Mapping) else None)
 
 
-def _has_words(content: Mapping[str, Any]) -> bool:
-    """Whether somebody wrote something under a file (client-server API, section "Media captions")."""
-    name = content.get("filename")
-    return isinstance(name, str) and content.get("body") != name
-
-
-def _pills(content: Mapping[str, Any]) -> tuple[Pill, ...]:
+def pills_of(content: Mapping[str, Any]) -> tuple[Pill, ...]:
     """Whom a message mentions by links to them in its formatted body (client-server API, "User and room mentions")."""
     formatted = content.get("formatted_body")
     if not isinstance(formatted, str) or len(formatted) > MAX_TEXT_BYTES:
@@ -329,6 +336,15 @@ def _pills(content: Mapping[str, Any]) -> tuple[Pill, ...]:
         except ValueError:
             continue  # a link to a room
     return tuple(found)
+
+
+def words_of(content: Mapping[str, Any]) -> str:
+    """What a text message says, without the quote of what it answers; empty for any other message."""
+    body = content.get("body")
+    if content.get("msgtype") not in ("m.text", "m.notice", "m.emote") or not isinstance(body, str):
+        return ""
+    text = _storable(body)
+    return _without_fallback(text) if "m.in_reply_to" in _object(content.get("m.relates_to")) else text
 
 
 def _without_fallback(body: str) -> str:

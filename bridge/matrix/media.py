@@ -1,10 +1,15 @@
-"""Files at the homeserver, uploaded as one of our accounts."""
+"""Files at the homeserver: uploaded as one of our accounts, and fetched."""
 
 from __future__ import annotations
 
-from bridge.core.errors import MatrixError
+import re
+
+from bridge.core.errors import MatrixError, Refused
 from bridge.core.ids import UserId
-from bridge.matrix.client import Client
+from bridge.matrix.client import Client, path
+
+FETCH_SECONDS = 60.0
+_MXC = re.compile(r"mxc://(?P<server>[A-Za-z0-9.\-\[\]:]+)/(?P<media>[A-Za-z0-9_-]+)\Z")
 
 
 async def upload(
@@ -26,3 +31,26 @@ async def upload(
     if not isinstance(uri, str):
         raise MatrixError("the homeserver took a file without naming its address", where="media repository")
     return uri
+
+
+async def download(client: Client, url: str, most_bytes: int, *, deadline: float = FETCH_SECONDS) -> bytes:
+    """Fetch a file (client-server API, `GET /_matrix/client/v1/media/download/{serverName}/{mediaId}`).
+
+    Args:
+        url: its `mxc://` address, as somebody wrote it.
+        deadline: in seconds.
+
+    Raises:
+        Refused: it is no such address.
+        MatrixError: it is larger than that, or cannot be fetched.
+    """
+    found = _MXC.match(url)
+    if found is None:
+        raise Refused("the message names no file", remedy="send it again")
+    _, data = await client.download(
+        path("v1", "media", "download", found["server"], found["media"]),
+        query={},
+        most_bytes=most_bytes,
+        deadline=deadline,
+    )
+    return data

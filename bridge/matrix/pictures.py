@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,11 +9,9 @@ from bridge.core.errors import Refused
 from bridge.core.ids import EventId, RoomId, UserId
 from bridge.core.messages import Picture
 from bridge.matrix.client import Client, path
-from bridge.matrix.media import upload
+from bridge.matrix.media import download, upload
 
 MOST_BYTES = 5 * 1024 * 1024
-FETCH_SECONDS = 60.0
-_MXC = re.compile(r"mxc://(?P<server>[A-Za-z0-9.\-\[\]:]+)/(?P<media>[A-Za-z0-9_-]+)\Z")
 
 
 class Pictures:
@@ -47,15 +44,7 @@ class Pictures:
             CannotDecrypt: it is not the file that its message speaks of.
             MatrixError: it is larger than 5 MiB, or cannot be fetched.
         """
-        found = _MXC.match(picture.url)
-        if found is None:
-            raise Refused("the message names no file", remedy="send the picture again")
-        _, data = await self._client.download(
-            path("v1", "media", "download", found["server"], found["media"]),
-            query={},
-            most_bytes=MOST_BYTES,
-            deadline=FETCH_SECONDS,
-        )
+        data = await download(self._client, picture.url, MOST_BYTES)
         opened = data if picture.file is None else self._decrypt(data, picture.file)
         kind_of(opened)
         return opened

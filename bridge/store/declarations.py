@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from bridge.core.announcement_templates import Template
 from bridge.core.community import Community, Group, GroupsBy, Join, Posting, RoomKind, Tag
 from bridge.core.ids import CommunityId, RoomKeyName, UserId
 from bridge.core.languages import EN, Language
@@ -44,6 +45,8 @@ def to_json(community: Community) -> str:
             "stated": sorted(community.stated),
             "auto_join": community.auto_join,
             "tags": [{"name": tag.name, "users": _people(tag.users), "group": tag.group} for tag in community.tags],
+            "preview": community.preview,
+            "announcement_templates": {one.name: one.text for one in community.announcement_templates},
             "parent": community.parent,
             "groups": [_group(group) for group in community.groups if not group.own],
         },
@@ -82,6 +85,10 @@ def from_json(text: str) -> Community:
         auto_join=value.get("auto_join", False),
         tags=tuple(
             Tag(tag["name"], _users(tag["users"]) or frozenset(), tag["group"]) for tag in value.get("tags", ())
+        ),
+        preview=value.get("preview", True),
+        announcement_templates=tuple(
+            Template(name, text) for name, text in value.get("announcement_templates", {}).items()
         ),
         parent=value.get("parent"),
         groups=tuple(

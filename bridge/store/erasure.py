@@ -83,6 +83,8 @@ PLACES = (
     Place("chats", "pending_command", "command", Way.DROP),
     Place("chats", "stranger", "user_id"),
     Place("announcements", "announcement", "author", Way.REPLACE, also="reply_room = NULL"),
+    Place("announcements that they are writing", "draft", "author"),
+    Place("announcements being written", "draft", "content", Way.MENTION),
     Place("announcements sent to them alone", "announcement_copy", "place"),
     Place("announcements", "announcement_copy", "failed", Way.MENTION),
     Place("reports", "report", "text", Way.DROP),
@@ -127,7 +129,7 @@ EXEMPT: Mapping[tuple[str, str], str] = {
         for table in (
             "room", "role", "moderator", "profile", "named", "invited", "bidden", "settled", "heal", "frozen", "report",
             "audit", "announcement_copy", "announcement_number", "link", "entry", "join_request", "arrival",
-            "must_agree", "own_group", "shut_out", "tag", "belonging",
+            "must_agree", "own_group", "shut_out", "tag", "belonging", "draft",
         )
     },
     ("tag", "name"): "a word of an admin's for several people",
@@ -136,7 +138,7 @@ EXEMPT: Mapping[tuple[str, str], str] = {
     **{
         (table, "room_id"): _ROOM
         for table in (
-            "room", "audit", "chat", "inbox", "announcement_copy", "pending_command", "crypto_audience",
+            "room", "audit", "chat", "inbox", "announcement_copy", "draft", "pending_command", "crypto_audience",
             "crypto_outbound", "crypto_inbound", "crypto_message_index", "crypto_moved", "crypto_present",
             "crypto_served", "crypto_given", "crypto_spoken",
         )
@@ -205,6 +207,14 @@ EXEMPT: Mapping[tuple[str, str], str] = {
     ("announcement", "reply_room"): "the author's chat: emptied with their name",
     ("announcement", "kind"): _NAME,
     ("announcement", "audience"): "keys of rooms, communities and tags",
+    ("draft", "id"): _RANDOM,
+    ("draft", "source"): _EVENT,
+    ("draft", "origin"): _EVENT,
+    ("draft", "worded_by"): _EVENT,
+    ("draft", "card"): _EVENT,
+    ("draft", "closed_by"): _EVENT,
+    ("draft", "audience"): "keys of rooms, communities and tags",
+    ("draft", "state"): _NAME,
     ("announcement_copy", "announcement"): _RANDOM,
     ("announcement_copy", "others"): _EVENT,
     ("announcement_number", "announcement"): _RANDOM,

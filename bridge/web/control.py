@@ -212,7 +212,14 @@ class ControlDoor:
         text, source = body.get("text"), body.get("source")
         if not isinstance(text, str) or not isinstance(source, str):
             raise Refused("an announcement needs a text and a source")
-        return await self._operations.announce(_names(body), text, source=source, progress=progress)
+        return await self._operations.announce(
+            _names(body),
+            text,
+            source=source,
+            progress=progress,
+            ring=body.get("ring") is True,
+            template=_text(body, "template"),
+        )
 
     async def _verify(self, body: Mapping[str, Any], _: Progress) -> Any:
         number, user = body.get("id"), body.get("user")

@@ -34,7 +34,7 @@ SAID_IN_WORDS = {
     f"communities.{ID}.removed": "nobody",
     **{
         f"communities.{ID}.{key}": "none"
-        for key in ("fallback_owner", "welcome", "rules", "tags", "subcommunities", "use")
+        for key in ("fallback_owner", "welcome", "rules", "tags", "announcement_templates", "subcommunities", "use")
     },
 }
 

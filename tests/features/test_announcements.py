@@ -15,7 +15,7 @@ from bridge.core.announcements import Named, Target
 from bridge.core.errors import CannotEncrypt, Refused, Unreachable
 from bridge.core.ids import CommunityId, EventId, RoomId, UserId
 from bridge.core.messages import DeliverAnnouncement, Posted
-from bridge.features.announcements import LONGEST_TEXT_BYTES, render
+from bridge.core.rendering import LONGEST_TEXT_BYTES, render
 from bridge.store.jobs import decode
 from tests.fakes.faults import Crash
 from tests.fakes.scene import Scene

@@ -17,9 +17,9 @@ from bridge.core.announcements import Target
 from bridge.core.community import Community, Group, Join, Role, RoomKind
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
+from bridge.core.rendering import render
 from bridge.e2ee.keys import Keys
 from bridge.features import erasure
-from bridge.features.announcements import render
 from bridge.features.conversations import Conversations
 from bridge.features.entering import Terms
 from bridge.features.erasure import Erasure

@@ -173,6 +173,16 @@ from bridge.core.texts.understanding import (
     which_community,
     wrong,
 )
+from bridge.core.texts.writing import (
+    draft_asks_for_words,
+    draft_dropped,
+    draft_lapsed,
+    draft_not_shown,
+    draft_reworded,
+    draft_sent,
+    draft_shown,
+    draft_words_stay,
+)
 
 __all__ = [
     "Explained",
@@ -192,6 +202,14 @@ __all__ = [
     "deactivate_caution",
     "deactivated",
     "deactivation_begins",
+    "draft_asks_for_words",
+    "draft_dropped",
+    "draft_lapsed",
+    "draft_not_shown",
+    "draft_reworded",
+    "draft_sent",
+    "draft_shown",
+    "draft_words_stay",
     "dropped",
     "encrypted_only",
     "ended",
