@@ -24,7 +24,13 @@ class AnnouncementDesk:
 
     def __init__(self, house: House) -> None:
         self._house = house
-        self.writing = Writing(house)
+        self.writing = Writing(
+            newsroom=house.newsroom,
+            conversations=house.conversations,
+            files=house.files,
+            decryptor=house.keys,
+            accounts=house.accounts,
+        )
 
     async def do(self, deed: str, community: Community, by: UserId | None, what: Mapping[str, Any]) -> dict[str, Any]:
         """Do one deed. Gives `said`, a list of sentences, and what belongs to the deed.

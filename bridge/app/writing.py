@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from bridge.app.house import House
+from bridge.app.newsroom import Newsroom
 from bridge.core.announcement_templates import template_of
 from bridge.core.announcements import EVERYBODY, Audience, Part
 from bridge.core.community import Community
@@ -14,6 +14,7 @@ from bridge.core.errors import CannotDecrypt, Refused
 from bridge.core.files import (
     MOST_FILES,
     TOGETHER_MS,
+    Address,
     address_of,
     as_part,
     caption_of,
@@ -24,7 +25,9 @@ from bridge.core.files import (
 from bridge.core.ids import EventId, RoomId, UserId
 from bridge.core.messages import Pill
 from bridge.core.rendering import render
+from bridge.features.conversations import Conversations
 from bridge.intake.parse import pills_of, words_of
+from bridge.plan.state import Accounts
 
 Content = Mapping[str, Any]
 
@@ -40,11 +43,37 @@ class Words:
     """The message of the same person of which the text is, where that is another one."""
 
 
+class Files(Protocol):
+    """Files in chats, as `matrix/files` has them."""
+
+    async def around(self, room_id: RoomId, event_id: EventId) -> tuple[list[dict[str, Any]], int]: ...
+
+    async def again(self, address: Address) -> tuple[dict[str, Any], int]: ...
+
+
+class Decryptor(Protocol):
+    """Opens what people say in chats."""
+
+    async def decrypt(self, event: Mapping[str, Any]) -> dict[str, Any]: ...
+
+
 class Writing:
     """Makes an announcement of what somebody writes, sends along or answers; as a draft, or at once."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(
+        self,
+        *,
+        newsroom: Newsroom,
+        conversations: Conversations,
+        files: Files,
+        decryptor: Decryptor,
+        accounts: Accounts,
+    ) -> None:
+        self._newsroom = newsroom
+        self._conversations = conversations
+        self._files = files
+        self._decryptor = decryptor
+        self._accounts = accounts
 
     async def write(self, community: Community, by: UserId, what: Mapping[str, Any]) -> None:
         """Take an announcement that somebody gives in a chat. Safe to do twice.
@@ -62,30 +91,28 @@ class Writing:
         text, audience, ring = self.text(community, what), audience_of(what), what.get("ring") is True
         edits = what.get("edits")
         if edits is not None:
-            draft = await self._house.newsroom.drafts.made_by(by, EventId(str(edits)))
+            draft = await self._newsroom.drafts.made_by(by, EventId(str(edits)))
             if draft is not None and draft.community != community.id:
                 raise Refused(
                     f"the draft is one for {draft.community}", remedy="drop it with ❌, and write another one"
                 )
             if draft is not None:
-                await self._house.newsroom.drafts.reword(
-                    draft, source, text, _pills(what), ring=ring, audience=audience
-                )
+                await self._newsroom.drafts.reword(draft, source, text, _pills(what), ring=ring, audience=audience)
             return
         words = await self._words(room_id, by, text, what)
         parts = worded([await self._ours(file) for file in words.files], words.text, words.pills, ring=ring)
         if not community.preview:
-            await self._house.newsroom.announcements.publish(
+            await self._newsroom.announcements.publish(
                 source=source,
                 author=by,
                 parts=parts,
-                targets=await self._house.newsroom.targets_of(community.id, audience),
+                targets=await self._newsroom.targets_of(community.id, audience),
                 audience=audience,
                 reply_room=room_id,
             )
             return
-        await self._house.conversations.let_be(room_id, by, source)  # from now on a yes means this
-        await self._house.newsroom.drafts.take(
+        await self._conversations.let_be(room_id, by, source)  # from now on a yes means this
+        await self._newsroom.drafts.take(
             community=community.id,
             author=by,
             room_id=room_id,
@@ -112,8 +139,8 @@ class Writing:
         """
         audience = audience_of(what)
         content = render(self.text(community, what), ring=what.get("ring") is True)
-        targets = await self._house.newsroom.targets_of(community.id, audience)
-        reach = await self._house.newsroom.reach_of(targets)
+        targets = await self._newsroom.targets_of(community.id, audience)
+        reach = await self._newsroom.reach_of(targets)
         return {
             "community": community.id,
             "audience": list(audience.as_words()),
@@ -136,9 +163,9 @@ class Writing:
     async def _answered(self, room_id: RoomId, by: UserId, text: str, what: Mapping[str, Any], *, alone: bool) -> Words:
         """What a message says that the command answers. Where there is a text, files alone count of it."""
         reply_to = EventId(str(what["reply_to"]))
-        events, at = await self._house.files.around(room_id, reply_to)
+        events, at = await self._files.around(room_id, reply_to)
         answered = events[at]
-        if answered.get("sender") in self._house.accounts.both:
+        if answered.get("sender") in self._accounts.both:
             if text:
                 return Words(text, _pills(what))  # an answer to us: we ask for nothing else there
             raise Refused("that message is mine", remedy="answer one of somebody else, or write a text")
@@ -171,7 +198,7 @@ class Writing:
             alone: whether that file alone is meant.
             before_only: whether what is written under it is a command, and no caption.
         """
-        events, at = found or await self._house.files.around(room_id, event_id)
+        events, at = found or await self._files.around(room_id, event_id)
         anchor = await self._content(events[at])
         caption = "" if before_only else caption_of(anchor)
         files = [anchor]
@@ -221,7 +248,7 @@ class Writing:
             CannotDecrypt: the announcer has no key for it.
         """
         if event.get("type") == "m.room.encrypted" and event.get("content"):
-            event = await self._house.keys.decrypt(event)
+            event = await self._decryptor.decrypt(event)
         content = event.get("content")
         return content if event.get("type") == "m.room.message" and isinstance(content, Mapping) else {}
 
@@ -229,8 +256,8 @@ class Writing:
         """A file that somebody sent, as a message of ours."""
         address, small = address_of(content), thumbnail_of(content)
         assert address is not None
-        file, size = await self._house.files.again(address)
-        return as_part(content, file, size, None if small is None else await self._house.files.again(small))
+        file, size = await self._files.again(address)
+        return as_part(content, file, size, None if small is None else await self._files.again(small))
 
 
 def audience_of(what: Mapping[str, Any]) -> Audience:

@@ -145,7 +145,7 @@ class ChatDoor:
             return texts.refused(error.where if isinstance(error, Refused) else "", error.what, error.remedy)
 
     async def _draft(self, event: Said) -> EventId | None:
-        """The draft to which a message gives other words: its author's next one after they asked for that, or an edit."""
+        """The draft to which a message gives other words: the next one after its author asked for that, or an edit."""
         if not event.encrypted:
             return None
         if event.edits is not None:

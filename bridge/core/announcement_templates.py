@@ -68,10 +68,9 @@ def _value(words: str, at: int) -> tuple[str, int]:
     """The value that begins there, and where the next field does."""
     closing = _QUOTES.get(words[at : at + 1])
     if closing is not None:
-        end = words.find(closing, at + 1)
-        if end > 0 and (end + 1 == len(words) or words[end + 1].isspace()):
-            rest = words[end + 1 :]
-            return words[at + 1 : end], len(words) - len(rest.lstrip())
+        ends = re.compile(rf"{closing}(?=\s*\Z|\s+[^\W\d][\w-]{{0,40}}=)").search(words, at + 1)
+        if ends is not None:
+            return words[at + 1 : ends.start()], len(words) - len(words[ends.end() :].lstrip())
     following = _GIVEN.search(words, at)
     end = len(words) if following is None else following.start()
     return words[at:end].strip(), end

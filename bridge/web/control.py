@@ -86,7 +86,14 @@ class Operations(Protocol):
     ) -> dict[str, Any]: ...
 
     async def announce(
-        self, communities: Sequence[str], text: str, *, source: str, progress: Progress
+        self,
+        communities: Sequence[str],
+        text: str,
+        *,
+        source: str,
+        progress: Progress,
+        ring: bool,
+        template: str,
     ) -> dict[str, Any]: ...
 
     async def status(self, *, forget_strange_devices: bool = False) -> dict[str, Any]: ...

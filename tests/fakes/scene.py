@@ -12,16 +12,19 @@ from typing import Any, TypeVar
 
 from bridge.app.arriving import let_in
 from bridge.app.handouts import Handouts
+from bridge.app.newsroom import Newsroom
 from bridge.app.roster import Roster
 from bridge.core.community import ANNOUNCEMENTS, CONTROL, SPACE, Community
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import EN
 from bridge.core.messages import (
+    Announce,
     AnswerRequest,
     AskToJoin,
     ChangeMembership,
     Deactivate,
     DeliverAnnouncement,
+    ExpireDraft,
     ExpireRequest,
     Invited,
     Job,
@@ -38,13 +41,13 @@ from bridge.core.messages import (
     SayWelcome,
     SendMembers,
     SendMessage,
+    ShowDraft,
     ShowLink,
     StateChanged,
     TakeBackState,
     Welcome,
 )
 from bridge.features.adopting import Adopting
-from bridge.features.announcements import Announcements
 from bridge.features.arrivals import Arrivals
 from bridge.features.belonging import Belongings
 from bridge.features.chats import Chats
@@ -153,14 +156,22 @@ class Scene:
         )
         self.watch = Watch(self.reconciler, self.reader)
         self.reconciler.tell_whom(self.watch.look_again)
-        self.announcements = Announcements(
+        self.newsroom = Newsroom(
             database=self.database,
+            index=self.index,
             jobs=self.jobs,
             wake=self._wake,
             messenger=self.messenger,
             accounts=ACCOUNTS,
             clock=self.clock,
+            declared=lambda: self.reconciler.declared,
+            language_of=self.reconciler.language_of,
+            before_announcing=self._nobody_is_out,
+            role_of=self.reconciler.role_of,
+            reader=self.reader,
+            draft_hours=lambda: 24,
         )
+        self.announcements = self.newsroom.announcements
         self.enforcement = Enforcement(
             database=self.database,
             index=self.index,
@@ -333,6 +344,9 @@ class Scene:
 
     def _declared(self, community: CommunityId) -> Community | None:
         return self.reconciler.declared.get(community)
+
+    async def _nobody_is_out(self, _: CommunityId) -> None:
+        """Whether everybody is in who may be is what other tests are about."""
 
     def _wake(self) -> None:
         self.woken += 1
@@ -507,8 +521,9 @@ class Scene:
                 match job:
                     case SendMessage():
                         await self.messenger.send(job.room_id, job.content, txn_id=stored.id)
-                    case DeliverAnnouncement():
-                        await self.announcements.deliver(stored.id, job)
+                    case DeliverAnnouncement() | Announce() | ShowDraft() | ExpireDraft():
+                        complete = partial(self.jobs.complete, job_id=stored.id)
+                        await self.newsroom.do(stored.id, job, complete)
                     case RedactEvent():
                         await self.executor.redact(job.room_id, job.event_id, job.reason, txn_id=stored.id)
                     case TakeBackState():

@@ -102,9 +102,12 @@ class Estate:
         self.operator.edit(communities=json.loads(json.dumps(declared)))
 
     def declare(self, slug: str, /, **declaration: Any) -> Community:
-        """Declare one more community in the config, under an id that begins with ``slug``; nothing is applied yet."""
+        """Declare one more community in the config, under an id that begins with ``slug``; nothing is applied yet.
+
+        Announcements go out at once, as most tests want it; ``preview=True`` has them shown first, as by default.
+        """
         name = f"{slug}-{secrets.token_hex(3)}"
-        community = self.communities[name] = Community(self, name, dict(declaration))
+        community = self.communities[name] = Community(self, name, {"preview": False, **declaration})
         self.write_config()
         return community
 

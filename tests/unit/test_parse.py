@@ -237,12 +237,22 @@ def test_steps_of_a_verification_in_the_clear_or_encrypted(kind: str, content: d
 
 
 @pytest.mark.parametrize("where", ["wire", "clear"])
-def test_an_edit_is_not_said_again(where: str) -> None:
+def test_an_edit_says_the_new_text_and_what_it_replaces(where: str) -> None:
     relation = {"m.relates_to": {"rel_type": "m.replace", "event_id": "$0"}}
-    message = {"msgtype": "m.text", "body": "* announce x y"}
+    message = {"msgtype": "m.text", "body": "* new", "m.new_content": {"msgtype": "m.text", "body": "new"}}
     event = raw("m.room.encrypted", relation if where == "wire" else {})
-    clear = {"type": "m.room.message", "content": {**message, **(relation if where == "clear" else {})}}
-    assert meaning(event, Interest.CHAT, clear) == Ignored("an edit")
+    content: dict[str, Any] = {**message, **(relation if where == "clear" else {})}
+    clear = {"type": "m.room.message", "content": content}
+    assert meaning(event, Interest.CHAT, clear) == Said(*HEAD, text="new", encrypted=True, edits=EventId("$0"))
+    content["m.new_content"] = ["garbled"]
+    assert meaning(event, Interest.CHAT, clear) == Ignored("not a text")
+
+
+@pytest.mark.parametrize("target", [None, 7, "", {}])
+def test_an_edit_of_nothing_is_malformed(target: Any) -> None:
+    relation = {"m.relates_to": {"rel_type": "m.replace", "event_id": target}}
+    clear = {"type": "m.room.message", "content": {"msgtype": "m.text", "body": "x", **relation}}
+    assert isinstance(meaning(raw("m.room.encrypted"), Interest.CHAT, clear), Ignored)
 
 
 @pytest.mark.parametrize(("body", "wanted"), [

@@ -54,7 +54,10 @@ def test_words_under_a_picture_are_a_message_and_its_name_is_none() -> None:
     assert (found.text, found.picture) == ("group picture chess", Picture("mxc://example.org/abc"))
     assert isinstance(said(**IMAGE), Ignored)
     assert isinstance(said(**{**IMAGE, "filename": "a.png"}), Ignored)
-    assert isinstance(said(msgtype="m.file", filename="a", body="b", url="mxc://example.org/abc"), Ignored)
+    other = said(msgtype="m.file", filename="a", body="b", url="mxc://example.org/abc")
+    assert isinstance(other, Said)
+    assert (other.text, other.file, other.picture) == ("b", True, None)
+    assert isinstance(said(msgtype="m.file", filename="a", body="b"), Ignored)
 
 
 @pytest.mark.parametrize(
