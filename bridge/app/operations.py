@@ -581,11 +581,11 @@ class Operations:
         if found is not None:
             await drafts.reword(found, event.event_id, event.text, event.pills)
 
-    async def leave_draft_words(self, user: UserId, draft: EventId) -> None:
+    async def leave_draft_words(self, user: UserId, draft: EventId, event_id: EventId) -> None:
         """Keep the text that a draft has."""
         found = await self._house.newsroom.drafts.made_by(user, draft)
         if found is not None:
-            await self._house.newsroom.drafts.leave_words(found)
+            await self._house.newsroom.drafts.leave_words(found, event_id)
 
     async def answer_draft(self, room_id: RoomId, user: UserId, event_id: EventId, *, send: bool) -> bool | None:
         """Send or drop somebody's last draft in a room; False where they have not seen it, None where there is none."""

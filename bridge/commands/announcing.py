@@ -12,7 +12,7 @@ from bridge.core.access import Deed
 from bridge.core.languages import DE
 from bridge.core.markup import Marked
 
-TEXT = arguments.text(or_along=True)
+TEXT = arguments.text(or_along=True, instead=("template",))
 TO = arguments.word("to", names={DE: "an"}).as_option().repeated()
 RING = arguments.flag("ring", names={DE: "läuten"})
 TEMPLATE = arguments.word("template", names={DE: "vorlage"}).as_option()

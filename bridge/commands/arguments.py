@@ -107,6 +107,8 @@ class Argument(Generic[T]):
     """Whether it is all the rest, with its lines."""
     or_along: bool = False
     """Whether it may be left away where something comes with the command."""
+    instead: tuple[str, ...] = ()
+    """Options with one of which it may be left away."""
 
     def called(self, language: Language = EN) -> str:
         return self.names.get(language, self.name)
@@ -291,10 +293,17 @@ def text(
     names: Mapping[Language, str] | None = None,
     optional: bool = False,
     or_along: bool = False,
+    instead: tuple[str, ...] = (),
 ) -> Argument[str]:
     """All the rest, as it is written, with its lines. Stands last."""
     return Argument(
-        name=name, read=_text, names=names or {DE: "Text"}, optional=optional, is_text=True, or_along=or_along
+        name=name,
+        read=_text,
+        names=names or {DE: "Text"},
+        optional=optional,
+        is_text=True,
+        or_along=or_along,
+        instead=instead,
     )
 
 

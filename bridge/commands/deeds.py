@@ -99,8 +99,8 @@ class Deeds(Protocol):
         """Give the draft of that command the text of a message, and have it shown again."""
         ...
 
-    async def leave_draft_words(self, user: UserId, draft: EventId) -> None:
-        """Keep the text that the draft of that command has."""
+    async def leave_draft_words(self, user: UserId, draft: EventId, event_id: EventId) -> None:
+        """Keep the text that the draft of that command has, by that message."""
         ...
 
     async def answer_draft(self, room_id: RoomId, user: UserId, event_id: EventId, *, send: bool) -> bool | None:

@@ -165,7 +165,7 @@ class ChatDoor:
             if row is ANNOUNCE:
                 return await self._do(text, replace(talk, event=replace(event, edits=draft)), event.pills)
             if event.edits is None and row is NO and alone:
-                await self.deeds.leave_draft_words(event.sender, draft)
+                await self.deeds.leave_draft_words(event.sender, draft, event.event_id)
                 return texts.draft_words_stay(talk.language)
             if event.edits is None and (talk.here is not None or (row is YES and alone)):
                 return await self._do(text, talk, event.pills)  # in a control room, what begins with `!` is a command

@@ -297,10 +297,14 @@ class _Reading:
             self.values.setdefault(argument.name, []).append(value)
             words = after
         for argument in self._positional:
-            needed = not argument.optional and not (argument.or_along and self._setting.along)
-            if needed and not self.values.get(argument.name):
+            if not self.values.get(argument.name) and not self._may_lack(argument):
                 return Fault(Trouble.MISSING, self._command, argument)
         return None
+
+    def _may_lack(self, argument: Argument[Any]) -> bool:
+        """Whether an argument that is not there need not be: something else says what it would."""
+        along = argument.or_along and self._setting.along
+        return argument.optional or along or any(self.values.get(name) for name in argument.instead)
 
     def _option(self, words: Words) -> tuple[Argument[Any], Words] | None:
         """An option or a flag that begins here, and what stands behind its name."""

@@ -186,17 +186,17 @@ class Drafts:
         now = self._clock.now_ms()
         async with self._database.transaction() as tx:
             if draft.worded_by == by:
-                await store.leave_words(tx, draft)
+                await store.leave_words(tx, draft, by)
             elif await store.reword(tx, draft, parts, whom, by, now):
                 await self._show_later(tx, draft.id, draft.version + 1, now)
                 if draft.card is not None:
                     await self._settle(tx, draft, texts.draft_reworded(self._language_of(draft.community)), now)
         self._wake()
 
-    async def leave_words(self, draft: Draft) -> None:
-        """Keep the text that a draft has."""
+    async def leave_words(self, draft: Draft, by: EventId) -> None:
+        """Keep the text that a draft has, by a message of its author. Safe to do twice."""
         async with self._database.transaction() as tx:
-            await store.leave_words(tx, draft)
+            await store.leave_words(tx, draft, by)
 
     async def _show_later(self, tx: Transaction, draft_id: str, version: int, now: int) -> None:
         await self._jobs.add(tx, f"draft-{draft_id}-{version}", f"draft {draft_id}", ShowDraft(draft_id, version), now)

@@ -117,10 +117,10 @@ async def closed_by(tx: Transaction, author: UserId, event_id: EventId) -> Draft
 
 
 async def worded_by(tx: Transaction, author: UserId, event_id: EventId) -> Draft | None:
-    """The draft that a message of its author gave its wording, other than the one that asked for it."""
+    """The draft that a message of its author gave or left its wording, other than the command that asked for it."""
     return _one(
         await tx.fetch_row(
-            f"SELECT {_COLUMNS} FROM draft WHERE author = $1 AND worded_by = $2 AND version > 1",  # noqa: S608
+            f"SELECT {_COLUMNS} FROM draft WHERE author = $1 AND worded_by = $2 AND source <> $2",  # noqa: S608
             author, event_id,
         )
     )  # fmt: skip
@@ -153,9 +153,9 @@ async def ask_for_words(tx: Transaction, draft: Draft, now: int) -> None:
     await tx.execute("UPDATE draft SET asked_at = $2 WHERE id = $1 AND state = $3", draft.id, now, State.OPEN.value)
 
 
-async def leave_words(tx: Transaction, draft: Draft) -> None:
-    """Keep the text that a draft has: nothing more is asked for."""
-    await tx.execute("UPDATE draft SET asked_at = NULL WHERE id = $1", draft.id)
+async def leave_words(tx: Transaction, draft: Draft, by: EventId) -> None:
+    """Keep the text that a draft has, by that message of its author: nothing more is asked for."""
+    await tx.execute("UPDATE draft SET asked_at = NULL, worded_by = $2 WHERE id = $1", draft.id, by)
 
 
 async def close(tx: Transaction, draft: Draft, state: State, by: EventId | None) -> bool:

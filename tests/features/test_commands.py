@@ -367,7 +367,7 @@ async def test_help_shows_what_somebody_may_and_nothing_else(role: Role) -> None
 
 
 @pytest.mark.parametrize(("text", "parts"), [
-    ("!help", ("- `!announce [to …] [ring] [template …] [single] <text>` – ", "`!help link` says more", "Write `!help` and a command")),
+    ("!help", ("- `!announce [to …] ", "`!help link` says more", "Write `!help` and a command")),
     ("!help transfer", ("!transfer <user> – ", "For example: `!transfer @edna:example.org`", "I ask for your `!yes`")),
     ("!anounce Hello", ("Did you mean `!announce`? Write `!help` to see",)),
     ("!sing", ("Write `!help` to see",)),

@@ -52,7 +52,7 @@ async def test_an_admin_announces_in_a_chat(school: School, who: str) -> None:
     await person.send(room, "status")
     assert f"({community.id})" in (await answer(person, room, "rooms.", str(community.declaration["name"]))).text
     await person.send(room, f"announce {community.id}")
-    await answer(person, room, "Something is missing", "announce [community] <text>")
+    await answer(person, room, "Something is missing", "announce [community] [to …]")
     await person.send(room, "sing a song")
     await answer(person, room, "I do not know “sing”")
 
