@@ -82,6 +82,7 @@ PLACES = (
     Place("chats", "pending_command", "user_id"),
     Place("chats", "pending_command", "command", Way.DROP),
     Place("chats", "stranger", "user_id"),
+    Place("weekly summaries", "digest_wanted", "user_id"),
     Place("announcements", "announcement", "author", Way.REPLACE, also="reply_room = NULL"),
     Place("announcements sent to them alone", "announcement_copy", "place"),
     Place("announcements", "announcement_copy", "failed", Way.MENTION),
@@ -127,7 +128,7 @@ EXEMPT: Mapping[tuple[str, str], str] = {
         for table in (
             "room", "role", "moderator", "profile", "named", "invited", "bidden", "settled", "heal", "frozen", "report",
             "audit", "announcement_copy", "announcement_number", "link", "entry", "join_request", "arrival",
-            "must_agree", "own_group", "shut_out", "tag", "belonging",
+            "must_agree", "own_group", "shut_out", "tag", "belonging", "digest_wanted",
         )
     },
     ("tag", "name"): "a word of an admin's for several people",
