@@ -11,8 +11,10 @@ from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, EventId, RoomId
 from bridge.core.languages import Language
 from bridge.core.messages import Announce, DeliverAnnouncement, Posted, SendDigest
+from bridge.core.rank import People
 from bridge.features.announcements import Announcements
 from bridge.features.digests import Digests
+from bridge.features.feeds import Feeds
 from bridge.matrix.recall import Recall
 from bridge.plan.family import Family
 from bridge.plan.state import Accounts
@@ -41,10 +43,16 @@ class Newsroom:
         before_announcing: Callable[[CommunityId], Awaitable[None]],
         facts: RoomFacts,
         recall: Recall,
+        people: Callable[[Community], Awaitable[People]],
+        secret: bytes,
+        url: str,
     ) -> None:
         """
         Args:
             declared: every community as it is to be.
+            people: what the rules ask of a community's people.
+            secret: of which secrets are made that people ask for in chats.
+            url: what stands before the addresses of pages; empty where nobody outside can reach them.
             before_announcing: sees who is out of a community before something is said in it.
         """
         self._index = index
@@ -72,6 +80,19 @@ class Newsroom:
             zone_of=lambda _: UTC,
             language_of=language_of,
             clock=clock,
+        )
+
+        self.feeds = Feeds(
+            database=database,
+            index=index,
+            jobs=jobs,
+            wake=wake,
+            recall=recall.content,
+            declared=lambda name: declared().get(name),
+            people=people,
+            clock=clock,
+            secret=secret,
+            url=url,
         )
 
     async def words_of(self, room_id: RoomId, event_id: EventId) -> str:

@@ -11,6 +11,7 @@ from bridge.commands import (
     belonging,
     community,
     digests,
+    feeds,
     groups,
     keeping,
     links,
@@ -157,6 +158,7 @@ NO = Row(
 TABLE: tuple[Row, ...] = (
     *announcing.ROWS,
     *digests.ROWS,
+    *feeds.ROWS,
     *people.ROWS,
     *belonging.ROWS,
     *groups.ROWS,
