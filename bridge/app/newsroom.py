@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC
 
-from bridge.core.announcements import Audience, Target, person_of
+from bridge.core.announcements import Audience, Target, first_words, person_of
 from bridge.core.community import ANNOUNCEMENTS, Community, Role
 from bridge.core.errors import Refused
-from bridge.core.ids import CommunityId, UserId
+from bridge.core.ids import CommunityId, EventId, RoomId, UserId
 from bridge.core.languages import Language
-from bridge.core.messages import Announce, DeliverAnnouncement, ExpireDraft, Posted, Reacted, ShowDraft
+from bridge.core.messages import (
+    Announce,
+    DeliverAnnouncement,
+    ExpireDraft,
+    Posted,
+    Reacted,
+    SendDigest,
+    SendLetter,
+    ShowDraft,
+)
+from bridge.core.rank import People
 from bridge.features.announcements import Announcements
+from bridge.features.digests import Digests
 from bridge.features.drafts import Drafts, Reach
+from bridge.features.feeds import Feeds
+from bridge.features.mailing import Mailing
+from bridge.matrix.recall import Recall
 from bridge.plan.family import Family
 from bridge.plan.state import Accounts
-from bridge.ports import Clock, Messenger, RoomReader
+from bridge.ports import Clock, Messenger, PostOffice, RoomFacts, RoomReader
 from bridge.store import shares
 from bridge.store.database import Database
 from bridge.store.jobs import Jobs
 from bridge.store.rooms import RoomIndex
 from bridge.worker import Complete
 
-AnnouncementJob = DeliverAnnouncement | Announce | ShowDraft | ExpireDraft
+AnnouncementJob = DeliverAnnouncement | Announce | ShowDraft | ExpireDraft | SendDigest | SendLetter
 
 
 class Newsroom:
@@ -43,10 +58,20 @@ class Newsroom:
         role_of: Callable[[CommunityId, UserId], Awaitable[Role | None]],
         reader: RoomReader,
         draft_hours: Callable[[], int],
+        facts: RoomFacts,
+        recall: Recall,
+        people: Callable[[Community], Awaitable[People]],
+        secret: bytes,
+        url: str,
+        post_office: PostOffice | None,
     ) -> None:
         """
         Args:
             declared: every community as it is to be.
+            people: what the rules ask of a community's people.
+            secret: of which secrets are made that people ask for in chats.
+            url: what stands before the addresses of pages; empty where nobody outside can reach them.
+            post_office: None where the operator has set up no mail server.
             before_announcing: sees who is out of a community before something is said in it.
             draft_hours: how long a draft waits for its author's word.
         """
@@ -66,7 +91,43 @@ class Newsroom:
             language_of=language_of,
             targets_of=self.targets_of,
         )
-
+        self.mailing = Mailing(
+            database=database,
+            index=index,
+            jobs=jobs,
+            wake=wake,
+            post_office=post_office,
+            people=people,
+            clock=clock,
+            secret=secret,
+            url=url,
+        )
+        self._recall = recall
+        self.digests = Digests(
+            database=database,
+            index=index,
+            jobs=jobs,
+            wake=wake,
+            facts=facts,
+            words_of=self.words_of,
+            declared=lambda name: declared().get(name),
+            zone_of=lambda _: UTC,
+            language_of=language_of,
+            clock=clock,
+            unsubscribe_url=self.mailing.unsubscribe_url,
+        )
+        self.feeds = Feeds(
+            database=database,
+            index=index,
+            jobs=jobs,
+            wake=wake,
+            recall=recall.content,
+            declared=lambda name: declared().get(name),
+            people=people,
+            clock=clock,
+            secret=secret,
+            url=url,
+        )
         self.drafts = Drafts(
             database=database,
             index=index,
@@ -81,6 +142,19 @@ class Newsroom:
             lapse_ms=lambda: draft_hours() * 3_600_000,
         )
 
+    async def community_of_ticket(self, ticket: str) -> str | None:
+        """The name of the community whose letters a ticket ends; None for one that ends none."""
+        found = await self.mailing.subscriber(ticket)
+        if found is None:
+            return None
+        community = self._declared().get(found.community)
+        return str(found.community) if community is None else community.name or str(community.id)
+
+    async def words_of(self, room_id: RoomId, event_id: EventId) -> str:
+        """The first words of a message in an announcement room; empty for what was redacted."""
+        content = await self._recall.content(room_id, event_id)
+        return "" if content is None else first_words([content])
+
     async def do(self, job_id: str, job: AnnouncementJob, complete: Complete) -> None:
         """Do a job about announcements: safe to repeat."""
         match job:
@@ -91,6 +165,10 @@ class Newsroom:
                 await self.announcements.announce(job, complete)
             case ShowDraft() | ExpireDraft():
                 await self.drafts.do(job_id, job)
+            case SendDigest():
+                await self.digests.send(job, complete)
+            case SendLetter():
+                await self.mailing.send(job_id, job)
 
     async def given_up(self, job_id: str, job: AnnouncementJob, reason: str) -> None:
         """Tell whoever has to know of a job that was given up."""

@@ -205,12 +205,14 @@ class ChatDoor:
         return await self._do(command, talk, confirmed=True)
 
     async def _about_draft(self, talk: Talk, *, send: bool) -> str | None:
-        """A yes or no to an announcement that is being written. What comes of it is shown where it was shown."""
+        """A yes or no to an announcement that is being written. What comes of a yes is told when it is there."""
         event = talk.event
         answered = await self.deeds.answer_draft(event.room_id, event.sender, event.event_id, send=send)
         if answered is None:
             return texts.nothing_to_confirm(talk.language)
-        return None if answered else texts.draft_not_shown(talk.language)
+        if not answered:
+            return texts.draft_not_shown(talk.language)
+        return None if send else texts.dropped(talk.language)
 
     def _setting(self, row: Row, talk: Talk) -> Setting:
         where = row.where(talk.roles)

@@ -6,8 +6,8 @@ what was shown: a new wording has a new message to decide under. Rights and audi
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from bridge.core import texts
 from bridge.core.access import NEEDED, Deed, may
@@ -348,9 +348,24 @@ class Drafts:
         )
         sent = await self._messenger.send(draft.room_id, notice(text), txn_id=job_id)
         async with self._database.transaction() as tx:  # at once: who is quick reacts before we do
-            await store.shown(tx, draft.id, draft.version, sent.event_id)
+            now = self._clock.now_ms()
+            if not await store.shown(tx, draft, sent.event_id):  # decided by word meanwhile, or worded anew
+                late = await store.find(tx, draft.id)
+                state = State.DROPPED if late is None else late.state
+                await self._settle(tx, replace(draft, card=sent.event_id), _OUTCOMES[state](language), now)
+                self._wake()
+                return
         for key, name in ((SEND, "send"), (EDIT, "edit"), (DROP, "drop")):
             await self._messenger.react(draft.room_id, sent.event_id, key, txn_id=f"{job_id}-{name}")
+
+
+_OUTCOMES: Mapping[State, Callable[[Language], str]] = {
+    State.OPEN: texts.draft_reworded,
+    State.SENT: texts.draft_sent,
+    State.DROPPED: texts.draft_dropped,
+    State.EXPIRED: texts.draft_lapsed,
+}
+"""What takes the place of what stood below a draft, once it is not to be decided there any more."""
 
 
 def _expiry(draft_id: str) -> str:

@@ -139,12 +139,13 @@ async def reword(
     return row is not None
 
 
-async def shown(tx: Transaction, draft_id: str, version: int, card: EventId) -> None:
-    """Remember under which message a wording is decided."""
-    await tx.execute(
-        "UPDATE draft SET card = $3 WHERE id = $1 AND version = $2 AND state = $4",
-        draft_id, version, card, State.OPEN.value,
+async def shown(tx: Transaction, draft: Draft, card: EventId) -> bool:
+    """Remember under which message a wording is decided; False where it is decided, or has another one, already."""
+    row = await tx.fetch_row(
+        "UPDATE draft SET card = $3 WHERE id = $1 AND version = $2 AND state = $4 RETURNING id",
+        draft.id, draft.version, card, State.OPEN.value,
     )  # fmt: skip
+    return row is not None
 
 
 async def ask_for_words(tx: Transaction, draft: Draft, now: int) -> None:

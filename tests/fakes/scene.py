@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from bridge.app.arriving import let_in
 from bridge.app.handouts import Handouts
@@ -70,9 +70,11 @@ from bridge.matrix.executor import Executor
 from bridge.matrix.key_server import HomeserverRooms
 from bridge.matrix.profiles import Profiles
 from bridge.matrix.reader import AnnouncerEyes, Reader
+from bridge.matrix.recall import Recall
 from bridge.matrix.servers import OtherServers
 from bridge.plan.desired import Setting
 from bridge.plan.state import Accounts, Known, Membership, StateEvent
+from bridge.ports import RoomCrypto
 from bridge.store.jobs import Jobs, decode
 from bridge.store.rooms import RoomIndex
 from tests.fakes.faults import Faults, MortalDatabase
@@ -156,22 +158,6 @@ class Scene:
         )
         self.watch = Watch(self.reconciler, self.reader)
         self.reconciler.tell_whom(self.watch.look_again)
-        self.newsroom = Newsroom(
-            database=self.database,
-            index=self.index,
-            jobs=self.jobs,
-            wake=self._wake,
-            messenger=self.messenger,
-            accounts=ACCOUNTS,
-            clock=self.clock,
-            declared=lambda: self.reconciler.declared,
-            language_of=self.reconciler.language_of,
-            before_announcing=self._nobody_is_out,
-            role_of=self.reconciler.role_of,
-            reader=self.reader,
-            draft_hours=lambda: 24,
-        )
-        self.announcements = self.newsroom.announcements
         self.enforcement = Enforcement(
             database=self.database,
             index=self.index,
@@ -197,6 +183,28 @@ class Scene:
             accounts=ACCOUNTS,
             clock=self.clock,
         )
+        self.newsroom = Newsroom(
+            database=self.database,
+            index=self.index,
+            jobs=self.jobs,
+            wake=self._wake,
+            messenger=self.messenger,
+            accounts=ACCOUNTS,
+            clock=self.clock,
+            declared=lambda: self.reconciler.declared,
+            language_of=self.reconciler.language_of,
+            before_announcing=self._nobody_is_out,
+            facts=HomeserverRooms(client, ANNOUNCER),
+            recall=Recall(client, cast(RoomCrypto, None), ANNOUNCER),  # nothing is encrypted here, nor read back
+            people=self.members.people,
+            secret=b"of the links",
+            url="https://join.example.org",
+            post_office=None,
+            role_of=self.reconciler.role_of,
+            reader=self.reader,
+            draft_hours=lambda: 24,
+        )
+        self.announcements = self.newsroom.announcements
         self.groups = Groups(
             database=self.database,
             memory=self.reconciler.memory,
