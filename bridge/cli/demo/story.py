@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from bridge.cli.demo.person import Person, Refused
 from bridge.cli.demo.scene import ADMIN, COMMUNITY, LEAVER, OWNER, PARENT, PEOPLE, TEACHER, Scene
@@ -108,9 +109,18 @@ async def announce_by_chat(scene: Scene) -> str:
     chat = await office.create_dm(scene.announcer)
     await office.wait_joined(chat, scene.announcer)
     await office.send(chat, f"announce {COMMUNITY} {BY_CHAT}")
+    await office.wait_text(chat, BY_CHAT, sender=scene.announcer)
+    offered = await office.wait_event(chat, lambda event: _key(event) == "✅")
+    await office.react(chat, offered["content"]["m.relates_to"]["event_id"], "✅")
     answer = await office.wait_text(chat, lambda message: message.text.startswith("Sent to"))
     await _readers(scene, BY_CHAT, EVERY_MEMBER)
-    return f"the office wrote it in an encrypted chat; the announcer answered “{answer.text}”"
+    return f"the office wrote it in an encrypted chat, saw the preview, and agreed with ✅; “{answer.text}”"
+
+
+def _key(event: dict[str, Any]) -> str | None:
+    """The emoji of a reaction; None for any other event."""
+    key = (event["content"].get("m.relates_to") or {}).get("key")
+    return key if event["type"] == "m.reaction" and isinstance(key, str) else None
 
 
 async def announce_by_hand(scene: Scene) -> str:
