@@ -229,6 +229,8 @@ class Writing:
         for event in events:
             if event.get("type") not in ("m.room.encrypted", "m.room.message"):
                 continue  # reactions, and what changes in the room, stand between nothing
+            if event.get("sender") in self._accounts.both:
+                continue  # nor does what we say meanwhile
             if event.get("sender") != anchor.get("sender") or abs(_sent_at(event) - last) > TOGETHER_MS:
                 break
             try:

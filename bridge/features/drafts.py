@@ -332,6 +332,7 @@ class Drafts:
             targets = await self._targets_of(draft.community, draft.audience)
         except Refused as error:
             await self._say(draft, draft.worded_by, texts.refused(error.where, error.what, error.remedy))
+            await self._close(draft, State.DROPPED, None, texts.draft_dropped(language), self._clock.now_ms())
             return
         reach = await self._reach_of(targets)
         for number, part in enumerate(draft.parts, start=1):

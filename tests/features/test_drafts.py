@@ -363,6 +363,7 @@ async def test_files_sent_together_are_one_announcement_sealed_anew(desk: Desk) 
     files.send(ANN, picture("old.png"), at=0)
     files.send(ANN, picture("a.png", body="From the *trip*"), at=100_000)
     files.send(BEA, {"m.relates_to": {}}, at=100_500, kind="m.reaction")
+    files.send(ANNOUNCER, {"secret": "of the announcer"}, at=100_600)
     thumbnail = {"thumbnail_file": {"url": "mxc://theirs/small"}, "thumbnail_info": {"w": 1, "x": "y"}}
     middle = files.send(ANN, picture("b.png", info={"w": 4, **thumbnail}), at=110_000)
     voice = {

@@ -109,6 +109,7 @@ async def test_it_is_shown_edited_and_sent_and_its_files_open_for_members(
     # one that is dropped reaches nobody
     await person.send(room, f"announce {place} Never, by {who}")
     await preview(person, room, f"Never, by {who}")
+    await estate.idle()
     await person.send(room, "no")
     await answer(person, room, "I leave it.")
     await estate.idle()
@@ -134,6 +135,7 @@ async def test_in_the_control_room_the_author_alone_decides(
     await owner.send(room, "this is talk")
     await admin.send(room, "The *right* words")
     await preview(owner, room, "The *right* words")
+    await estate.idle()  # a yes counts once the whole preview is there
     await admin.send(room, "!yes")
     for member in school.members:
         message = await member.wait_text(community.announcements, "The *right* words")
