@@ -209,6 +209,8 @@ class Newsroom:
         Raises:
             Refused: it names what is not there, or what cannot be announced to.
         """
+        if community not in self._declared():
+            raise Refused("was deactivated, or is declared no longer", where=str(community), remedy="see `status`")
         family = Family(self._declared())
         names = [community] if audience.everybody else []
         below = {one.id for one in family.below(community)}

@@ -159,10 +159,10 @@ class ChatDoor:
             text: what the message says as a command; None where it cannot be one.
         """
         event = talk.event
-        found = None if text is None else recognise(text, TABLE, event.pills)
+        found = None if text is None or event.edits not in (None, draft) else recognise(text, TABLE, event.pills)
         if text is not None and isinstance(found, Found):
             row, alone = row_of(found), not found.words.rest.strip(".! ")
-            if row is ANNOUNCE:
+            if row is ANNOUNCE and (event.edits == draft or _is_spelt_out(text)):
                 return await self._do(text, replace(talk, event=replace(event, edits=draft)), event.pills)
             if event.edits is None and row is NO and alone:
                 await self.deeds.leave_draft_words(event.sender, draft, event.event_id)
@@ -220,6 +220,12 @@ class ChatDoor:
         event = talk.event
         along = event.file or event.reply_to is not None or event.edits is not None
         return Setting(tuple(self.deeds.communities()), where, talk.here, groups, along=along)
+
+
+def _is_spelt_out(text: str) -> bool:
+    """Whether a text begins with the command's own name: its short ones are words with which a text may begin."""
+    word = text.split(maxsplit=1)[0].casefold().rstrip(":.,!?")
+    return word in (ANNOUNCE.name, *ANNOUNCE.names.values())
 
 
 def explain(fault: Fault, row: Row, talk: Talk) -> str:

@@ -210,7 +210,11 @@ class Drafts:
             return
         async with self._database.transaction() as tx:
             draft = await store.of_card(tx, event.to)
-        if draft is None or draft.author != event.sender or draft.state is not State.OPEN:
+        if (
+            draft is None
+            or draft.state is not State.OPEN
+            or (draft.author, draft.room_id) != (event.sender, event.room_id)
+        ):
             return
         if key == SEND:
             await self._send(draft, event.event_id)

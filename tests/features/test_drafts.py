@@ -325,6 +325,8 @@ async def test_the_text_may_stay_and_a_command_may_be_written_anew(desk: Desk) -
     await desk.says("no")
     assert desk.last() == plain(texts.draft_words_stay())
     await desk.reacts("✏️")
+    await desk.says("Melden ist kein Befehl")
+    await desk.reacts("✏️")
     await desk.says("announce school: Second")
     await desk.reacts("✏️")
     desk.scene.clock.now += WORDS_MS + 1
@@ -332,6 +334,7 @@ async def test_the_text_may_stay_and_a_command_may_be_written_anew(desk: Desk) -
     assert "I do not know “too”" in desk.last()
     await desk.says("yes")
     assert [content["body"] for content in desk.announced()] == ["Second"]
+    assert "Melden ist kein Befehl" in [content["body"] for content in desk.shown()]
 
 
 async def test_editing_ones_own_message_edits_the_draft(desk: Desk) -> None:
@@ -426,10 +429,10 @@ async def test_the_text_of_another_message_is_announced_and_follows_its_authors_
     pill = '<a href="https://matrix.to/#/@bea:example.org">Bea</a> knows'
     answered = desk.files.send(ANN, {**text, "formatted_body": pill})
     await desk.says("announce", reply_to=answered)
-    await desk.says("Bea knew", Pill("Bea", BEA), edits=answered)
+    await desk.says("announce: Bea knew", Pill("Bea", BEA), edits=answered)
     await desk.reacts("✅")
     [content] = desk.announced()
-    assert (content["body"], content["m.mentions"]) == ("Bea knew", {"user_ids": [BEA]})
+    assert (content["body"], content["m.mentions"]) == ("announce: Bea knew", {"user_ids": [BEA]})
 
     of_bea = desk.files.send(BEA, {"msgtype": "m.text", "body": "hers"})
     await desk.says("announce", reply_to=of_bea)
