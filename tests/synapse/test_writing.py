@@ -117,12 +117,12 @@ async def test_it_is_shown_edited_and_sent_and_its_files_open_for_members(
     await community.apply(preview=False)
 
 
-async def test_in_the_control_room_the_author_alone_decides(
+async def test_in_the_control_room_the_author_alone_decides_and_the_command_line_sends_at_once(
     estate: Estate, schools: dict[str, School], folk: People
 ) -> None:
     school = schools["12"]
     community, owner, admin = school.community, school.owner, school.admin
-    await community.apply(preview=True)
+    await community.apply(preview=True, announcement_templates={"snow": "No school on {day}: {why}."})
     room = community.control
     source = await admin.send(room, "!announce Wrong words")
     await preview(owner, room, "Wrong words")
@@ -140,4 +140,15 @@ async def test_in_the_control_room_the_author_alone_decides(
     for member in school.members:
         message = await member.wait_text(community.announcements, "The *right* words")
         assert "<em>right</em>" in str(message.content["formatted_body"])
-    await community.apply(preview=False)
+
+    words = (community.id, "--template", "snow", "day=Monday", "why=heavy snow", "--ring")
+    shown = (await estate.command("announce", *words, "--preview", "--json")).json
+    text = "@room No school on Monday: heavy snow."
+    assert [(one["content"]["body"], one["audience"], one["people"]) for one in shown] == [(text, ["everybody"], 5)]
+    refused = await estate.command("announce", community.id, "--template", "snow", "day=Monday", expect=(1,))
+    assert "why is missing" in refused.err + refused.out
+    await estate.command("announce", *words)
+    for member in school.members:
+        assert (await member.wait_text(community.announcements, text)).content["m.mentions"] == {"room": True}
+        assert [one.text for one in member.messages(community.announcements)].count(text) == 1
+    await community.apply(preview=False, announcement_templates=None)
