@@ -24,7 +24,11 @@ class AnnouncementDesk:
 
     def __init__(self, house: House) -> None:
         self._house = house
-        self.writing = Writing(
+
+    @property
+    def _writing(self) -> Writing:
+        house = self._house
+        return Writing(
             newsroom=house.newsroom,
             conversations=house.conversations,
             files=house.files,
@@ -52,10 +56,10 @@ class AnnouncementDesk:
                 shown = [_shown(one) for one in found]
                 return {"said": [texts.announcements_listed(shown, community.id, language)], "announcements": shown}
             case "write" if by is not None:
-                await self.writing.write(community, by, what)
+                await self._writing.write(community, by, what)
                 return {"said": []}
             case "preview":
-                return {"said": [], "preview": await self.writing.previewed(community, what)}
+                return {"said": [], "preview": await self._writing.previewed(community, what)}
             case "digest":
                 if by is None:
                     raise Refused("summaries go to whoever asks for them", remedy="write `digest on` to the announcer")
