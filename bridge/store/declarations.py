@@ -46,7 +46,7 @@ def to_json(community: Community) -> str:
             "auto_join": community.auto_join,
             "tags": [{"name": tag.name, "users": _people(tag.users), "group": tag.group} for tag in community.tags],
             "preview": community.preview,
-            "announcement_templates": {one.name: one.text for one in community.announcement_templates},
+            "announcement_templates": [[one.name, one.text] for one in community.announcement_templates],
             "parent": community.parent,
             "groups": [_group(group) for group in community.groups if not group.own],
         },
@@ -87,9 +87,7 @@ def from_json(text: str) -> Community:
             Tag(tag["name"], _users(tag["users"]) or frozenset(), tag["group"]) for tag in value.get("tags", ())
         ),
         preview=value.get("preview", True),
-        announcement_templates=tuple(
-            Template(name, text) for name, text in value.get("announcement_templates", {}).items()
-        ),
+        announcement_templates=tuple(Template(name, text) for name, text in value.get("announcement_templates", ())),
         parent=value.get("parent"),
         groups=tuple(
             Group(

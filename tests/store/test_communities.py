@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bridge.core.announcement_templates import Template
 from bridge.core.community import ANNOUNCEMENTS, CONTROL, SPACE, Community, Group, Join, Posting, Role, RoomKind
 from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
 from bridge.plan.state import Known
@@ -308,6 +309,8 @@ DECLARATIONS: list[Community] = [
         listed=True,
         general=False,
         room_version="11",
+        preview=False,
+        announcement_templates=(Template("snow", "on {day}"), Template("bell", "")),
         groups=(
             Group(CHESS, RoomKind.HIDDEN, name="Chess", posting=Posting.MODERATORS, moderators=frozenset()),
             Group(RoomKeyName("a"), members_may_invite=True, members=frozenset({ANN})),
