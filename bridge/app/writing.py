@@ -206,15 +206,16 @@ class Writing:
             earlier = await self._neighbours(events[at], events[:at][::-1])
             if caption:
                 earlier = []  # it is the first: words stand under the first of several
-            captioned = next((number for number, one in enumerate(earlier) if caption_of(one)), None)
+            captioned = next((number for number, (_, one) in enumerate(earlier) if caption_of(one)), None)
             if captioned is not None:
                 # one with words is the first of its own; that of a command before belongs to that command
                 own = [] if before_only else [earlier[captioned]]
-                caption = caption or (caption_of(own[0]) if own else "")
+                for sent, content in own:
+                    caption = caption if await self._is_command(events[at], sent) else caption_of(content)
                 earlier = earlier[:captioned] + own
             later = await self._neighbours(events[at], events[at + 1 :])
-            begins = next((number for number, one in enumerate(later) if caption_of(one)), len(later))
-            files = [*reversed(earlier), anchor, *later[:begins]]
+            begins = next((number for number, (_, one) in enumerate(later) if caption_of(one)), len(later))
+            files = [one for _, one in reversed(earlier)] + [anchor] + [one for _, one in later[:begins]]
         if len(files) > MOST_FILES:
             raise Refused(
                 f"these are {len(files)} files; {MOST_FILES} fit into one announcement",
@@ -222,9 +223,16 @@ class Writing:
             )
         return tuple(files), caption
 
-    async def _neighbours(self, anchor: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> list[Content]:
-        """The files that the same person sent right beside a message, the nearest first."""
-        found: list[Content] = []
+    async def _is_command(self, anchor: Mapping[str, Any], event_id: EventId) -> bool:
+        """Whether what stands under a file of the same person is a command of theirs, and so no caption."""
+        author = UserId(str(anchor.get("sender")))
+        return await self._newsroom.drafts.made_by(author, event_id) is not None
+
+    async def _neighbours(
+        self, anchor: Mapping[str, Any], events: Sequence[Mapping[str, Any]]
+    ) -> list[tuple[EventId, Content]]:
+        """The files that the same person sent right beside a message, the nearest first, with their events."""
+        found: list[tuple[EventId, Content]] = []
         last = _sent_at(anchor)
         for event in events:
             if event.get("type") not in ("m.room.encrypted", "m.room.message"):
@@ -239,7 +247,7 @@ class Writing:
                 break
             if not is_file(content):
                 break
-            found.append(content)
+            found.append((EventId(str(event.get("event_id"))), content))
             last = _sent_at(event)
         return found
 

@@ -424,6 +424,18 @@ async def test_a_command_under_a_file_takes_it_along(desk: Desk) -> None:
     assert [content["body"] for content in desk.announced()] == ["Look here", "c.png"]
 
 
+async def test_what_came_after_a_file_with_the_command_is_taken_by_an_answer(desk: Desk) -> None:
+    source = desk.files.send(ANN, picture("a.png", body="announce Look"))
+    await desk.says("announce Look", event_id=source, file=True)
+    late = desk.files.send(ANN, picture("b.png"))
+    await desk.says("announce Look at both", reply_to=late)
+    await desk.says("announce", reply_to=late)
+    await desk.reacts("✅")
+    assert [content["body"] for content in desk.announced()] == ["a.png", "b.png"], "a command is no caption"
+    await desk.says("yes")
+    assert [content["body"] for content in desk.announced()[2:]] == ["Look at both", "b.png"]
+
+
 async def test_the_text_of_another_message_is_announced_and_follows_its_authors_edits(desk: Desk) -> None:
     text = {"msgtype": "m.text", "body": "> <@x:y> quote\n\nBea knows", "m.relates_to": {"m.in_reply_to": {}}}
     pill = '<a href="https://matrix.to/#/@bea:example.org">Bea</a> knows'
