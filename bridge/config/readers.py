@@ -206,6 +206,8 @@ def announcement_templates(node: Node) -> tuple[Template, ...]:
         if name in found:
             raise ValueError(f"{shown(name)} appears twice")
         found[name] = Template(name, description(value))
+        if not found[name].text.strip():
+            raise ValueError(f"{shown(name)} is empty; give it a text, or leave it out")
     if len(found) > MOST_TEMPLATES:
         raise ValueError(f"has {len(found)} templates; at most {MOST_TEMPLATES} are allowed")
     return tuple(found.values())

@@ -187,6 +187,22 @@ def test_community_becomes_what_it_says() -> None:
     assert config.warnings == ()
 
 
+def test_templates_of_announcements_keep_their_order_and_say_what_is_wrong_with_them() -> None:
+    begin = REQUIRED + 'communities: {one: {owners: ["@a:b.c"], announcement_templates: '
+    [one] = read(begin + '{snow: "No school on {day}.", bell: It rings.}}}\n').communities
+    assert [(form.name, form.fields) for form in one.announcement_templates] == [("snow", ("day",)), ("bell", ())]
+    for wrong, said in (
+        ("[snow]", "not names of templates with their texts"),
+        ("{Snow: x}", "is not a stable id"),
+        ("{snow: [x]}", "is a list, not text"),
+        ("{snow: ''}", "is empty"),
+        ("{snow: x, snow: y}", "twice"),
+    ):
+        [fault] = faults(f"{begin}{wrong}}}}}\n")
+        assert "communities.one.announcement_templates" in fault
+        assert said in fault, fault
+
+
 def test_absent_is_not_declared_and_empty_is() -> None:
     springfield = read(REQUIRED + SPRINGFIELD).communities[0]
     assert springfield.admins == frozenset()
