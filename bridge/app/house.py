@@ -17,7 +17,7 @@ from bridge.config import Config
 from bridge.config.sections import Account
 from bridge.core.community import Community, RoomKind
 from bridge.core.errors import BadRequest, CommunitiesError, Forbidden, NotFound
-from bridge.core.ids import CommunityId, RoomId, UserId
+from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import EN
 from bridge.core.links import Stage
 from bridge.core.messages import (
@@ -25,6 +25,7 @@ from bridge.core.messages import (
     AnswerRequest,
     AskToJoin,
     ChangeMembership,
+    CloseCopies,
     Deactivate,
     DeliverAnnouncement,
     ExpireRequest,
@@ -43,6 +44,7 @@ from bridge.core.messages import (
     SendMessage,
     ShareKeys,
     ShowLink,
+    ShutAnnouncerOut,
     TakeBackState,
     Verifying,
     Welcome,
@@ -58,6 +60,7 @@ from bridge.features.belonging import Belongings
 from bridge.features.chats import Chats
 from bridge.features.conversations import Conversations
 from bridge.features.deactivation import Deactivations
+from bridge.features.direct_chats import DirectChats
 from bridge.features.enforcement import Enforcement
 from bridge.features.entering import Entering
 from bridge.features.erasure import Erasure
@@ -171,7 +174,14 @@ class House:
         self.watch = Watch(self.reconciler, self.reader)
         self.key_server = HomeserverKeys(self.client, config.announcer)
         facts = HomeserverRooms(self.client, config.announcer)
-        self.readiness = Readiness(self.database, self.index, self.jobs, self.worker.wake, self.clock)
+        self.readiness = Readiness(
+            self.database,
+            self.index,
+            self.jobs,
+            self.worker.wake,
+            self.clock,
+            self.reconciler.lets_announcer_in,
+        )
         self.keys = Keys(
             self.database,
             self.key_server,
@@ -194,17 +204,13 @@ class House:
             must_encrypt=lambda room_id: room_id in self.index.places,
         )
         self.keys.verifications.speak = self._speak
-        self.newsroom = Newsroom(
+        self.direct_chats = DirectChats(
             database=self.database,
             index=self.index,
-            jobs=self.jobs,
-            wake=self.worker.wake,
-            messenger=self.sender,
+            rooms=self.executor,
+            look=AnnouncerEyes(self.client, config.announcer),
             accounts=self.accounts,
             clock=self.clock,
-            declared=lambda: self.reconciler.declared,
-            language_of=self.reconciler.language_of,
-            before_announcing=self._see_who_is_out,
         )
         self.enforcement = Enforcement(
             database=self.database,
@@ -357,9 +363,8 @@ class House:
             index=self.index,
             memory=self.reconciler.memory,
             declared=self._declared,
-            rooms=self.executor,
+            chat_with=self.direct_chats.chat_with,
             facts=facts,
-            look=AnnouncerEyes(self.client, config.announcer),
             messenger=self.sender,
             look_again=self._again,
             jobs=self.jobs,
@@ -371,6 +376,23 @@ class House:
         self.conversations = Conversations(self.database, self.clock)
         self.roster = Roster(
             reconciler=self.reconciler, tags=self.tags, belongings=self.belongings, accounts=self.accounts
+        )
+        self.newsroom = Newsroom(
+            database=self.database,
+            index=self.index,
+            jobs=self.jobs,
+            wake=self.worker.wake,
+            messenger=self.sender,
+            accounts=self.accounts,
+            clock=self.clock,
+            reconciler=self.reconciler,
+            facts=facts,
+            people=self.members.people,
+            everybody=self.roster.everybody,
+            joined_in=self._joined_in,
+            chat_with=self.direct_chats.chat_with,
+            look_again=self._again,
+            before_announcing=self._see_who_is_out,
         )
         self.handouts = Handouts(
             entering=self.entering,
@@ -425,7 +447,8 @@ class House:
         return done and not self.touched
 
     def _may_hold_keys(self, room_id: RoomId) -> bool:
-        """Groups are none of our business: the announcer reads announcement rooms, control rooms and its own chats."""
+        """What is said in groups is none of our business, also where they let the announcer in: it keeps keys of
+        announcement rooms, control rooms and its own chats alone."""
         place = self.index.places.get(room_id)
         return place is None or place.kind.has_announcer
 
@@ -519,7 +542,7 @@ class House:
         match job:
             case SendMessage():
                 await self.sender.send(job.room_id, job.content, txn_id=job_id)
-            case DeliverAnnouncement() | Announce():
+            case DeliverAnnouncement() | Announce() | ShutAnnouncerOut() | CloseCopies():
                 await self.newsroom.do(job_id, job, complete)
             case RedactEvent():
                 await self.executor.redact(job.room_id, job.event_id, job.reason, txn_id=job_id)
@@ -595,10 +618,14 @@ class House:
             async with self.database.transaction() as tx:
                 await self.readiness.share(tx, room_id, at=again)
 
-    async def _see_who_is_out(self, community: CommunityId) -> None:
+    async def _joined_in(self, room_id: RoomId) -> set[UserId]:
+        members = (await self.reader.read(room_id)).members
+        return {user for user, here in members.items() if here.state == "join"}
+
+    async def _see_who_is_out(self, community: CommunityId, key: RoomKeyName) -> None:
         to_do = True
         try:
-            to_do = await self.reconciler.before_announcing(community)
+            to_do = await self.reconciler.before_announcing(community, key)
         finally:
             if to_do:
                 self.look_again(community)
@@ -658,7 +685,7 @@ class House:
 
     async def _given_up(self, job_id: str, job: Job | None, reason: str) -> None:
         log.error("job %s was given up: %s", job_id, reason)
-        if isinstance(job, DeliverAnnouncement | Announce):
+        if isinstance(job, DeliverAnnouncement | Announce | ShutAnnouncerOut | CloseCopies):
             await self.newsroom.given_up(job_id, job, reason)
         if isinstance(job, LetIn):
             await self.entering.came(job.ticket, Stage.FAILED)

@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any, Protocol
 
-from bridge.core.announcements import Audience, Target
-from bridge.core.community import ANNOUNCEMENTS, Community
+from bridge.core.announcements import Audience, Target, person_of
+from bridge.core.audience import comes_quietly
+from bridge.core.community import ANNOUNCEMENTS, SPACE, Community
 from bridge.core.errors import Refused
-from bridge.core.ids import CommunityId
-from bridge.core.languages import Language
-from bridge.core.messages import Announce, DeliverAnnouncement, Posted
+from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
+from bridge.core.messages import (
+    Announce,
+    CloseCopies,
+    DeliverAnnouncement,
+    MembershipChanged,
+    Posted,
+    ShutAnnouncerOut,
+)
+from bridge.core.rank import People, check_audience
+from bridge.features.admitting import Admitting
 from bridge.features.announcements import Announcements
-from bridge.plan.family import Family
+from bridge.features.direct_copies import DirectCopies
+from bridge.features.reconcile import Reconciler
+from bridge.plan.desired import admits_announcer, moderated_by
 from bridge.plan.state import Accounts
 from bridge.ports import Clock, Messenger
 from bridge.store.database import Database
 from bridge.store.jobs import Jobs
 from bridge.store.rooms import RoomIndex
 from bridge.worker import Complete
+
+AboutAnnouncements = DeliverAnnouncement | Announce | ShutAnnouncerOut | CloseCopies
+"""The jobs that are done here."""
+
+
+class Facts(Protocol):
+    """Who is in a room of the announcer's."""
+
+    async def still_joined(self, room_id: RoomId, users: Collection[UserId]) -> dict[UserId, EventId]: ...
 
 
 class Newsroom:
@@ -33,17 +54,28 @@ class Newsroom:
         messenger: Messenger,
         accounts: Accounts,
         clock: Clock,
-        declared: Callable[[], Mapping[CommunityId, Community]],
-        language_of: Callable[[CommunityId], Language],
-        before_announcing: Callable[[CommunityId], Awaitable[None]],
+        reconciler: Reconciler,
+        facts: Facts,
+        people: Callable[[Community], Awaitable[People]],
+        everybody: Callable[[CommunityId], Awaitable[Sequence[Mapping[str, Any]]]],
+        joined_in: Callable[[RoomId], Awaitable[Collection[UserId]]],
+        chat_with: Callable[[UserId], Awaitable[RoomId]],
+        look_again: Callable[[CommunityId], None],
+        before_announcing: Callable[[CommunityId, RoomKeyName], Awaitable[None]],
     ) -> None:
         """
         Args:
-            declared: every community as it is to be.
-            before_announcing: sees who is out of a community before something is said in it.
+            people: what the rules ask of a community's people.
+            everybody: who is in a community, with their tags: see `app/roster`.
+            joined_in: who is in a room.
+            chat_with: the announcer's chat with somebody, made where there is none.
+            before_announcing: sees who is out of a community before something is said in a room of it.
         """
-        self._index = index
-        self._declared = declared
+        self._reconciler = reconciler
+        self._people = people
+        self._everybody = everybody
+        self._joined_in = joined_in
+        self._accounts = accounts
         self._before_announcing = before_announcing
         self.announcements = Announcements(
             database=database,
@@ -52,52 +84,184 @@ class Newsroom:
             messenger=messenger,
             accounts=accounts,
             clock=clock,
-            language_of=language_of,
+            language_of=reconciler.language_of,
             targets_of=self.targets_of,
+            name_of=self._name_of,
+        )
+        self.direct_copies = DirectCopies(
+            database=database,
+            belongs=self._belongs,
+            chat_with=chat_with,
+            facts=facts,
+            deliver=self.announcements.deliver,
+            miss=self.announcements.missed,
+            tell=self.announcements.tell,
+            jobs=jobs,
+            wake=wake,
+            clock=clock,
+        )
+        self.admitting = Admitting(
+            database=database,
+            index=index,
+            memory=reconciler.memory,
+            declared=lambda: reconciler.declared,
+            people=people,
+            language_of=reconciler.language_of,
+            look_again=look_again,
+            messenger=messenger,
+            jobs=jobs,
+            wake=wake,
+            accounts=accounts,
+            clock=clock,
         )
 
-    async def do(self, job_id: str, job: DeliverAnnouncement | Announce, complete: Complete) -> None:
+    # --- jobs and events ----------------------------------------------------------------------------------------
+
+    async def do(self, job_id: str, job: AboutAnnouncements, complete: Complete) -> None:
         """Do a job about announcements: safe to repeat."""
         match job:
             case DeliverAnnouncement():
-                await self._before_announcing(job.community)
-                await self.announcements.deliver(job_id, job)
+                await self._deliver(job_id, job)
             case Announce():
-                await self.announcements.announce(job, complete)
+                await self._announce(job, complete)
+            case ShutAnnouncerOut():
+                await self.admitting.shut_out(job_id, job)
+            case CloseCopies():
+                await self.announcements.close_copies(job)
 
-    async def given_up(self, job_id: str, job: DeliverAnnouncement | Announce, reason: str) -> None:
+    async def _deliver(self, job_id: str, job: DeliverAnnouncement) -> None:
+        if person_of(job.place) is not None:
+            await self.direct_copies.do(job_id, job)
+            return
+        key = RoomKeyName(job.place) if job.place else ANNOUNCEMENTS
+        await self._before_announcing(job.community, key)
+        if job.place:
+            await self._group(job.community, key)
+        target = Target(job.community, job.room_id, job.place)
+        others = [one.target for one in await self.announcements.copies_of(job.announcement)]
+        above = self._reconciler.kinship.above(job.community)
+        await self.announcements.deliver(job_id, job, quiet=comes_quietly(target, others, above))
+
+    async def _announce(self, job: Announce, complete: Complete) -> None:
+        """Whether its author may is asked anew: what was prepared may have waited for long."""
+        if job.author.startswith("@"):
+            await self.check_right(job.community, UserId(job.author), Audience.of_words(job.audience))
+        await self.announcements.announce(job, complete)
+
+    async def given_up(self, job_id: str, job: AboutAnnouncements, reason: str) -> None:
         """Tell whoever has to know of a job that was given up."""
         match job:
             case DeliverAnnouncement():
                 await self.announcements.failed(job, job_id, reason)
             case Announce():
                 await self.announcements.not_announced(job, job_id, reason)
+            case ShutAnnouncerOut() | CloseCopies():
+                return  # it stands among what was given up, with the reason
 
     async def posted(self, community: CommunityId, event: Posted, *, by_admin: bool) -> None:
         """Something was posted in a community's announcement room, by an admin with their own client or not."""
         if by_admin:
             await self.announcements.noticed(community, event)
 
-    async def targets_of(self, community: CommunityId, audience: Audience) -> Sequence[Target]:
-        """Whom an audience of a community means now.
+    async def moved(self, event: MembershipChanged) -> None:
+        """Somebody came into or left a room or a chat; before others forget what it was."""
+        await self.direct_copies.moved(event)
+        await self.admitting.moved(event)
+
+    # --- who may, and whom it reaches ---------------------------------------------------------------------------
+
+    async def check_right(self, community: CommunityId, by: UserId, audience: Audience) -> None:
+        """Whether somebody may announce to these.
 
         Raises:
-            Refused: it names what is not there, or what cannot be announced to.
+            Refused: why not.
+            MatrixError: the homeserver cannot be asked who they are.
         """
-        family = Family(self._declared())
+        declared, known = self._declared(community), await self._reconciler.memory.known(community)
+        moderated = moderated_by(by, declared, known)
+        check_audience(await self._people(declared), by, audience, moderated.__contains__)
+
+    async def targets_of(self, community: CommunityId, audience: Audience) -> Sequence[Target]:
+        """Whom an audience of a community means now: rooms, then people, each once. Whoever has a copy in one of the
+        rooms gets none in a direct chat.
+
+        Raises:
+            Refused: it names what is not there, what cannot be announced to, or nobody at all.
+            MatrixError: the homeserver cannot be asked who is there.
+        """
         names = [community] if audience.everybody else []
-        below = {one.id for one in family.below(community)}
+        below = {one.id for one in self._reconciler.kinship.family.below(community)}
         for name in audience.communities:
             if name not in below:
                 known = ", ".join(sorted(below)) or "none"
                 raise Refused(f"{name} is no community within {community}", remedy=f"within it are: {known}")
             names.append(name)
-        if audience.groups or audience.tags:
-            raise Refused("announcements go to announcement rooms", where=" ".join(audience.as_words()))
-        return [self._announcement_room(name) for name in dict.fromkeys(names)]
+        rooms = [await self._announcement_room(name) for name in dict.fromkeys(names)]
+        rooms += [await self._group(community, key) for key in audience.groups]
+        people = await self._carriers(community, audience.tags, rooms) if audience.tags else []
+        if not rooms and not people:
+            raise Refused("there is nobody to send it to", where=" ".join(audience.as_words()), remedy="see `tags`")
+        return [*rooms, *people]
 
-    def _announcement_room(self, community: CommunityId) -> Target:
-        room_id = self._index.room_of(community, ANNOUNCEMENTS)
+    async def _announcement_room(self, community: CommunityId) -> Target:
+        room_id = await self._reconciler.announcement_room(community)
         if room_id is None:
             raise Refused("has no announcement room yet", where=str(community), remedy="apply the configuration first")
         return Target(community, room_id)
+
+    async def _group(self, community: CommunityId, key: RoomKeyName) -> Target:
+        """A group that lets announcements in, with the announcer in it.
+
+        Raises:
+            Refused: it does not, or the announcer is not there yet.
+        """
+        declared, known = self._declared(community), await self._reconciler.memory.known(community)
+        group = declared.group(key)
+        if group is None:
+            raise Refused(f"there is no group {key!r}", where=str(community), remedy="see `group list`")
+        if group.archived:
+            raise Refused(f"the group {key!r} is archived", where=str(community), remedy="announce elsewhere")
+        if not admits_announcer(known, group):
+            raise Refused(
+                f"the group {key!r} does not let announcements in",
+                where=str(community),
+                remedy=f"its moderators or an admin can: `group announcements {key} on`",
+            )
+        room_id = await self._reconciler.announcement_room(community, key)
+        if room_id is None or self._accounts.announcer not in await self._joined_in(room_id):
+            raise Refused(
+                f"the announcer is not in the group {key!r} yet", where=str(community), remedy="try again in a minute"
+            )
+        return Target(community, room_id, str(key))
+
+    async def _carriers(self, community: CommunityId, tags: Collection[str], rooms: Sequence[Target]) -> list[Target]:
+        reached: set[UserId] = set()
+        for room in rooms:
+            if room.room_id is not None:
+                reached |= set(await self._joined_in(room.room_id))
+        carriers = [
+            UserId(person["user"])
+            for person in await self._everybody(community)
+            if person["state"] == "join" and not set(tags).isdisjoint(person["tags"])
+        ]
+        return [Target(community, None, str(user)) for user in carriers if user not in reached]
+
+    async def _belongs(self, community: CommunityId, user: UserId) -> bool:
+        return await self._reconciler.role_of(community, user) is not None
+
+    async def _name_of(self, target: Target) -> str:
+        """What a room is called into which an announcement goes."""
+        declared = self._reconciler.declared.get(target.community)
+        known = await self._reconciler.memory.known(target.community)
+        key = RoomKeyName(target.place) if target.place else SPACE
+        group = None if declared is None else declared.group(key)
+        own = (declared if key == SPACE else group) if declared is not None else None
+        name = None if own is None else own.name
+        remembered = known.profile.get((key, "m.room.name"), {}).get("name")
+        return name or (remembered if isinstance(remembered, str) else None) or target.place or str(target.community)
+
+    def _declared(self, community: CommunityId) -> Community:
+        declared = self._reconciler.declared.get(community)
+        if declared is None:
+            raise Refused("is declared no longer", where=str(community), remedy="see `status`")
+        return declared

@@ -249,7 +249,7 @@ class Service:
                 log.warning("which keys have to go out cannot be told now: %s", error.what)
 
     async def _look_after_keys(self) -> None:
-        for room_id in [room for room, place in self.house.index.places.items() if place.kind.has_announcer]:
+        for room_id in filter(self.house.readiness.concerns, list(self.house.index.places)):
             state = self.house.reader.peek(room_id)
             if state is not None:
                 members = state.members.items()
@@ -293,6 +293,7 @@ class Service:
 
     async def _membership_changed(self, event: MembershipChanged) -> None:
         place = self.house.index.place_of(event.room_id)
+        await self.house.newsroom.moved(event)  # before a chat is closed, and before anybody looks at the room
         if place is None:
             await self.house.chats.member_changed(event)
             await self.house.arrivals.moved(event)

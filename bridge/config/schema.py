@@ -109,6 +109,7 @@ GROUP = Section(
         "kind": Key(readers.choice({kind: RoomKind(kind) for kind in ("open", "request", "hidden")})),
         "posting": Key(readers.choice({posting.value: posting for posting in Posting})),
         "members_may_invite": Key(readers.boolean),
+        "announcements": Key(readers.boolean),
         "moderators": Users(),
         "members": Users(),
     },

@@ -13,6 +13,8 @@ class Deed(StrEnum):
     HELP = "help"
     STATUS = "status"
     ANNOUNCE = "announce"
+    ANNOUNCE_IN_GROUPS = "announce in groups"
+    ADMIT_ANNOUNCER = "group announcements"
     APPLY_HELD_PLAN = "apply"
     THAW = "thaw"
     MAKE_LINKS = "link"
@@ -39,6 +41,8 @@ NEEDED: dict[Deed, Role] = {
     Deed.HELP: Role.MEMBER,
     Deed.STATUS: Role.ADMIN,
     Deed.ANNOUNCE: Role.ADMIN,
+    Deed.ANNOUNCE_IN_GROUPS: Role.MODERATOR,  # into groups that they moderate: see core/rank
+    Deed.ADMIT_ANNOUNCER: Role.MODERATOR,  # of that group: see core/rank
     Deed.APPLY_HELD_PLAN: Role.OWNER,
     Deed.THAW: Role.OWNER,
     Deed.MAKE_LINKS: Role.ADMIN,

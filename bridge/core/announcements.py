@@ -23,6 +23,15 @@ class Kind(StrEnum):
     EVENT = "event"
 
 
+class Missed(StrEnum):
+    """Why somebody does not get an announcement in a direct chat: nothing that anybody has to do something about."""
+
+    LEFT = "is in the community no longer"
+    DECLINED = "declined or left the chat"
+    LET_LIE = "let the invitation to a chat lie"
+    UNREACHABLE = "cannot be invited to a chat"
+
+
 @dataclass(frozen=True, slots=True)
 class Audience:
     """Whom an announcement is meant for: the union of what is named. It is resolved when the announcement goes out."""

@@ -54,7 +54,8 @@ class RoomKind(StrEnum):
 
     @property
     def is_group(self) -> bool:
-        """Whether it is a room of the people: the announcer is not in it and the service cannot read it."""
+        """Whether it is a room of the people: the service keeps no keys of what they say there. The announcer is in it
+        only where the group lets announcements in."""
         return self in (RoomKind.GENERAL, RoomKind.OPEN, RoomKind.REQUEST, RoomKind.HIDDEN)
 
     @property
@@ -64,6 +65,7 @@ class RoomKind(StrEnum):
 
     @property
     def has_announcer(self) -> bool:
+        """Whether the announcer is in every room of that kind."""
         return self in (RoomKind.ANNOUNCEMENTS, RoomKind.CONTROL)
 
 
@@ -102,6 +104,8 @@ class Group:
     members_may_invite: bool = False
     moderators: frozenset[UserId] | None = None
     members: frozenset[UserId] | None = None
+    announcements: bool | None = None
+    """Whether the announcer is let in to post announcements here; None leaves that to the group's moderators."""
     archived: bool = False
     """Whether nobody but admins posts any more, or comes in."""
     own: bool = False

@@ -239,6 +239,23 @@ class Announce:
 
 
 @dataclass(frozen=True, slots=True)
+class ShutAnnouncerOut:
+    """Have the announcer say farewell in a group that lets it in no longer, and go."""
+
+    community: CommunityId
+    key: RoomKeyName
+    by: str
+    """Who asked for it, as it is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloseCopies:
+    """Give up the copies of an announcement that wait for people who let their invitation to a chat lie."""
+
+    announcement: str
+
+
+@dataclass(frozen=True, slots=True)
 class RedactEvent:
     """Redact an event as the steward."""
 
@@ -420,6 +437,8 @@ Job = (
     SendMessage
     | DeliverAnnouncement
     | Announce
+    | ShutAnnouncerOut
+    | CloseCopies
     | RedactEvent
     | ShareKeys
     | TakeBackState

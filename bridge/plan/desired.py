@@ -132,6 +132,7 @@ def _room(
             moderators=moderators_of(known, key, group) - out,
             members_may_invite=(group or community).members_may_invite,
             moderators_only=group is not None and group.posting is Posting.MODERATORS,
+            announcer=admits_announcer(known, group),
             archived=group is not None and group.archived,
             frozen=key in known.frozen,
             creators=None if actual is None else actual.creators,
@@ -158,11 +159,26 @@ def _room(
     )
 
 
+def admits_announcer(known: Known, group: Group | None) -> bool:
+    """Whether a group lets the announcer in: by declaration, or where that key is absent by its people's word.
+
+    In an archived group nothing is announced, so the announcer has no business there.
+    """
+    if group is None or group.archived:
+        return False
+    return group.key in known.admitting if group.announcements is None else group.announcements
+
+
 def moderators_of(known: Known, key: RoomKeyName, group: Group | None) -> frozenset[UserId]:
     """The moderators of a group: the declared ones, or where that key is absent those that it has."""
     if group is not None and group.moderators is not None:
         return group.moderators
     return known.moderators.get(key, frozenset())
+
+
+def moderated_by(user: UserId, community: Community, known: Known) -> frozenset[RoomKeyName]:
+    """The groups that somebody moderates."""
+    return frozenset(group.key for group in community.groups if user in moderators_of(known, group.key, group))
 
 
 def join_rules(
@@ -306,6 +322,7 @@ def power_levels(
     moderators: frozenset[UserId] = frozenset(),
     members_may_invite: bool = False,
     moderators_only: bool = False,
+    announcer: bool = False,
     archived: bool = False,
     frozen: bool = False,
     creators: frozenset[str] | None = None,
@@ -316,6 +333,7 @@ def power_levels(
     creator may not be listed, and outranks everybody.
 
     Args:
+        announcer: whether a group lets the announcer in: it then may post there, and no more.
         creators: who made the room; None means the steward, who makes all rooms that are not there yet.
     """
     users: dict[str, int] = {str(user): role.level for user, role in roles.items() if role >= Role.ADMIN}
@@ -327,10 +345,12 @@ def power_levels(
     users[accounts.steward] = LOCKED
     if kind.has_announcer:
         users[accounts.announcer] = Role.ADMIN.level
+    content = _THRESHOLDS[kind](members_may_invite, moderators_only)
+    if announcer and content["events_default"] > content["users_default"]:
+        users[accounts.announcer] = content["events_default"]
     if creators_outrank(version):
         for creator in {accounts.steward} if creators is None else creators:
             users.pop(creator, None)
-    content = _THRESHOLDS[kind](members_may_invite, moderators_only)
     if archived:
         content = _only_admins_write(content)
     if frozen and kind is RoomKind.SPACE:

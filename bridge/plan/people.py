@@ -10,12 +10,13 @@ from bridge.core.community import ANNOUNCEMENTS, CONTROL, SPACE, Community, Role
 from bridge.core.ids import RoomKeyName, UserId, domain_of
 from bridge.core.power_levels import threshold
 from bridge.plan.actions import Action, Ban, BringAnnouncer, Cause, Invite, Kick, Unban
-from bridge.plan.desired import DesiredRoom
+from bridge.plan.desired import DesiredRoom, admits_announcer
 from bridge.plan.kin import ALONE, Kin
 from bridge.plan.state import Accounts, Known, Membership, RoomState
 
 Rooms = Mapping[RoomKeyName, RoomState]
 ABSENT = Membership("")
+NOT_ADMITTED = "announcements are not posted in this room, so the announcer is not in it"
 FIRST_AGREE = "first agree to the rules, in the chat with the announcer"
 
 
@@ -300,7 +301,8 @@ def membership_actions(
             continue
         members = {} if room is None else room.members
         belong = _belong(community, key, known, roles, rooms, kin)
-        actions += _announcer(key, members, accounts)
+        welcome = key in (ANNOUNCEMENTS, CONTROL) or admits_announcer(known, community.group(key))
+        actions += _announcer(key, members, accounts, welcome=welcome)
         for user, standing in census.standing.items():
             here = members.get(user, ABSENT)
             out = _removal(community, key, user, standing, here, roles, dropped)
@@ -349,11 +351,13 @@ def _ban_is_over(key: RoomKeyName, user: UserId, here: Membership, rooms: Rooms,
     return in_space.state in ("join", "invite", "leave", "knock")
 
 
-def _announcer(key: RoomKeyName, members: Mapping[UserId, Membership], accounts: Accounts) -> Iterator[Action]:
+def _announcer(
+    key: RoomKeyName, members: Mapping[UserId, Membership], accounts: Accounts, *, welcome: bool
+) -> Iterator[Action]:
     here = members.get(accounts.announcer, ABSENT)
-    if key not in (ANNOUNCEMENTS, CONTROL):
+    if not welcome:
         if here.present:  # clients encrypt to whom is invited, too: an invite would let it read
-            yield Kick(key, accounts.announcer, "the announcer is not for this room", Cause.DRIFT)
+            yield Kick(key, accounts.announcer, NOT_ADMITTED, Cause.DRIFT)
     elif here.state != "join":
         cause = Cause.DRIFT if here.state in ("leave", "ban") else Cause.DECLARED
         yield BringAnnouncer(key, banned=here.state == "ban", invited=here.state == "invite", cause=cause)

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from bridge.core.announcements import Audience, Kind, Named, Target
+from bridge.core.announcements import Audience, Kind, Missed, Named, Target, person_of
 from bridge.core.ids import CommunityId, EventId, RoomId
 from bridge.store.database import Row, Transaction
 
@@ -46,6 +46,15 @@ class Copy:
     unreached: int | None
     sent_at: int | None
     failed: str | None
+    """Why it did not get there: for good where it is `closed`, else it may be tried again."""
+    closed: bool = False
+    """Whether it will not be sent any more, and nobody has to do anything about that."""
+
+    @property
+    def under_way(self) -> bool:
+        """Whether it is about to be sent: not there, not failed, and not waiting for somebody to enter their chat."""
+        waits = person_of(self.target.place) is not None and self.target.room_id is not None
+        return self.event_id is None and self.failed is None and not waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +70,7 @@ class Listed:
 
 
 _COLUMNS = "id, author, kind, audience, reply_room, at, human, withdrawn_at"
-_COPY = "announcement, community, place, room_id, event_id, others, devices, unreached, sent_at, failed"
+_COPY = "announcement, community, place, room_id, event_id, others, devices, unreached, sent_at, failed, closed"
 
 
 def id_of(source: str) -> str:
@@ -127,9 +136,10 @@ async def _number_of(tx: Transaction, community: CommunityId, announcement: str)
 
 
 async def is_settled(tx: Transaction, announcement: str, target: Target) -> bool:
-    """Whether it was delivered there."""
+    """Whether it was delivered there, or will not be any more."""
     found = await tx.fetch_value(
-        "SELECT event_id FROM announcement_copy WHERE announcement = $1 AND community = $2 AND place = $3",
+        """SELECT 1 FROM announcement_copy WHERE announcement = $1 AND community = $2 AND place = $3
+           AND (event_id IS NOT NULL OR closed = 1)""",
         announcement, target.community, target.place,
     )  # fmt: skip
     return found is not None
@@ -194,7 +204,8 @@ async def listed(tx: Transaction, community: CommunityId, most: int, before: int
                (SELECT COUNT(event_id) FROM announcement_copy WHERE announcement = id) AS sent,
                (SELECT COUNT(*) FROM announcement_copy
                    WHERE announcement = id AND event_id IS NULL AND failed IS NULL) AS waiting,
-               (SELECT COUNT(failed) FROM announcement_copy WHERE announcement = id AND event_id IS NULL) AS failed
+               (SELECT COUNT(failed) FROM announcement_copy
+                   WHERE announcement = id AND event_id IS NULL AND closed = 0) AS failed
            FROM announcement_number AS counted JOIN announcement ON id = counted.announcement
            WHERE counted.community = $1 AND counted.number < $2 ORDER BY counted.number DESC LIMIT $3""",  # noqa: S608
         community, 2**53 if before is None else before, most,
@@ -226,7 +237,7 @@ async def delivered(
         announcement, target.community, target.place, target.room_id, event_id,
         orjson.dumps(list(others)).decode() if others else "", devices, unreached, now,
     )  # fmt: skip
-    await _forget_content(tx, announcement)
+    await forget_content(tx, announcement)
 
 
 async def dropped(tx: Transaction, announcement: str, community: CommunityId, place: str) -> None:
@@ -236,13 +247,14 @@ async def dropped(tx: Transaction, announcement: str, community: CommunityId, pl
            WHERE announcement = $1 AND community = $2 AND place = $3 AND event_id IS NULL""",
         announcement, community, place,
     )  # fmt: skip
-    await _forget_content(tx, announcement)
+    await forget_content(tx, announcement)
 
 
-async def _forget_content(tx: Transaction, announcement: str) -> None:
+async def forget_content(tx: Transaction, announcement: str) -> None:
+    """Forget what an announcement says, if no copy of it is still to be sent."""
     await tx.execute(
         """UPDATE announcement SET content = '' WHERE id = $1 AND NOT EXISTS
-           (SELECT 1 FROM announcement_copy WHERE announcement = $1 AND event_id IS NULL)""",
+           (SELECT 1 FROM announcement_copy WHERE announcement = $1 AND event_id IS NULL AND closed = 0)""",
         announcement,
     )
 
@@ -252,6 +264,40 @@ async def failed(tx: Transaction, announcement: str, community: CommunityId, pla
         "UPDATE announcement_copy SET failed = $4 WHERE announcement = $1 AND community = $2 AND place = $3",
         announcement, community, place, why,
     )  # fmt: skip
+
+
+async def hold(tx: Transaction, announcement: str) -> None:
+    """Let no other database transaction count its copies until this one is over: the last one has to see all."""
+    await tx.execute("UPDATE announcement SET at = at WHERE id = $1", announcement)
+
+
+async def has_chat(tx: Transaction, announcement: str, target: Target) -> None:
+    """Record in which chat somebody is to get their copy: from then on it waits there for them."""
+    await tx.execute(
+        """UPDATE announcement_copy SET room_id = $4
+           WHERE announcement = $1 AND community = $2 AND place = $3 AND event_id IS NULL""",
+        announcement, target.community, target.place, target.room_id,
+    )  # fmt: skip
+
+
+async def waiting_in(tx: Transaction, room_id: RoomId) -> list[Copy]:
+    """The copies that wait in a chat for somebody to enter it, the oldest announcement first."""
+    rows = await tx.fetch(
+        f"""SELECT {_COPY} FROM announcement_copy WHERE room_id = $1 AND event_id IS NULL AND closed = 0
+           ORDER BY (SELECT at FROM announcement WHERE id = announcement), announcement""",  # noqa: S608 - a constant
+        room_id,
+    )
+    return [one for one in map(_copy, rows) if person_of(one.target.place) is not None]
+
+
+async def closed(tx: Transaction, announcement: str, target: Target, why: Missed) -> None:
+    """Record that a copy will not be sent any more; with the last of them what it says is forgotten."""
+    await tx.execute(
+        """UPDATE announcement_copy SET failed = $4, closed = 1
+           WHERE announcement = $1 AND community = $2 AND place = $3 AND event_id IS NULL""",
+        announcement, target.community, target.place, why.value,
+    )  # fmt: skip
+    await forget_content(tx, announcement)
 
 
 def _announcement(row: Row) -> Announcement:
@@ -280,4 +326,5 @@ def _copy(row: Row) -> Copy:
         row["unreached"],
         row["sent_at"],
         row["failed"],
+        bool(row["closed"]),
     )

@@ -95,6 +95,7 @@ def from_json(text: str) -> Community:
                 members_may_invite=group["members_may_invite"],
                 moderators=_users(group["moderators"]),
                 members=_users(group["members"]),
+                announcements=group.get("announcements"),
             )
             for group in value["groups"]
         ),
@@ -112,6 +113,7 @@ def _group(group: Group) -> dict[str, Any]:
         "members_may_invite": group.members_may_invite,
         "moderators": _people(group.moderators),
         "members": _people(group.members),
+        "announcements": group.announcements,
     }
 
 

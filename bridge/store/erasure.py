@@ -79,6 +79,7 @@ PLACES = (
     Place("settings of communities", "own_setting", "value", Way.MENTION),
     Place("communities deactivated", "deactivation", "by_whom", Way.REPLACE),
     Place("bans", "shut_out", "user_id", ban=True),
+    Place("chats", "chat_alias", "user_id"),
     Place("chats", "pending_command", "user_id"),
     Place("chats", "pending_command", "command", Way.DROP),
     Place("chats", "stranger", "user_id"),
@@ -127,7 +128,7 @@ EXEMPT: Mapping[tuple[str, str], str] = {
         for table in (
             "room", "role", "moderator", "profile", "named", "invited", "bidden", "settled", "heal", "frozen", "report",
             "audit", "announcement_copy", "announcement_number", "link", "entry", "join_request", "arrival",
-            "must_agree", "own_group", "shut_out", "tag", "belonging",
+            "must_agree", "own_group", "shut_out", "tag", "belonging", "admitting",
         )
     },
     ("tag", "name"): "a word of an admin's for several people",
@@ -145,6 +146,7 @@ EXEMPT: Mapping[tuple[str, str], str] = {
         (table, "key"): "a room's key within its community"
         for table in (
             "room", "moderator", "profile", "invited", "bidden", "settled", "heal", "frozen", "own_group",
+            "admitting",
         )
     },
     **{
@@ -224,7 +226,7 @@ EXEMPT: Mapping[tuple[str, str], str] = {
     ("join_request", "keys"): "keys of rooms",
     ("join_request", "card"): _EVENT,
     ("join_request", "wish"): "the group that the asker suggests; goes with their row",
-    ("arrival", "alias"): _RANDOM,
+    ("chat_alias", "alias"): _RANDOM,
     ("arrival", "message"): _EVENT,
     ("own_group", "kind"): _NAME,
     ("own_group", "posting"): _NAME,
@@ -392,7 +394,9 @@ async def _jobs(tx: Transaction, mentions: Mentions) -> list[tuple[Any, Way, str
         job = body if isinstance(body, dict) else {}
         if job.get("user") == user and row["kind"].startswith(_REMOVAL):
             found.append((row, Way.WAIT, ""))
-        elif job.get("user") == user or job.get("room_id") in chats or job.get("request") in requests:
+        elif (
+            user in (job.get("user"), job.get("place")) or job.get("room_id") in chats or job.get("request") in requests
+        ):
             found.append((row, Way.DELETE, ""))
         elif mentions.within(body):
             without = mentions.without(body)
