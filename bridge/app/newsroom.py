@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
+from bridge.core.access import Deed, may
 from bridge.core.announcements import Audience, Target, person_of
-from bridge.core.audience import comes_quietly
+from bridge.core.audience import Nameable, comes_quietly, read_audience
 from bridge.core.community import ANNOUNCEMENTS, SPACE, Community
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
@@ -180,6 +181,32 @@ class Newsroom:
         declared, known = self._declared(community), await self._reconciler.memory.known(community)
         moderated = moderated_by(by, declared, known)
         check_audience(await self._people(declared), by, audience, moderated.__contains__)
+
+    async def audience_of(self, community: CommunityId, by: UserId | None, words: Sequence[str]) -> Audience:
+        """Whom words mean (see `core/audience`), checked to be within the right of `by`; None is the operator.
+
+        A moderator is told of no groups, tags and communities but what they may announce to.
+
+        Raises:
+            Refused: a word means nothing, or they may not announce to these.
+            MatrixError: the homeserver cannot be asked who they are.
+        """
+        declared, known = self._declared(community), await self._reconciler.memory.known(community)
+        people = await self._people(declared)
+        moderated = frozenset[RoomKeyName]() if by is None else moderated_by(by, declared, known)
+        if by is None or may(people.role_of(by), Deed.ANNOUNCE):
+            there = await self._everybody(community) if words else []
+            names = Nameable(
+                [group.key for group in declared.groups],
+                [one.id for one in self._reconciler.kinship.family.below(community)],
+                {tag for person in there for tag in person["tags"]} | {tag.name for tag in declared.tags},
+            )
+        else:
+            names = Nameable([group.key for group in declared.groups if group.key in moderated])
+        audience = read_audience(words, names)
+        if by is not None:
+            check_audience(people, by, audience, moderated.__contains__)
+        return audience
 
     async def targets_of(self, community: CommunityId, audience: Audience) -> Sequence[Target]:
         """Whom an audience of a community means now: rooms, then people, each once. Whoever has a copy in one of the

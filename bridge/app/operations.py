@@ -19,7 +19,7 @@ from bridge.app.house import House, patience_of, rules_of
 from bridge.app.links import LinkDesk
 from bridge.app.subcommunities import SubcommunityDesk
 from bridge.config import Config, load
-from bridge.core.announcements import Target
+from bridge.core.announcements import EVERYBODY, Audience, Target
 from bridge.core.community import ANNOUNCEMENTS, Community, GroupsBy, Role
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
@@ -29,6 +29,7 @@ from bridge.core.messages import DeliverAnnouncement, Job, SendMembers
 from bridge.features.announcements import render
 from bridge.features.deactivation import shown as ended_community
 from bridge.features.reconcile import Outcome, Progress
+from bridge.plan.desired import moderated_by
 from bridge.plan.family import Family
 from bridge.plan.render import as_json
 from bridge.plan.state import digest_of
@@ -201,15 +202,25 @@ class Operations:
         self._house.reconciler.declare(config.communities)
 
     async def announce(
-        self, communities: Sequence[str], text: str, *, source: str, progress: Progress = _nobody
+        self,
+        communities: Sequence[str],
+        text: str,
+        *,
+        source: str,
+        to: Sequence[str] = (),
+        progress: Progress = _nobody,
     ) -> dict[str, Any]:
         """Announce into communities, and wait until it is in their rooms, or failed.
 
         Args:
+            to: whom it is for, where that is not everybody: see `core/audience`. Then one community is named.
             progress: told how many of the devices that miss a room's key have been served.
         """
         names = [self._declared(name) for name in communities]
-        return await self._announce_and_wait(names, text, source=source, progress=progress)
+        if to and len(names) != 1:
+            raise Refused("says whom it is for in one community", where="--to", remedy="name one community with it")
+        audience = await self._house.newsroom.audience_of(names[0], None, to) if to else EVERYBODY
+        return await self._announce_and_wait(names, audience, text, source=source, progress=progress)
 
     def _declared(self, name: str) -> CommunityId:
         """A community of the loaded configuration: an announcement does not wait for a file that is being edited."""
@@ -222,23 +233,27 @@ class Operations:
         return CommunityId(name)
 
     async def _announce_and_wait(
-        self, names: Sequence[CommunityId], text: str, *, source: str, progress: Progress
+        self, names: Sequence[CommunityId], audience: Audience, text: str, *, source: str, progress: Progress
     ) -> dict[str, Any]:
-        targets = await self._targets(names)
+        targets = await self._targets(names, audience)
         announcements = self._house.newsroom.announcements
-        taken = await announcements.publish(source=source, author="operator", parts=[render(text)], targets=targets)
+        taken = await announcements.publish(
+            source=source, author="operator", parts=[render(text)], targets=targets, audience=audience
+        )
         rooms = [target.room_id for target in targets if target.room_id is not None]
         watching = asyncio.create_task(self._watch_keys(rooms, progress))
         try:
+            deadline = self._house.clock.now_ms() / 1000 + DELIVERY_SECONDS
             for job_id in (target.job_of(taken) for target in targets):
-                outcome = await self._house.worker.wait_done(job_id, DELIVERY_SECONDS)
+                left = max(0.0, deadline - self._house.clock.now_ms() / 1000)
+                outcome = await self._house.worker.wait_done(job_id, left)
                 if outcome.state is State.WAITING:
                     log.warning("%s is still on its way: %s", job_id, outcome.reason)
         finally:
             watching.cancel()
             await asyncio.wait({watching})
         results = await announcements.outcomes(taken, targets)
-        return {"targets": results, "ok": all(result.get("event_id") for result in results)}
+        return {"targets": results, "ok": all(result.get("event_id") or _is_no_fault(result) for result in results)}
 
     async def _watch_keys(self, rooms: Sequence[RoomId], progress: Progress) -> None:
         told = (0, 0)
@@ -525,7 +540,12 @@ class Operations:
         return self._house.reconciler.language_of(community)
 
     async def role_of(self, community: CommunityId, user: UserId) -> Role | None:
-        return await self._house.reconciler.role_of(community, user)
+        role = await self._house.reconciler.role_of(community, user)
+        declared = self._house.reconciler.declared.get(community)
+        if role is Role.MEMBER and declared is not None:
+            known = await self._house.reconciler.memory.known(community)
+            return Role.MODERATOR if moderated_by(user, declared, known) else role
+        return role
 
     async def ask_to_confirm(self, room_id: RoomId, user: UserId, command: str, event_id: EventId) -> None:
         await self._house.conversations.ask_to_confirm(room_id, user, command, event_id)
@@ -544,22 +564,35 @@ class Operations:
         return await self._house.deactivations.ended_for(user)
 
     async def publish(
-        self, communities: Sequence[CommunityId], text: str, *, source: str, author: str, reply_room: RoomId | None
+        self,
+        community: CommunityId,
+        text: str,
+        *,
+        source: str,
+        author: UserId,
+        reply_room: RoomId | None,
+        to: Sequence[str] = (),
     ) -> str:
-        """Take an announcement of a person, and give its id; they are told in `reply_room` when it is delivered."""
-        targets = await self._targets(communities)
+        """Take an announcement of a person, and give its id; they are told in `reply_room` when it is delivered.
+
+        Args:
+            to: whom it is for: see `core/audience`; empty is everybody.
+
+        Raises:
+            Refused: they may not announce to these, or it cannot be announced there.
+        """
+        audience = await self._house.newsroom.audience_of(community, author, to)
         return await self._house.newsroom.announcements.publish(
-            source=source, author=author, parts=[render(text)], targets=targets, reply_room=reply_room
+            source=source,
+            author=author,
+            parts=[render(text)],
+            targets=await self._targets([community], audience),
+            audience=audience,
+            reply_room=reply_room,
         )
 
-    async def _targets(self, communities: Sequence[CommunityId]) -> list[Target]:
-        targets = []
-        for name in communities:
-            room_id = await self._house.reconciler.announcement_room(name)
-            if room_id is None:
-                raise Refused("has no announcement room yet", where=str(name), remedy="apply the configuration first")
-            targets.append(Target(name, room_id))
-        return targets
+    async def _targets(self, communities: Sequence[CommunityId], audience: Audience) -> list[Target]:
+        return [one for name in communities for one in await self._house.newsroom.targets_of(name, audience)]
 
     async def community_status(self, community: CommunityId) -> dict[str, Any]:
         return await self._house.reconciler.status(self._house.reconciler.declared[community])
@@ -605,6 +638,11 @@ class Operations:
     async def send_members(self, file: SendMembers, source: EventId) -> None:
         """Have the table of members sent into a chat; the same message is the same file."""
         await self._house.handouts.ask_for_members(file, source)
+
+
+def _is_no_fault(result: Mapping[str, Any]) -> bool:
+    """Whether somebody does not have their copy of an announcement, and nobody has to do anything about it."""
+    return bool(result.get("closed") or result.get("waits"))
 
 
 def _deactivated(one: Deactivation) -> Refused:

@@ -20,13 +20,17 @@ def announce(
     communities: Annotated[list[str], typer.Argument(metavar="COMMUNITY…", help="One community, or several.")],
     text: Annotated[str | None, typer.Option(help="The text, in Markdown.")] = None,
     file: Annotated[Path | None, typer.Option(metavar="FILE", help="A Markdown file; - means standard input.")] = None,
+    to: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WORD", help="Whom it is for: everybody, group:…, community:…, below or tag:…"),
+    ] = None,
     config: ConfigFile = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
     """Post an announcement, encrypted, as the announcer."""
     body = _text(text, file)
     with progress_bar("handing out keys, and sending") as told:
-        result = asyncio.run(_announce(load(config), communities, body, told))
+        result = asyncio.run(_announce(load(config), communities, body, to or [], told))
     if json:
         print_json(result)
     else:
@@ -47,18 +51,36 @@ def _text(text: str | None, file: Path | None) -> str:
         raise Refused(f"cannot be read: {error}", where=str(file), remedy="name a UTF-8 text file") from error
 
 
-async def _announce(config: Config, communities: list[str], text: str, told: Told) -> dict[str, Any]:
+async def _announce(config: Config, communities: list[str], text: str, to: list[str], told: Told) -> dict[str, Any]:
     async with service_or_alone(config, with_keys=True) as asked:
-        return await asked.announce(communities, text, source=f"command-{secrets.token_hex(12)}", progress=told)
+        return await asked.announce(communities, text, source=f"command-{secrets.token_hex(12)}", to=to, progress=told)
 
 
 def _show(result: dict[str, Any]) -> None:
+    people = [one for one in result["targets"] if str(one.get("place", "")).startswith("@")]
     for target in result["targets"]:
+        if target in people:
+            continue
+        name = "/".join(filter(None, [target["community"], target.get("place")]))
         if target.get("event_id"):
-            say(f"{target['community']}: sent ({target['event_id']}), {target['devices']} devices can read it")
+            say(f"{name}: sent ({target['event_id']}), {target['devices']} devices can read it")
             if target.get("unreached"):
                 say(f"  {target['unreached']} members cannot: `matrix-communities status` says why", "yellow")
         elif target.get("failed"):
-            say(f"{target['community']}: not sent: {target['failed']}", "bold red")
+            say(f"{name}: not sent: {target['failed']}", "bold red")
         else:
-            say(f"{target['community']}: still on its way; the service goes on trying", "yellow")
+            say(f"{name}: still on its way; the service goes on trying", "yellow")
+    if people:
+        _show_people(people)
+
+
+def _show_people(people: list[dict[str, Any]]) -> None:
+    sent, waits = sum(bool(one.get("event_id")) for one in people), sum(bool(one.get("waits")) for one in people)
+    say(f"direct chats: {sent} of {len(people)} people have it")
+    if waits:
+        say(f"  {waits} were invited to a chat, and get it when they accept")
+    for one in people:
+        if one.get("failed"):
+            say(f"  {one['place']}: not sent: {one['failed']}", "yellow" if one.get("closed") else "bold red")
+    if left := sum(not (one.get("event_id") or one.get("waits") or one.get("failed")) for one in people):
+        say(f"  {left} still on their way; the service goes on trying", "yellow")

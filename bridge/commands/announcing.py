@@ -13,16 +13,18 @@ from bridge.core.languages import DE
 from bridge.core.markup import Marked
 
 TEXT = arguments.text()
+TO = arguments.word("to", names={DE: "an"}).as_option().repeated()
 
 
 async def announce(deeds: Deeds, request: Request) -> None:
     """The answer comes when the announcement is there."""
     await deeds.publish(
-        [request.community],
+        request.community,
         request.asked[TEXT],
         source=request.event_id,
         author=request.person,
         reply_room=request.room_id,
+        to=request.asked.all(TO),
     )
 
 
@@ -42,8 +44,8 @@ ROWS = (
         name="announce",
         names={DE: "ankündigen"},
         aliases=("ankuendigen", "ansage", "melden"),
-        arguments=(TEXT,),
-        deed=Deed.ANNOUNCE,
+        arguments=(TO, TEXT),
+        deed=Deed.ANNOUNCE_IN_GROUPS,
         explain=texts.explain_announce,
         run=announce,
     ),

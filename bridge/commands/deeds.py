@@ -60,7 +60,9 @@ class Deeds(Protocol):
 
     def language_of(self, community: CommunityId) -> Language: ...
 
-    async def role_of(self, community: CommunityId, user: UserId) -> Role | None: ...
+    async def role_of(self, community: CommunityId, user: UserId) -> Role | None:
+        """What somebody is in a community; who moderates a group there is a moderator. None for who is not in it."""
+        ...
 
     # --- the conversation itself --------------------------------------------------------------------------------
 
@@ -87,8 +89,17 @@ class Deeds(Protocol):
     # --- announcements, held plans, locks -----------------------------------------------------------------------
 
     async def publish(
-        self, communities: Sequence[CommunityId], text: str, *, source: str, author: str, reply_room: RoomId | None
-    ) -> str: ...
+        self,
+        community: CommunityId,
+        text: str,
+        *,
+        source: str,
+        author: UserId,
+        reply_room: RoomId | None,
+        to: Sequence[str] = (),
+    ) -> str:
+        """Announce to whom the words mean, as `core/audience` reads them; to everybody without any."""
+        ...
 
     async def announcements(
         self, deed: str, community: str, what: Mapping[str, Any], by: UserId | None = None

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from bridge.commands import announcing, arguments, belonging, community, groups, keeping, links, people, subcommunities
+from bridge.commands import (
+    admitting,
+    announcing,
+    arguments,
+    belonging,
+    community,
+    groups,
+    keeping,
+    links,
+    people,
+    subcommunities,
+)
 from bridge.commands.deeds import Deeds
 from bridge.commands.grammar import About, Found, Unknown, recognise
 from bridge.commands.row import Request, Row
@@ -150,6 +161,7 @@ TABLE: tuple[Row, ...] = (
     *people.ROWS,
     *belonging.ROWS,
     *groups.ROWS,
+    *admitting.ROWS,
     *subcommunities.ROWS,
     *links.ROWS,
     *community.ROWS,

@@ -25,7 +25,7 @@ _KINDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class Nameable:
     """What can be named: as far as whoever asks may know of it."""
 
     groups: Sequence[RoomKeyName] = ()
@@ -42,7 +42,7 @@ class Known:
         ]
 
 
-def read_audience(words: Iterable[str], known: Known) -> Audience:
+def read_audience(words: Iterable[str], known: Nameable) -> Audience:
     """Whom words mean: `everybody`, `group:chess`, `community:year-5`, `tag:team`, `below` for all communities within;
     several with commas between them. A name alone does where there is one thing of that name. No word at all is
     everybody. German words mean the same.
@@ -59,7 +59,7 @@ def read_audience(words: Iterable[str], known: Known) -> Audience:
     return Audience.of_words(found) if found else Audience(everybody=True)
 
 
-def _meant(word: str, known: Known) -> list[str]:
+def _meant(word: str, known: Nameable) -> list[str]:
     if word in _EVERYBODY:
         return ["everybody"]
     if word in _BELOW or word in ("community:*", "gemeinschaft:*"):
@@ -78,7 +78,7 @@ def _meant(word: str, known: Known) -> list[str]:
     raise Refused(f"{word[:60]!r} is nobody to announce to", remedy=_suggestion(word, bare, known))
 
 
-def _suggestion(word: str, bare: str, known: Known) -> str:
+def _suggestion(word: str, bare: str, known: Nameable) -> str:
     choices = ["everybody", *(["below"] if known.communities else []), *known.words]
     names = {one.partition(":")[2] or one: one for one in choices}
     close = get_close_matches(word[:60], choices, n=1, cutoff=0.6)

@@ -220,10 +220,11 @@ def check_admitting(people: People, by: UserId | None, key: RoomKeyName, moderat
     Raises:
         Refused: why not.
     """
-    _group(people, key)
     role = None if by is None else people.role_of(by)
     if by is not None and (role is None or (role < Role.ADMIN and by not in moderators)):
-        raise _refused(people, f"only the moderators of {key}, owners and admins decide about that", "ask one of them")
+        # said before anything of the group is: it may be hidden from them
+        raise _refused(people, "only the moderators of a group, owners and admins decide about that", "ask one of them")
+    _group(people, key)
     group = people.community.group(key)
     if group is not None and group.announcements is not None:
         raise _declared(people, f"groups.{key}.announcements")

@@ -69,8 +69,8 @@ class Admitting:
         self._accounts = accounts
         self._clock = clock
 
-    async def check(self, community: Community, by: UserId | None, key: RoomKeyName, *, admit: bool) -> None:
-        """Whether `by` may let the announcer into a group, or out of it.
+    async def check(self, community: Community, by: UserId | None, key: RoomKeyName, *, admit: bool) -> bool:
+        """Whether `by` may let the announcer into a group, or out of it; gives whether it would be something new.
 
         Raises:
             Refused: why not.
@@ -90,6 +90,7 @@ class Admitting:
                 where=str(community.id),
                 remedy=f"an owner lifts the lock by writing `thaw {community.id}` to the announcer",
             )
+        return (key in known.admitting) is not admit
 
     async def change(
         self, community: Community, by: UserId | None, key: RoomKeyName, *, admit: bool, source: str
@@ -102,9 +103,7 @@ class Admitting:
         Raises:
             Refused: why not.
         """
-        await self.check(community, by, key, admit=admit)
-        known = await self._memory.known(community.id)
-        if (key in known.admitting) is admit:
+        if not await self.check(community, by, key, admit=admit):
             return False
         now = self._clock.now_ms()
         actor = str(by) if by is not None else texts.the_operator()

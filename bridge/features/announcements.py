@@ -380,7 +380,7 @@ _NOT_NEW = ("m.replace", "m.annotation", "m.reference")
 
 def _outcome(target: Target, copy: Copy | None) -> dict[str, Any]:
     if copy is None:
-        return {"community": target.community}
+        return {"community": target.community, "place": target.place}
     return {
         "community": target.community,
         "room_id": copy.target.room_id,
@@ -388,6 +388,9 @@ def _outcome(target: Target, copy: Copy | None) -> dict[str, Any]:
         "devices": copy.devices,
         "unreached": copy.unreached,
         "failed": copy.failed,
+        "place": target.place,
+        "closed": copy.closed,
+        "waits": person_of(target.place) is not None and not (copy.event_id or copy.failed or copy.under_way),
     }
 
 

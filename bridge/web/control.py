@@ -26,7 +26,9 @@ _WRONG_SECRET = {
     "where": "control.secret",
     "remedy": "use the configuration that the service was started with, or restart it with this one",
 }
-_ABOUT_GROUPS = ("key", "text", "kind", "posting", "room", "digest", "encrypt", "data", "remove", "target", "wait")
+_ABOUT_GROUPS = (
+    "key", "text", "kind", "posting", "room", "digest", "encrypt", "data", "remove", "target", "on", "wait",
+)  # fmt: skip
 _ABOUT_COMMUNITIES = ("key", "text", "form", "data", "remove", "wait")
 _ABOUT_SUBCOMMUNITIES = ("key", "text", "parent", "wait")
 _ABOUT_PEOPLE = ("users", "groups", "group", "role", "reason", "add", "revoke_links", "tag", "filter", "wait")
@@ -86,7 +88,7 @@ class Operations(Protocol):
     ) -> dict[str, Any]: ...
 
     async def announce(
-        self, communities: Sequence[str], text: str, *, source: str, progress: Progress
+        self, communities: Sequence[str], text: str, *, source: str, to: Sequence[str], progress: Progress
     ) -> dict[str, Any]: ...
 
     async def status(self, *, forget_strange_devices: bool = False) -> dict[str, Any]: ...
@@ -212,7 +214,9 @@ class ControlDoor:
         text, source = body.get("text"), body.get("source")
         if not isinstance(text, str) or not isinstance(source, str):
             raise Refused("an announcement needs a text and a source")
-        return await self._operations.announce(_names(body), text, source=source, progress=progress)
+        words = body.get("to")
+        to = [str(word) for word in words] if isinstance(words, list) else []
+        return await self._operations.announce(_names(body), text, source=source, to=to, progress=progress)
 
     async def _verify(self, body: Mapping[str, Any], _: Progress) -> Any:
         number, user = body.get("id"), body.get("user")

@@ -49,6 +49,7 @@ from bridge.features.arrivals import Arrivals
 from bridge.features.belonging import Belongings
 from bridge.features.chats import Chats
 from bridge.features.deactivation import Deactivations
+from bridge.features.direct_chats import DirectChats
 from bridge.features.enforcement import Enforcement
 from bridge.features.entering import Entering
 from bridge.features.groups import Groups
@@ -305,14 +306,21 @@ class Scene:
             clock=self.clock,
             patience=Patience(),
         )
+        self.direct_chats = DirectChats(
+            database=self.database,
+            index=self.index,
+            rooms=self.executor,
+            look=AnnouncerEyes(client, ANNOUNCER),
+            accounts=ACCOUNTS,
+            clock=self.clock,
+        )
         self.arrivals = Arrivals(
             database=self.database,
             index=self.index,
             memory=self.reconciler.memory,
             declared=self._declared,
-            rooms=self.executor,
+            chat_with=self.direct_chats.chat_with,
             facts=HomeserverRooms(client, ANNOUNCER),
-            look=AnnouncerEyes(client, ANNOUNCER),
             messenger=self.messenger,
             look_again=self.watch.look_again,
             jobs=self.jobs,

@@ -121,11 +121,18 @@ class FakeDeeds:
         return self.role if community == SCHOOL else self.elsewhere
 
     async def publish(
-        self, communities: Sequence[CommunityId], text: str, *, source: str, author: str, reply_room: RoomId | None
+        self,
+        community: CommunityId,
+        text: str,
+        *,
+        source: str,
+        author: UserId,
+        reply_room: RoomId | None,
+        to: Sequence[str] = (),
     ) -> str:
         if self.error is not None:
             raise self.error
-        self.done.append(("publish", *communities, text, source, author, str(reply_room)))
+        self.done.append(("publish", community, text, source, author, str(reply_room), *to))
         return "announcement"
 
     async def announcements(
@@ -313,8 +320,8 @@ async def test_every_command_has_help(row: Row) -> None:
 # --- who may ----------------------------------------------------------------------------------------------------------
 
 OFFERED = {
-    "announce school Hello": Role.ADMIN,
-    "announce There is news": Role.ADMIN,
+    "announce school Hello": Role.MODERATOR,
+    "announce There is news": Role.MODERATOR,
     "status": Role.ADMIN,
     "members": Role.ADMIN,
     "who @bob:example.org": Role.ADMIN,
@@ -393,7 +400,7 @@ async def test_an_announcement_is_taken_under_the_events_own_id_and_answered_whe
 
 
 @pytest.mark.parametrize(("text", "part"), [
-    ("announce", "`announce [community] <text>`"),
+    ("announce", "`announce [community] [to …] <text>`"),
     ("announce school", "for example `announce There is no school tomorrow.`"),
     ("anounce Hello", "Did you mean `announce`?"),
     ("thaw shcool", "Did you mean `school`?"),

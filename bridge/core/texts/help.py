@@ -90,7 +90,10 @@ def explain_status(language: Language = EN) -> Explained:
 
 def explain_announce(language: Language = EN) -> Explained:
     return Explained(
-        say(language, "sends your text to everybody in the community"),
+        say(
+            language,
+            "sends your text to everybody in the community, or to whom `--to` names: `--to group:chess`",
+        ),
         say(language, "There is no school tomorrow."),
     )
 
