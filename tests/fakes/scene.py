@@ -12,14 +12,17 @@ from typing import Any, TypeVar
 
 from bridge.app.arriving import let_in
 from bridge.app.handouts import Handouts
+from bridge.app.newsroom import Newsroom
 from bridge.app.roster import Roster
 from bridge.core.community import ANNOUNCEMENTS, CONTROL, SPACE, Community
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import EN
 from bridge.core.messages import (
+    Announce,
     AnswerRequest,
     AskToJoin,
     ChangeMembership,
+    CloseCopies,
     Deactivate,
     DeliverAnnouncement,
     ExpireRequest,
@@ -39,6 +42,7 @@ from bridge.core.messages import (
     SendMembers,
     SendMessage,
     ShowLink,
+    ShutAnnouncerOut,
     StateChanged,
     TakeBackState,
     Welcome,
@@ -328,6 +332,24 @@ class Scene:
             accounts=ACCOUNTS,
             clock=self.clock,
         )
+        facts = HomeserverRooms(client, ANNOUNCER)
+        self.newsroom = Newsroom(
+            database=self.database,
+            index=self.index,
+            jobs=self.jobs,
+            wake=self._wake,
+            messenger=self.messenger,
+            accounts=ACCOUNTS,
+            clock=self.clock,
+            reconciler=self.reconciler,
+            facts=facts,
+            people=self.members.people,
+            everybody=self.roster.everybody,
+            joined_in=self._joined_in,
+            chat_with=self.direct_chats.chat_with,
+            look_again=self.watch.look_again,
+            before_announcing=self._see_who_is_out,
+        )
         self.chats = Chats(
             database=self.database,
             index=self.index,
@@ -481,6 +503,9 @@ class Scene:
         place = self.index.place_of(room_id)
         if kind == "m.room.member":
             user, membership = UserId(event["state_key"]), str(event["content"]["membership"])
+            known = place is not None or room_id in self.index.chats
+            if known and not (user in ACCOUNTS.both and membership == "invite"):
+                await self.newsroom.moved(parsed(event, MembershipChanged))
             if place is not None:
                 if user not in ACCOUNTS.both:
                     await self.arrivals.moved(parsed(event, MembershipChanged))
@@ -515,8 +540,10 @@ class Scene:
                 match job:
                     case SendMessage():
                         await self.messenger.send(job.room_id, job.content, txn_id=stored.id)
-                    case DeliverAnnouncement():
-                        await self.announcements.deliver(stored.id, job)
+                    case DeliverAnnouncement() if not job.place and self.index.place_of(str(job.room_id)) is None:
+                        await self.announcements.deliver(stored.id, job)  # into a room that nobody knows
+                    case DeliverAnnouncement() | Announce() | ShutAnnouncerOut() | CloseCopies():
+                        await self.newsroom.do(stored.id, job, partial(self.jobs.complete, job_id=stored.id))
                     case RedactEvent():
                         await self.executor.redact(job.room_id, job.event_id, job.reason, txn_id=stored.id)
                     case TakeBackState():
@@ -556,6 +583,13 @@ class Scene:
             return
         await self.groups.grant(job_id, self.reconciler.declared[job.community], job)
         self.watch.look_again(job.community)
+
+    async def _joined_in(self, room_id: RoomId) -> set[UserId]:
+        members = (await self.reader.read(room_id)).members
+        return {user for user, here in members.items() if here.state == "join"}
+
+    async def _see_who_is_out(self, community: CommunityId, key: RoomKeyName) -> None:
+        await self.reconciler.before_announcing(community, key)
 
     async def react(self, by: UserId, card: EventId, key: str) -> None:
         """Somebody reacts to a message in the control room."""

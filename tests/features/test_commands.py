@@ -365,7 +365,7 @@ async def test_an_owner_of_one_community_is_nobody_in_another(text: str) -> None
 async def test_help_shows_what_somebody_may_and_nothing_else(role: Role) -> None:
     answer = await ask(FakeDeeds(role), "help")
     assert answer is not None
-    for name, deed in (("announce", Deed.ANNOUNCE), ("members", Deed.SEE_MEMBERS), ("thaw", Deed.THAW)):
+    for name, deed in (("announce", Deed.ANNOUNCE_IN_GROUPS), ("members", Deed.SEE_MEMBERS), ("thaw", Deed.THAW)):
         assert (f"- `{name}" in answer) is may(role, deed)
     assert "club" not in answer
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core import texts
+from bridge.core.announcements import Missed
 from bridge.core.community import Role
 from bridge.core.languages import LANGUAGES, Language
 from bridge.core.markup import html, plain
@@ -139,6 +140,9 @@ def _argument(parameter: inspect.Parameter, word: str, language: Language) -> An
         "Iterable[str]": [word],
         "Sequence[str]": [word],
         "Iterable[tuple[str, str]]": [(word, word)],
+        "Sequence[tuple[str, str]]": [(word, word)],
+        "Sequence[tuple[Missed, int]]": [(why, 2) for why in Missed],
+        "Missed": Missed.DECLINED,
         "Sequence[tuple[str, str, int]]": [(word, word, 0), (word, word, 1)],
         "Sequence[tuple[str, str, str, bool]]": [(word, word, "open", True)],
         "Sequence[tuple[str, str, bool]]": [("rules", word, False), ("welcome", "", True)],

@@ -79,7 +79,6 @@ def announced_to_several(
     names: Sequence[str],
     devices: int,
     unreached: int,
-    *,
     people: int,
     invited: int,
     gone: Sequence[tuple[Missed, int]] = (),
