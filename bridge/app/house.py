@@ -40,6 +40,8 @@ from bridge.core.messages import (
     ReleaseGroup,
     RemindOfRequest,
     SayWelcome,
+    SendDigest,
+    SendLetter,
     SendMembers,
     SendMessage,
     ShareKeys,
@@ -75,12 +77,14 @@ from bridge.features.requests import Patience, Requests
 from bridge.features.subcommunities import Subcommunities
 from bridge.features.tags import Tags
 from bridge.intake.interest import Interest
+from bridge.mail.smtp import MailServer
 from bridge.matrix.client import Client, path
 from bridge.matrix.executor import Executor
 from bridge.matrix.key_server import HomeserverKeys, HomeserverRooms
 from bridge.matrix.pictures import Pictures
 from bridge.matrix.profiles import Profiles
 from bridge.matrix.reader import AnnouncerEyes, Reader
+from bridge.matrix.recall import Recall
 from bridge.matrix.sender import Sender
 from bridge.matrix.servers import OtherServers
 from bridge.plan.desired import Setting
@@ -393,6 +397,10 @@ class House:
             chat_with=self.direct_chats.chat_with,
             look_again=self._again,
             before_announcing=self._see_who_is_out,
+            recall=Recall(self.client, self.keys, config.announcer),
+            secret=link_secret_of(config),
+            url=config.join.url if config.join.enabled else "",
+            post_office=self._post_office(),
         )
         self.handouts = Handouts(
             entering=self.entering,
@@ -422,6 +430,21 @@ class House:
         """From now on communities above and below one are looked at when it changes; not before everything is known
         that a look needs."""
         self.reconciler.tell_whom(self._again)
+
+    def _post_office(self) -> MailServer | None:
+        """The operator's mail server; None where there is none."""
+        mail = self.config.email
+        if not mail.host:
+            return None
+        return MailServer(
+            mail.host,
+            mail.port,
+            security=mail.security.value,
+            username=mail.username,
+            password="" if mail.password is None else mail.password.reveal(),
+            sender=mail.sender,
+            now_ms=self.clock.now_ms,
+        )
 
     def _declared(self, community: CommunityId) -> Community | None:
         return self.reconciler.declared.get(community)
@@ -542,7 +565,7 @@ class House:
         match job:
             case SendMessage():
                 await self.sender.send(job.room_id, job.content, txn_id=job_id)
-            case DeliverAnnouncement() | Announce() | ShutAnnouncerOut() | CloseCopies():
+            case DeliverAnnouncement() | Announce() | SendDigest() | SendLetter() | ShutAnnouncerOut() | CloseCopies():
                 await self.newsroom.do(job_id, job, complete)
             case RedactEvent():
                 await self.executor.redact(job.room_id, job.event_id, job.reason, txn_id=job_id)
@@ -685,7 +708,7 @@ class House:
 
     async def _given_up(self, job_id: str, job: Job | None, reason: str) -> None:
         log.error("job %s was given up: %s", job_id, reason)
-        if isinstance(job, DeliverAnnouncement | Announce | ShutAnnouncerOut | CloseCopies):
+        if isinstance(job, DeliverAnnouncement | Announce):
             await self.newsroom.given_up(job_id, job, reason)
         if isinstance(job, LetIn):
             await self.entering.came(job.ticket, Stage.FAILED)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Any, Protocol
+from datetime import UTC
+from typing import Any
 
 from bridge.core.access import Deed, may
-from bridge.core.announcements import Audience, Target, person_of
+from bridge.core.announcements import Audience, Target, first_words, person_of
 from bridge.core.audience import Nameable, comes_quietly, read_audience
 from bridge.core.community import ANNOUNCEMENTS, SPACE, Community
 from bridge.core.errors import Refused
@@ -17,29 +18,29 @@ from bridge.core.messages import (
     DeliverAnnouncement,
     MembershipChanged,
     Posted,
+    SendDigest,
+    SendLetter,
     ShutAnnouncerOut,
 )
 from bridge.core.rank import People, check_audience
 from bridge.features.admitting import Admitting
 from bridge.features.announcements import Announcements
+from bridge.features.digests import Digests
 from bridge.features.direct_copies import DirectCopies
+from bridge.features.feeds import Feeds
+from bridge.features.mailing import Mailing
 from bridge.features.reconcile import Reconciler
+from bridge.matrix.recall import Recall
 from bridge.plan.desired import admits_announcer, moderated_by
 from bridge.plan.state import Accounts
-from bridge.ports import Clock, Messenger
+from bridge.ports import Clock, Messenger, PostOffice, RoomFacts
 from bridge.store.database import Database
 from bridge.store.jobs import Jobs
 from bridge.store.rooms import RoomIndex
 from bridge.worker import Complete
 
-AboutAnnouncements = DeliverAnnouncement | Announce | ShutAnnouncerOut | CloseCopies
+AboutAnnouncements = DeliverAnnouncement | Announce | SendDigest | SendLetter | ShutAnnouncerOut | CloseCopies
 """The jobs that are done here."""
-
-
-class Facts(Protocol):
-    """Who is in a room of the announcer's."""
-
-    async def still_joined(self, room_id: RoomId, users: Collection[UserId]) -> dict[UserId, EventId]: ...
 
 
 class Newsroom:
@@ -56,13 +57,17 @@ class Newsroom:
         accounts: Accounts,
         clock: Clock,
         reconciler: Reconciler,
-        facts: Facts,
+        facts: RoomFacts,
         people: Callable[[Community], Awaitable[People]],
         everybody: Callable[[CommunityId], Awaitable[Sequence[Mapping[str, Any]]]],
         joined_in: Callable[[RoomId], Awaitable[Collection[UserId]]],
         chat_with: Callable[[UserId], Awaitable[RoomId]],
         look_again: Callable[[CommunityId], None],
         before_announcing: Callable[[CommunityId, RoomKeyName], Awaitable[None]],
+        recall: Recall,
+        secret: bytes,
+        url: str,
+        post_office: PostOffice | None,
     ) -> None:
         """
         Args:
@@ -71,6 +76,9 @@ class Newsroom:
             joined_in: who is in a room.
             chat_with: the announcer's chat with somebody, made where there is none.
             before_announcing: sees who is out of a community before something is said in a room of it.
+            secret: of which secrets are made that people ask for in chats.
+            url: what stands before the addresses of pages; empty where nobody outside can reach them.
+            post_office: None where the operator has set up no mail server.
         """
         self._reconciler = reconciler
         self._people = people
@@ -115,6 +123,56 @@ class Newsroom:
             accounts=accounts,
             clock=clock,
         )
+        self.mailing = Mailing(
+            database=database,
+            index=index,
+            jobs=jobs,
+            wake=wake,
+            post_office=post_office,
+            people=people,
+            clock=clock,
+            secret=secret,
+            url=url,
+        )
+        self._recall = recall
+        self.digests = Digests(
+            database=database,
+            index=index,
+            jobs=jobs,
+            wake=wake,
+            facts=facts,
+            words_of=self.words_of,
+            declared=self._community,
+            zone_of=lambda _: UTC,
+            language_of=reconciler.language_of,
+            clock=clock,
+            unsubscribe_url=self.mailing.unsubscribe_url,
+        )
+        self.feeds = Feeds(
+            database=database,
+            index=index,
+            jobs=jobs,
+            wake=wake,
+            recall=recall.content,
+            declared=self._community,
+            people=people,
+            clock=clock,
+            secret=secret,
+            url=url,
+        )
+
+    async def community_of_ticket(self, ticket: str) -> str | None:
+        """The name of the community whose letters a ticket ends; None for one that ends none."""
+        found = await self.mailing.subscriber(ticket)
+        if found is None:
+            return None
+        community = self._reconciler.declared.get(found.community)
+        return str(found.community) if community is None else community.name or str(community.id)
+
+    async def words_of(self, room_id: RoomId, event_id: EventId) -> str:
+        """The first words of a message in an announcement room; empty for what was redacted."""
+        content = await self._recall.content(room_id, event_id)
+        return "" if content is None else first_words([content])
 
     # --- jobs and events ----------------------------------------------------------------------------------------
 
@@ -129,6 +187,10 @@ class Newsroom:
                 await self.admitting.shut_out(job_id, job)
             case CloseCopies():
                 await self.announcements.close_copies(job)
+            case SendDigest():
+                await self.digests.send(job, complete)
+            case SendLetter():
+                await self.mailing.send(job_id, job)
 
     async def _deliver(self, job_id: str, job: DeliverAnnouncement) -> None:
         if person_of(job.place) is not None:
@@ -149,15 +211,13 @@ class Newsroom:
             await self.check_right(job.community, UserId(job.author), Audience.of_words(job.audience))
         await self.announcements.announce(job, complete)
 
-    async def given_up(self, job_id: str, job: AboutAnnouncements, reason: str) -> None:
+    async def given_up(self, job_id: str, job: DeliverAnnouncement | Announce, reason: str) -> None:
         """Tell whoever has to know of a job that was given up."""
         match job:
             case DeliverAnnouncement():
                 await self.announcements.failed(job, job_id, reason)
             case Announce():
                 await self.announcements.not_announced(job, job_id, reason)
-            case ShutAnnouncerOut() | CloseCopies():
-                return  # it stands among what was given up, with the reason
 
     async def posted(self, community: CommunityId, event: Posted, *, by_admin: bool) -> None:
         """Something was posted in a community's announcement room, by an admin with their own client or not."""
@@ -287,8 +347,11 @@ class Newsroom:
         remembered = known.profile.get((key, "m.room.name"), {}).get("name")
         return name or (remembered if isinstance(remembered, str) else None) or target.place or str(target.community)
 
+    def _community(self, community: CommunityId) -> Community | None:
+        return self._reconciler.declared.get(community)
+
     def _declared(self, community: CommunityId) -> Community:
-        declared = self._reconciler.declared.get(community)
+        declared = self._community(community)
         if declared is None:
             raise Refused("is declared no longer", where=str(community), remedy="see `status`")
         return declared

@@ -11,6 +11,8 @@ from bridge.commands import (
     arguments,
     belonging,
     community,
+    digests,
+    feeds,
     groups,
     keeping,
     links,
@@ -92,8 +94,6 @@ def _lines(rows: Sequence[Row], request: Request) -> list[tuple[str, str]]:
 
 def _list(deeds: Deeds, request: Request) -> str:
     rows = _shown(deeds, request)
-    if not rows:
-        return texts.help_nothing(request.language)
     places: Mapping[CommunityId, None] = dict.fromkeys(place for row in rows for place in row.where(request.roles))
     return texts.help_list(_lines([*rows, HELP], request), list(places), request.mark, request.language)
 
@@ -158,6 +158,8 @@ NO = Row(
 
 TABLE: tuple[Row, ...] = (
     *announcing.ROWS,
+    *digests.ROWS,
+    *feeds.ROWS,
     *people.ROWS,
     *belonging.ROWS,
     *groups.ROWS,

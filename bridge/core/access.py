@@ -35,6 +35,8 @@ class Deed(StrEnum):
     SUBCOMMUNITIES = "subcommunity"
     ADOPT_GROUPS = "group adopt"
     MOVE_GROUPS = "group move"
+    DIGEST = "digest"
+    OUTSIDE = "feed"
 
 
 NEEDED: dict[Deed, Role] = {
@@ -63,6 +65,8 @@ NEEDED: dict[Deed, Role] = {
     Deed.SUBCOMMUNITIES: Role.ADMIN,
     Deed.ADOPT_GROUPS: Role.ADMIN,
     Deed.MOVE_GROUPS: Role.ADMIN,
+    Deed.DIGEST: Role.MEMBER,
+    Deed.OUTSIDE: Role.OWNER,
 }
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from bridge.app.arriving import let_in
 from bridge.app.handouts import Handouts
@@ -72,6 +72,7 @@ from bridge.matrix.executor import Executor
 from bridge.matrix.key_server import HomeserverRooms
 from bridge.matrix.profiles import Profiles
 from bridge.matrix.reader import AnnouncerEyes, Reader
+from bridge.matrix.recall import Recall
 from bridge.matrix.servers import OtherServers
 from bridge.plan.desired import Setting
 from bridge.plan.state import Accounts, Known, Membership, StateEvent
@@ -349,6 +350,10 @@ class Scene:
             chat_with=self.direct_chats.chat_with,
             look_again=self.watch.look_again,
             before_announcing=self._see_who_is_out,
+            recall=Recall(client, cast(Any, None), ANNOUNCER),
+            secret=b"of the newsroom",
+            url="",
+            post_office=None,
         )
         self.chats = Chats(
             database=self.database,

@@ -20,6 +20,9 @@ from bridge.store.migrations import (
     v13_life_of_a_community,
     v14_belonging,
     v15_announcements,
+    v16_digests,
+    v17_feeds,
+    v18_mail,
     v19_audience,
 )
 
@@ -39,5 +42,8 @@ STEPS = (
     v13_life_of_a_community,
     v14_belonging,
     v15_announcements,
+    v16_digests,
+    v17_feeds,
+    v18_mail,
     v19_audience,
 )
