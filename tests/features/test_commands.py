@@ -371,7 +371,7 @@ async def test_help_shows_what_somebody_may_and_nothing_else(role: Role) -> None
 
 
 @pytest.mark.parametrize(("text", "parts"), [
-    ("!help", ("- `!announce <text>` – ", "`!help link` says more", "Write `!help` and a command")),
+    ("!help", ("- `!announce [to …] <text>` – ", "`!help link` says more", "Write `!help` and a command")),
     ("!help transfer", ("!transfer <user> – ", "For example: `!transfer @edna:example.org`", "I ask for your `!yes`")),
     ("!anounce Hello", ("Did you mean `!announce`? Write `!help` to see",)),
     ("!sing", ("Write `!help` to see",)),
@@ -588,7 +588,7 @@ async def test_a_command_in_a_control_room_is_about_its_community() -> None:
 async def test_the_language_of_the_community_is_spoken() -> None:
     answer = await ask(FakeDeeds(Role.OWNER, language=DE), "hilfe")
     assert answer is not None
-    assert "`ankündigen <" in answer
+    assert "`ankündigen [an …] <" in answer
 
 
 @pytest.mark.parametrize("control_of", [None, SCHOOL])
@@ -794,7 +794,9 @@ async def test_whatever_somebody_writes_they_do_no_more_than_they_may(
         answer = await chat.says(text)
         assert control_of or answer or len(deeds.done) > before or (role is None and number)
     needed: dict[str, Callable[[], bool]] = {
-        "publish": lambda: may(role, Deed.ANNOUNCE),
+        "publish": lambda: may(role, Deed.ANNOUNCE_IN_GROUPS),
+            "groups announcements": lambda: may(role, Deed.ADMIT_ANNOUNCER),
+            "groups may announcements": lambda: may(role, Deed.ADMIT_ANNOUNCER),
         "agree": lambda: may(role, Deed.APPLY_HELD_PLAN),
         "thaw": lambda: may(role, Deed.THAW),
         "groups create": lambda: may(role, Deed.MAKE_GROUPS),
