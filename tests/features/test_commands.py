@@ -795,8 +795,8 @@ async def test_whatever_somebody_writes_they_do_no_more_than_they_may(
         assert control_of or answer or len(deeds.done) > before or (role is None and number)
     needed: dict[str, Callable[[], bool]] = {
         "publish": lambda: may(role, Deed.ANNOUNCE_IN_GROUPS),
-            "groups announcements": lambda: may(role, Deed.ADMIT_ANNOUNCER),
-            "groups may announcements": lambda: may(role, Deed.ADMIT_ANNOUNCER),
+        "groups announcements": lambda: may(role, Deed.ADMIT_ANNOUNCER),
+        "groups may announcements": lambda: may(role, Deed.ADMIT_ANNOUNCER),
         "agree": lambda: may(role, Deed.APPLY_HELD_PLAN),
         "thaw": lambda: may(role, Deed.THAW),
         "groups create": lambda: may(role, Deed.MAKE_GROUPS),

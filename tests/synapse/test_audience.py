@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.harness.community import ANNOUNCER, STEWARD, Estate
+from bridge.cli.demo.person import Client
+from tests.harness.community import ANNOUNCER, STEWARD, Community, Estate
 from tests.harness.people import People
 from tests.harness.wait import eventually
 from tests.synapse.conftest import School
@@ -55,7 +56,18 @@ async def test_a_group_lets_announcements_in_and_out_again(
     await edna.send(chat, f"group announcements {community.id} class-1a off")
     await answer(edna, chat, "Announcements are posted in class-1a no longer")
     assert (await homer.wait_text(group, lambda message: "ended announcements in this group" in message.text)).decrypted
-    await eventually(lambda: estate.membership(group, ANNOUNCER), 20, "the announcer is out", lambda is_: is_ == "leave")
+
+    async def out() -> bool:
+        return await estate.membership(group, ANNOUNCER) == "leave"
+
+    await eventually(out, 20, "the announcer is out")
+
+
+async def chat_of(person: Client, community: Community) -> str:
+    """The one room that somebody is in beside the community's."""
+    own = await eventually(lambda: person.rooms - set(community.rooms.values()), 20, "a chat with the announcer")
+    [chat] = own
+    return chat
 
 
 async def test_whoever_carries_a_tag_reads_it_once_in_a_chat_of_their_own(
@@ -82,10 +94,8 @@ async def test_whoever_carries_a_tag_reads_it_once_in_a_chat_of_their_own(
     await admin.send(office, f"announce {community.id} --to tag:band,tag:choir {text}")
     await answer(admin, office, "invited to chats, and get it when they accept")
     for person in (lisa, bart):
-        chat = await eventually(
-            lambda person=person: next(iter(person.rooms - set(community.rooms.values())), None), 20, "a chat"
-        )
-        message = await person.wait_text(str(chat), text)
+        chat = await chat_of(person, community)
+        message = await person.wait_text(chat, text)
         assert (message.sender, message.decrypted) == (ANNOUNCER, True)
     # again: the chats are there, and whoever carries both tags has one copy
     await admin.send(office, f"tag {community.id} {lisa.user_id} choir")
