@@ -80,6 +80,7 @@ class Newsroom:
             url: what stands before the addresses of pages; empty where nobody outside can reach them.
             post_office: None where the operator has set up no mail server.
         """
+        self._index = index
         self._reconciler = reconciler
         self._people = people
         self._everybody = everybody
@@ -226,8 +227,10 @@ class Newsroom:
 
     async def moved(self, event: MembershipChanged) -> None:
         """Somebody came into or left a room or a chat; before others forget what it was."""
-        await self.direct_copies.moved(event)
-        await self.admitting.moved(event)
+        if self._index.place_of(event.room_id) is None:
+            await self.direct_copies.moved(event)
+        else:
+            await self.admitting.moved(event)
 
     # --- who may, and whom it reaches ---------------------------------------------------------------------------
 
