@@ -59,8 +59,7 @@ def test_nothing_is_shown_of_what_somebody_may_not_know() -> None:
 def test_any_words_mean_somebody_or_are_refused_and_mean_the_same_again(words: list[str]) -> None:
     try:
         found = read_audience(words, THERE)
-    except Refused as refusal:
-        assert refusal.remedy
+    except Refused:
         return
     assert not found.empty
     assert read_audience(found.as_words(), THERE) == found == Audience.of_words(found.as_words())
