@@ -83,13 +83,14 @@ from bridge.matrix.servers import OtherServers
 from bridge.plan.desired import Setting
 from bridge.plan.safety import Thresholds
 from bridge.plan.state import Accounts
+from bridge.store import sendings
 from bridge.store.database import Database, Transaction
 from bridge.store.history import MoveRow, SpokenRow, rooms_of
 from bridge.store.inbox import Inbox
 from bridge.store.jobs import Jobs
 from bridge.store.ownership import Ownership
 from bridge.store.rooms import RoomIndex
-from bridge.worker import Complete, Worker
+from bridge.worker import Complete, Park, Worker
 
 log = logging.getLogger(__name__)
 
@@ -189,6 +190,8 @@ class House:
             self.client,
             self.keys,
             facts,
+            self.database,
+            self.clock,
             announcer=config.announcer,
             device_id=lambda: self.key_server.device_id,
             must_encrypt=lambda room_id: room_id in self.index.places,
@@ -625,6 +628,11 @@ class House:
                 await self.want_history(tx, event.room_id)
         self.worker.wake()
 
+    async def forget_what_was_sent(self) -> None:
+        """Forget how messages are known again whose jobs are done."""
+        async with self.database.transaction() as tx:
+            await sendings.sweep(tx)
+
     async def look_after_history(self) -> None:
         """Find out who came in without our knowing, and forget what lies behind the window: now and then."""
         for room_id, place in list(self.index.places.items()):
@@ -656,10 +664,10 @@ class House:
         if missed:
             self.worker.wake()
 
-    async def _given_up(self, job_id: str, job: Job | None, reason: str) -> None:
+    async def _given_up(self, job_id: str, job: Job | None, reason: str, park: Park) -> None:
         log.error("job %s was given up: %s", job_id, reason)
         if isinstance(job, DeliverAnnouncement | Announce):
-            await self.newsroom.given_up(job_id, job, reason)
+            await self.newsroom.given_up(job_id, job, reason, park)
         if isinstance(job, LetIn):
             await self.entering.came(job.ticket, Stage.FAILED)
 

@@ -17,7 +17,7 @@ from bridge.ports import Clock, Messenger
 from bridge.store.database import Database
 from bridge.store.jobs import Jobs
 from bridge.store.rooms import RoomIndex
-from bridge.worker import Complete
+from bridge.worker import Complete, Park
 
 
 class Newsroom:
@@ -65,13 +65,13 @@ class Newsroom:
             case Announce():
                 await self.announcements.announce(job, complete)
 
-    async def given_up(self, job_id: str, job: DeliverAnnouncement | Announce, reason: str) -> None:
-        """Tell whoever has to know of a job that was given up."""
+    async def given_up(self, job_id: str, job: DeliverAnnouncement | Announce, reason: str, park: Park) -> None:
+        """Tell whoever has to know of a job that is given up."""
         match job:
             case DeliverAnnouncement():
-                await self.announcements.failed(job, job_id, reason)
+                await self.announcements.failed(job, job_id, reason, park)
             case Announce():
-                await self.announcements.not_announced(job, job_id, reason)
+                await self.announcements.not_announced(job, job_id, reason, park)
 
     async def posted(self, community: CommunityId, event: Posted, *, by_admin: bool) -> None:
         """Something was posted in a community's announcement room, by an admin with their own client or not."""

@@ -33,6 +33,14 @@ Complete = Callable[[Transaction], Awaitable[None]]
 """Marks the job as done, within the database transaction of what it does."""
 
 
+Park = Callable[[Transaction], Awaitable[bool]]
+"""Gives the job up within the database transaction that tells of it; whether it was not given up before."""
+
+
+async def _is_parked(_: Transaction) -> bool:
+    return True
+
+
 async def _everybody_is_nowhere(_: CommunityId, __: Audience) -> Sequence[Target]:
     return []
 
@@ -152,13 +160,15 @@ class Announcements:
             within=complete,
         )
 
-    async def not_announced(self, job: Announce, job_id: str, why: str) -> None:
+    async def not_announced(self, job: Announce, job_id: str, why: str, park: Park = _is_parked) -> None:
         """Tell the author that what was prepared could not be taken."""
         if job.reply_room is None:
             return
         text = texts.announcement_failed(job.community, why, self._language_of(job.community))
         content = call(text, [job.author] if job.author.startswith("@") else [])
         async with self._database.transaction() as tx:
+            if not await park(tx):
+                return
             send = SendMessage(job.reply_room, content)
             await self._jobs.add(tx, f"failed-{job_id}", job.reply_room, send, self._clock.now_ms())
         self._wake()
@@ -174,7 +184,7 @@ class Announcements:
         first, *more = _parts(content)
         sent = await self._messenger.send(job.room_id, first, txn_id=job_id)
         others = [
-            (await self._messenger.send(job.room_id, part, txn_id=f"{job_id}-part{number}")).event_id
+            (await self._messenger.send(job.room_id, part, txn_id=f"{job_id}/part{number}")).event_id
             for number, part in enumerate(more, start=1)
         ]
         await self._delivered(job_id, job, sent, others)
@@ -205,9 +215,11 @@ class Announcements:
         if reply_room is not None:
             self._wake()
 
-    async def failed(self, job: DeliverAnnouncement, job_id: str, why: str) -> None:
-        """Record that an announcement did not reach a room, and tell its author."""
+    async def failed(self, job: DeliverAnnouncement, job_id: str, why: str, park: Park = _is_parked) -> None:
+        """Record that an announcement did not reach a room, and tell its author: once, also over a kill."""
         async with self._database.transaction() as tx:
+            if not await park(tx):
+                return
             await store.failed(tx, job.announcement, job.community, job.place, why)
             taken = await store.get(tx, job.announcement)
             if taken is not None and taken.reply_room is not None:
@@ -220,6 +232,11 @@ class Announcements:
                     tx, f"failed-{job_id}", taken.reply_room, SendMessage(taken.reply_room, content), now
                 )
         self._wake()
+
+    async def released(self, job: DeliverAnnouncement) -> None:
+        """It is tried again, and so no longer failed."""
+        async with self._database.transaction() as tx:
+            await store.failed(tx, job.announcement, job.community, job.place, None)
 
     async def dropped(self, job: DeliverAnnouncement) -> None:
         """Forget an announcement that was given up and shall not be tried again, with its text."""

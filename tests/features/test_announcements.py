@@ -16,6 +16,7 @@ from bridge.core.errors import CannotEncrypt, Refused, Unreachable
 from bridge.core.ids import CommunityId, EventId, RoomId, UserId
 from bridge.core.messages import DeliverAnnouncement, Posted
 from bridge.features.announcements import LONGEST_TEXT_BYTES, render
+from bridge.store.database import Transaction
 from bridge.store.jobs import decode
 from tests.fakes.faults import Crash
 from tests.fakes.scene import Scene
@@ -117,20 +118,35 @@ async def test_an_announcement_that_was_given_up_is_told_and_so_is_its_arrival_l
     assert stored is not None
     job = decode(stored.kind, stored.body)
     assert isinstance(job, DeliverAnnouncement)
-    await scene.jobs.park(job_id, "no key")
+
+    async def park(tx: Transaction) -> bool:
+        return await scene.jobs.park_within(tx, job_id, "no key")
+
     for _ in range(2):
-        await scene.announcements.failed(job, job_id, "CannotEncrypt: no key")
+        await scene.announcements.failed(job, job_id, "CannotEncrypt: no key", park)
+        await scene.do_jobs()
     await scene.do_jobs()
     [(text, mentioned)] = scene.messenger.calls(CHAT)
     assert "did not reach school" in text
     assert mentioned == ["@ann:example.org"]
     [outcome, _] = await scene.announcements.outcomes(taken, TARGETS)
     assert (outcome["event_id"], outcome["failed"]) == (None, "CannotEncrypt: no key")
+    await scene.announcements.released(job)
     assert await scene.jobs.release(job_id, scene.clock.now_ms())
+    [listed] = await scene.announcements.listed(SCHOOL, 10)
+    assert (listed.sent, listed.waiting, listed.failed) == (1, 1, 0)
     await scene.do_jobs()
     assert sum("Sent to school" in text for text in scene.messenger.said(CHAT)) == 1
     [outcome] = await scene.announcements.outcomes(taken, TARGETS[:1])
     assert outcome["failed"] is None
+
+
+async def test_a_community_called_like_a_group_of_another_gets_a_copy_of_its_own(scene: Scene) -> None:
+    group, community = RoomId("!group:example.org"), RoomId("!community:example.org")
+    targets = [Target(CommunityId("school"), group, "chess"), Target(CommunityId("school-chess"), community)]
+    await scene.announcements.publish(source="$x", author="operator", parts=[render("Hi")], targets=targets)
+    await scene.do_jobs()
+    assert (scene.messenger.said(group), scene.messenger.said(community)) == (["Hi"], ["Hi"])
 
 
 async def test_a_community_may_have_dashes_in_its_name(scene: Scene) -> None:

@@ -20,6 +20,7 @@ from bridge.store.migrations import (
     v13_life_of_a_community,
     v14_belonging,
     v15_announcements,
+    v16_sending,
 )
 
 STEPS = (
@@ -38,4 +39,5 @@ STEPS = (
     v13_life_of_a_community,
     v14_belonging,
     v15_announcements,
+    v16_sending,
 )
