@@ -39,6 +39,8 @@ from bridge.core.messages import (
     ReleaseGroup,
     RemindOfRequest,
     SayWelcome,
+    SendDigest,
+    SendLetter,
     SendMembers,
     SendMessage,
     ShareKeys,
@@ -72,12 +74,14 @@ from bridge.features.requests import Patience, Requests
 from bridge.features.subcommunities import Subcommunities
 from bridge.features.tags import Tags
 from bridge.intake.interest import Interest
+from bridge.mail.smtp import MailServer
 from bridge.matrix.client import Client, path
 from bridge.matrix.executor import Executor
 from bridge.matrix.key_server import HomeserverKeys, HomeserverRooms
 from bridge.matrix.pictures import Pictures
 from bridge.matrix.profiles import Profiles
 from bridge.matrix.reader import AnnouncerEyes, Reader
+from bridge.matrix.recall import Recall
 from bridge.matrix.sender import Sender
 from bridge.matrix.servers import OtherServers
 from bridge.plan.desired import Setting
@@ -197,18 +201,6 @@ class House:
             must_encrypt=lambda room_id: room_id in self.index.places,
         )
         self.keys.verifications.speak = self._speak
-        self.newsroom = Newsroom(
-            database=self.database,
-            index=self.index,
-            jobs=self.jobs,
-            wake=self.worker.wake,
-            messenger=self.sender,
-            accounts=self.accounts,
-            clock=self.clock,
-            declared=lambda: self.reconciler.declared,
-            language_of=self.reconciler.language_of,
-            before_announcing=self._see_who_is_out,
-        )
         self.enforcement = Enforcement(
             database=self.database,
             index=self.index,
@@ -249,6 +241,24 @@ class House:
             wake=self.worker.wake,
             accounts=self.accounts,
             clock=self.clock,
+        )
+        self.newsroom = Newsroom(
+            database=self.database,
+            index=self.index,
+            jobs=self.jobs,
+            wake=self.worker.wake,
+            messenger=self.sender,
+            accounts=self.accounts,
+            clock=self.clock,
+            declared=lambda: self.reconciler.declared,
+            language_of=self.reconciler.language_of,
+            before_announcing=self._see_who_is_out,
+            facts=facts,
+            recall=Recall(self.client, self.keys, config.announcer),
+            people=self.members.people,
+            secret=link_secret_of(config),
+            url=config.join.url if config.join.enabled else "",
+            post_office=self._post_office(),
         )
         self.tags = Tags(database=self.database, people=self.members.people, clock=self.clock)
         self.belongings = Belongings(
@@ -404,6 +414,21 @@ class House:
         that a look needs."""
         self.reconciler.tell_whom(self._again)
 
+    def _post_office(self) -> MailServer | None:
+        """The operator's mail server; None where there is none."""
+        mail = self.config.email
+        if not mail.host:
+            return None
+        return MailServer(
+            mail.host,
+            mail.port,
+            security=mail.security.value,
+            username=mail.username,
+            password="" if mail.password is None else mail.password.reveal(),
+            sender=mail.sender,
+            now_ms=self.clock.now_ms,
+        )
+
     def _declared(self, community: CommunityId) -> Community | None:
         return self.reconciler.declared.get(community)
 
@@ -522,7 +547,7 @@ class House:
         match job:
             case SendMessage():
                 await self.sender.send(job.room_id, job.content, txn_id=job_id)
-            case DeliverAnnouncement() | Announce():
+            case DeliverAnnouncement() | Announce() | SendDigest() | SendLetter():
                 await self.newsroom.do(job_id, job, complete)
             case RedactEvent():
                 await self.executor.redact(job.room_id, job.event_id, job.reason, txn_id=job_id)

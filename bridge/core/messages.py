@@ -416,6 +416,28 @@ class MakeGroup:
     """The room in which they are told; empty where there is none."""
 
 
+@dataclass(frozen=True, slots=True)
+class SendDigest:
+    """Send the summary of a week to whoever wants one of this community."""
+
+    community: CommunityId
+    due: int
+    """The end of the week, in milliseconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendLetter:
+    """Send one e-mail, to an address that somebody named as theirs."""
+
+    community: CommunityId
+    user: UserId
+    address: str
+    subject: str
+    text: str
+    unsubscribe: str
+    """As of `core/mail.Letter`."""
+
+
 Job = (
     SendMessage
     | DeliverAnnouncement
@@ -438,4 +460,6 @@ Job = (
     | ShowLink
     | SendMembers
     | MakeGroup
+    | SendDigest
+    | SendLetter
 )

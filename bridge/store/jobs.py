@@ -28,6 +28,8 @@ from bridge.core.messages import (
     ReleaseGroup,
     RemindOfRequest,
     SayWelcome,
+    SendDigest,
+    SendLetter,
     SendMembers,
     SendMessage,
     ShareKeys,
@@ -60,6 +62,8 @@ KINDS: dict[str, type[Job]] = {
     "show_link.1": ShowLink,
     "send_members.1": SendMembers,
     "make_group.1": MakeGroup,
+    "send_digest.1": SendDigest,
+    "send_letter.1": SendLetter,
 }
 """Kind names on disk. When the fields of a job change, its name is raised and the old one gets a decoder of its own."""
 

@@ -20,7 +20,10 @@ from bridge.store.migrations import (
     v13_life_of_a_community,
     v14_belonging,
     v15_announcements,
-    v16_sending,
+    v16_digests,
+    v17_feeds,
+    v18_mail,
+    v19_sending,
 )
 
 STEPS = (
@@ -39,5 +42,8 @@ STEPS = (
     v13_life_of_a_community,
     v14_belonging,
     v15_announcements,
-    v16_sending,
+    v16_digests,
+    v17_feeds,
+    v18_mail,
+    v19_sending,
 )
