@@ -13,6 +13,7 @@ from bridge.app.arriving import let_in
 from bridge.app.handouts import Handouts
 from bridge.app.newsroom import Newsroom
 from bridge.app.roster import Roster
+from bridge.app.shared_looks import SharedLooks
 from bridge.config import Config
 from bridge.config.sections import Account
 from bridge.core.community import Community, RoomKind
@@ -242,6 +243,7 @@ class House:
             accounts=self.accounts,
             clock=self.clock,
         )
+        self.looks = SharedLooks(self._see_who_is_out)
         self.newsroom = Newsroom(
             database=self.database,
             index=self.index,
@@ -252,7 +254,7 @@ class House:
             clock=self.clock,
             declared=lambda: self.reconciler.declared,
             language_of=self.reconciler.language_of,
-            before_announcing=self._see_who_is_out,
+            before_announcing=self.looks.look,
             facts=facts,
             recall=Recall(self.client, self.keys, config.announcer),
             people=self.members.people,
@@ -536,6 +538,7 @@ class House:
 
     async def close(self) -> None:
         """Let go of everything."""
+        await self.looks.stop()
         await self.servers.stop()
         await self.client.stop()
         await self.database.stop()
