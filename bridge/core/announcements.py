@@ -94,6 +94,22 @@ class Target:
         return f"{job}/{self.place}" if self.place else job  # no dash: a community may be called school-chess
 
 
+def rings(audience: Audience, target: Target) -> bool:
+    """Whether a copy may notify people. One that goes to everybody reaches those in groups and in communities within,
+    too, by the announcement room: there it rings, and its other copies are quiet.
+    """
+    is_group = bool(target.place) and person_of(target.place) is None
+    return not (audience.everybody and (is_group or target.community in audience.communities))
+
+
+def quietly(part: Part) -> Part:
+    """A message that lets no phone ring: the push rule `.m.rule.suppress_notices` mutes notices (client-server API,
+    "Push notifications"), and it mentions nobody. Files stay what they are; nothing of a file is a notice.
+    """
+    is_text = part.get("msgtype") == "m.text"
+    return {**part, **({"msgtype": "m.notice"} if is_text else {}), "m.mentions": {}}
+
+
 @dataclass(frozen=True, slots=True)
 class Named:
     """How somebody named an announcement: by its number, by a message, or not at all."""

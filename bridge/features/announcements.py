@@ -9,7 +9,7 @@ import orjson
 from markdown_it import MarkdownIt
 
 from bridge.core import texts
-from bridge.core.announcements import EVERYBODY, Audience, Kind, Named, Part, Target
+from bridge.core.announcements import EVERYBODY, Audience, Kind, Named, Part, Target, quietly, rings
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, EventId, RoomId
 from bridge.core.languages import EN, Language
@@ -177,11 +177,14 @@ class Announcements:
         """Send one announcement into one room; the job's id is the transaction id, so a repeat is the same event."""
         async with self._database.transaction() as tx:
             content = await store.content_of(tx, job.announcement)
-        if not content:
+            taken = await store.get(tx, job.announcement)
+        if not content or taken is None:
             raise Refused("the announcement is gone", where=job.announcement)
         if job.room_id is None:
             raise Refused("has no chat", where=job.place)
-        first, *more = _parts(content)
+        target = Target(job.community, job.room_id, job.place)
+        parts = _parts(content)
+        first, *more = parts if rings(taken.audience, target) else map(quietly, parts)
         sent = await self._messenger.send(job.room_id, first, txn_id=job_id)
         others = [
             (await self._messenger.send(job.room_id, part, txn_id=f"{job_id}/part{number}")).event_id

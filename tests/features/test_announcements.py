@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.announcements import Named, Target
+from bridge.core.announcements import Audience, Named, Target
 from bridge.core.errors import CannotEncrypt, Refused, Unreachable
 from bridge.core.ids import CommunityId, EventId, RoomId, UserId
 from bridge.core.messages import DeliverAnnouncement, Posted
@@ -139,6 +139,44 @@ async def test_an_announcement_that_was_given_up_is_told_and_so_is_its_arrival_l
     assert sum("Sent to school" in text for text in scene.messenger.said(CHAT)) == 1
     [outcome] = await scene.announcements.outcomes(taken, TARGETS[:1])
     assert outcome["failed"] is None
+
+
+async def test_it_rings_once_for_whoever_it_reaches_in_several_ways(scene: Scene) -> None:
+    below = CommunityId("year-5")
+    rooms = {
+        "announcements": Target(SCHOOL, RoomId("!all:example.org")),
+        "group": Target(SCHOOL, RoomId("!group:example.org"), "chess"),
+        "below": Target(below, RoomId("!below:example.org")),
+        "person": Target(SCHOOL, RoomId("!chat:example.org"), "@cid:example.org"),
+        "elsewhere": Target(CLUB, RoomId("!club:example.org")),
+    }
+
+    async def kinds(source: str, audience: Audience) -> dict[str, tuple[object, object]]:
+        text = {**render("Hi **all**"), "m.mentions": {"room": True}}
+        file = {"msgtype": "m.file", "body": "a.pdf", "m.mentions": {}}
+        await scene.announcements.publish(
+            source=source, author="operator", parts=[text, file], targets=list(rooms.values()), audience=audience
+        )
+        await scene.do_jobs()
+        names = {target.room_id: name for name, target in rooms.items()}
+        said = {
+            names[room]: (content["msgtype"], content["m.mentions"])
+            for room, content in scene.messenger.sent
+            if content["msgtype"] != "m.file"
+        }
+        assert sum(content["msgtype"] == "m.file" for _, content in scene.messenger.sent) == len(rooms)
+        scene.messenger.sent.clear()
+        return said
+
+    loud, quiet = ("m.text", {"room": True}), ("m.notice", {})
+    every = {"announcements": loud, "person": loud, "elsewhere": loud}
+    assert await kinds("$a", Audience(everybody=True, communities=(below,))) == {
+        **every,
+        "group": quiet,
+        "below": quiet,
+    }
+    assert await kinds("$b", Audience(everybody=True)) == {**every, "group": quiet, "below": loud}
+    assert await kinds("$c", Audience(communities=(below,))) == {**every, "group": loud, "below": loud}
 
 
 async def test_a_community_called_like_a_group_of_another_gets_a_copy_of_its_own(scene: Scene) -> None:
