@@ -91,7 +91,7 @@ class Target:
     def job_of(self, announcement: str) -> str:
         """The id of the job that delivers an announcement there: the transaction id of its first part."""
         job = f"announce-{announcement}-{self.community}"
-        return f"{job}/{self.place}" if self.place else job  # no dash: a community may be called school-chess
+        return f"{job}~{self.place}" if self.place else job  # no dash: a community may be called school-chess
 
 
 def rings(audience: Audience, target: Target) -> bool:

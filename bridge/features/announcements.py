@@ -187,7 +187,7 @@ class Announcements:
         first, *more = parts if rings(taken.audience, target) else map(quietly, parts)
         sent = await self._messenger.send(job.room_id, first, txn_id=job_id)
         others = [
-            (await self._messenger.send(job.room_id, part, txn_id=f"{job_id}/part{number}")).event_id
+            (await self._messenger.send(job.room_id, part, txn_id=f"{job_id}~part~{number}")).event_id
             for number, part in enumerate(more, start=1)
         ]
         await self._delivered(job_id, job, sent, others)
