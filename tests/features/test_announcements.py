@@ -168,7 +168,8 @@ async def test_it_rings_once_for_whoever_it_reaches_in_several_ways(scene: Scene
         scene.messenger.sent.clear()
         return said
 
-    loud, quiet = ("m.text", {"room": True}), ("m.notice", {})
+    loud: tuple[object, object] = ("m.text", {"room": True})
+    quiet: tuple[object, object] = ("m.notice", {})
     every = {"announcements": loud, "person": loud, "elsewhere": loud}
     assert await kinds("$a", Audience(everybody=True, communities=(below,))) == {
         **every,
