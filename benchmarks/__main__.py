@@ -13,6 +13,7 @@ NAMES = (
     "entering",
     "event",
     "hundred",
+    "announce",
     "history",
     "megolm",
     "megolm_synapse",

@@ -166,7 +166,10 @@ class Messenger(Protocol):
     """The one door for messages. It knows whether a room is encrypted, and never sends plaintext into one that is."""
 
     async def send(self, room_id: RoomId, content: Mapping[str, Any], *, txn_id: str) -> Sent:
-        """Send an `m.room.message` as the announcer; the same `txn_id` again gives the same event.
+        """Send an `m.room.message` as the announcer; the same `txn_id` again gives the same event, however late.
+
+        Args:
+            txn_id: of what a job sends it begins with the job's id.
 
         Raises:
             CannotEncrypt: the room is encrypted and the keys are not ready.

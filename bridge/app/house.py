@@ -13,6 +13,7 @@ from bridge.app.arriving import let_in
 from bridge.app.handouts import Handouts
 from bridge.app.newsroom import Newsroom
 from bridge.app.roster import Roster
+from bridge.app.shared_looks import SharedLooks
 from bridge.config import Config
 from bridge.config.sections import Account
 from bridge.core.community import Community, RoomKind
@@ -90,13 +91,14 @@ from bridge.matrix.servers import OtherServers
 from bridge.plan.desired import Setting
 from bridge.plan.safety import Thresholds
 from bridge.plan.state import Accounts
+from bridge.store import sendings
 from bridge.store.database import Database, Transaction
 from bridge.store.history import MoveRow, SpokenRow, rooms_of
 from bridge.store.inbox import Inbox
 from bridge.store.jobs import Jobs
 from bridge.store.ownership import Ownership
 from bridge.store.rooms import RoomIndex
-from bridge.worker import Complete, Worker
+from bridge.worker import Complete, Park, Worker
 
 log = logging.getLogger(__name__)
 
@@ -203,6 +205,8 @@ class House:
             self.client,
             self.keys,
             facts,
+            self.database,
+            self.clock,
             announcer=config.announcer,
             device_id=lambda: self.key_server.device_id,
             must_encrypt=lambda room_id: room_id in self.index.places,
@@ -381,6 +385,7 @@ class House:
         self.roster = Roster(
             reconciler=self.reconciler, tags=self.tags, belongings=self.belongings, accounts=self.accounts
         )
+        self.looks = SharedLooks(self._see_who_is_out)
         self.newsroom = Newsroom(
             database=self.database,
             index=self.index,
@@ -396,7 +401,7 @@ class House:
             joined_in=self._joined_in,
             chat_with=self.direct_chats.chat_with,
             look_again=self._again,
-            before_announcing=self._see_who_is_out,
+            before_announcing=self.looks.look,
             recall=Recall(self.client, self.keys, config.announcer),
             secret=link_secret_of(config),
             url=config.join.url if config.join.enabled else "",
@@ -554,6 +559,7 @@ class House:
 
     async def close(self) -> None:
         """Let go of everything."""
+        await self.looks.stop()
         await self.servers.stop()
         await self.client.stop()
         await self.database.stop()
@@ -675,6 +681,11 @@ class House:
                 await self.want_history(tx, event.room_id)
         self.worker.wake()
 
+    async def forget_what_was_sent(self) -> None:
+        """Forget how messages are known again whose jobs are done."""
+        async with self.database.transaction() as tx:
+            await sendings.sweep(tx)
+
     async def look_after_history(self) -> None:
         """Find out who came in without our knowing, and forget what lies behind the window: now and then."""
         for room_id, place in list(self.index.places.items()):
@@ -706,10 +717,10 @@ class House:
         if missed:
             self.worker.wake()
 
-    async def _given_up(self, job_id: str, job: Job | None, reason: str) -> None:
+    async def _given_up(self, job_id: str, job: Job | None, reason: str, park: Park) -> None:
         log.error("job %s was given up: %s", job_id, reason)
         if isinstance(job, DeliverAnnouncement | Announce):
-            await self.newsroom.given_up(job_id, job, reason)
+            await self.newsroom.given_up(job_id, job, reason, park)
         if isinstance(job, LetIn):
             await self.entering.came(job.ticket, Stage.FAILED)
 

@@ -37,7 +37,7 @@ from bridge.ports import Clock, Messenger, PostOffice, RoomFacts
 from bridge.store.database import Database
 from bridge.store.jobs import Jobs
 from bridge.store.rooms import RoomIndex
-from bridge.worker import Complete
+from bridge.worker import Complete, Park
 
 AboutAnnouncements = DeliverAnnouncement | Announce | SendDigest | SendLetter | ShutAnnouncerOut | CloseCopies
 """The jobs that are done here."""
@@ -212,13 +212,13 @@ class Newsroom:
             await self.check_right(job.community, UserId(job.author), Audience.of_words(job.audience))
         await self.announcements.announce(job, complete)
 
-    async def given_up(self, job_id: str, job: DeliverAnnouncement | Announce, reason: str) -> None:
-        """Tell whoever has to know of a job that was given up."""
+    async def given_up(self, job_id: str, job: DeliverAnnouncement | Announce, reason: str, park: Park) -> None:
+        """Tell whoever has to know of a job that is given up."""
         match job:
             case DeliverAnnouncement():
-                await self.announcements.failed(job, job_id, reason)
+                await self.announcements.failed(job, job_id, reason, park)
             case Announce():
-                await self.announcements.not_announced(job, job_id, reason)
+                await self.announcements.not_announced(job, job_id, reason, park)
 
     async def posted(self, community: CommunityId, event: Posted, *, by_admin: bool) -> None:
         """Something was posted in a community's announcement room, by an admin with their own client or not."""

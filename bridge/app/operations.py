@@ -367,6 +367,10 @@ class Operations:
         if await self._house.inbox.release(EventId(name)):
             self._house.rescan()
             return True
+        stored = await self._house.jobs.find(name)
+        job = None if stored is None or stored.parked is None else _job_of(stored)
+        if isinstance(job, DeliverAnnouncement):
+            await self._house.newsroom.announcements.released(job)
         released = await self._house.jobs.release(name, self._house.clock.now_ms())
         self._house.worker.wake()
         return released

@@ -222,7 +222,14 @@ class Service:
         while True:
             await asyncio.sleep(wait)
             await self.house.look_after_history()
+            await self._forget_what_was_sent()
             wait = HISTORY_SECONDS
+
+    async def _forget_what_was_sent(self) -> None:
+        try:
+            await self.house.forget_what_was_sent()
+        except StoreError as error:
+            log.info("what was sent cannot be forgotten now: %s", error.what)
 
     async def _wake_homeserver(self) -> None:
         """Ask for a ping: after an outage the homeserver then sends what it has kept at once, not after its backoff."""

@@ -10,7 +10,17 @@ import orjson
 from markdown_it import MarkdownIt
 
 from bridge.core import texts
-from bridge.core.announcements import EVERYBODY, Audience, Kind, Missed, Named, Part, Target, person_of
+from bridge.core.announcements import (
+    EVERYBODY,
+    Audience,
+    Kind,
+    Missed,
+    Named,
+    Part,
+    Target,
+    person_of,
+    quietly,
+)
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, EventId, RoomId
 from bridge.core.languages import EN, Language
@@ -36,6 +46,14 @@ TargetsOf = Callable[[CommunityId, Audience], Awaitable[Sequence[Target]]]
 """Whom an audience of a community means now. Raises `Refused` where one of them cannot be announced to."""
 Complete = Callable[[Transaction], Awaitable[None]]
 """Marks the job as done, within the database transaction of what it does."""
+
+
+Park = Callable[[Transaction], Awaitable[bool]]
+"""Gives the job up within the database transaction that tells of it; whether it was not given up before."""
+
+
+async def _is_parked(_: Transaction) -> bool:
+    return True
 
 
 async def _everybody_is_nowhere(_: CommunityId, __: Audience) -> Sequence[Target]:
@@ -175,13 +193,15 @@ class Announcements:
             within=complete,
         )
 
-    async def not_announced(self, job: Announce, job_id: str, why: str) -> None:
+    async def not_announced(self, job: Announce, job_id: str, why: str, park: Park = _is_parked) -> None:
         """Tell the author that what was prepared could not be taken."""
         if job.reply_room is None:
             return
         text = texts.announcement_failed(job.community, why, self._language_of(job.community))
         content = call(text, [job.author] if job.author.startswith("@") else [])
         async with self._database.transaction() as tx:
+            if not await park(tx):
+                return
             send = SendMessage(job.reply_room, content)
             await self._jobs.add(tx, f"failed-{job_id}", job.reply_room, send, self._clock.now_ms())
         self._wake()
@@ -205,12 +225,11 @@ class Announcements:
             raise Refused("the announcement is gone", where=job.announcement)
         if job.room_id is None:
             raise Refused("has no chat", where=job.place)
-        first, *more = _parts(content)
-        if quiet and first.get("msgtype") == "m.text":
-            first = {**first, "msgtype": "m.notice"}
+        parts = _parts(content)
+        first, *more = map(quietly, parts) if quiet else parts
         sent = await self._messenger.send(job.room_id, first, txn_id=txn_id)
         others = [
-            (await self._messenger.send(job.room_id, part, txn_id=f"{txn_id}-part{number}")).event_id
+            (await self._messenger.send(job.room_id, part, txn_id=f"{txn_id}~part~{number}")).event_id
             for number, part in enumerate(more, start=1)
         ]
         await self._delivered(job_id, job, sent, others, tell=tell)
@@ -239,10 +258,12 @@ class Announcements:
                 await self._tell_author(tx, job.announcement, names)
         self._wake()
 
-    async def failed(self, job: DeliverAnnouncement, job_id: str, why: str) -> None:
-        """Record that an announcement did not reach a room, and tell its author."""
+    async def failed(self, job: DeliverAnnouncement, job_id: str, why: str, park: Park = _is_parked) -> None:
+        """Record that an announcement did not reach a room, and tell its author: once, also over a kill."""
         names = await self._names_of(job.announcement)
         async with self._database.transaction() as tx:
+            if not await park(tx):
+                return
             await store.hold(tx, job.announcement)
             await store.failed(tx, job.announcement, job.community, job.place, why)
             await self._tell_author(tx, job.announcement, names)
@@ -297,6 +318,11 @@ class Announcements:
         job_id = f"told-{announcement}-{digest_of(text)}"
         send = SendMessage(taken.reply_room, content)
         await self._jobs.add(tx, job_id, taken.reply_room, send, self._clock.now_ms())
+
+    async def released(self, job: DeliverAnnouncement) -> None:
+        """It is tried again, and so no longer failed."""
+        async with self._database.transaction() as tx:
+            await store.failed(tx, job.announcement, job.community, job.place, None)
 
     async def dropped(self, job: DeliverAnnouncement) -> None:
         """Forget an announcement that was given up and shall not be tried again, with its text."""

@@ -147,6 +147,10 @@ class Arrivals:
         text = texts.welcome(
             community.name or name, community.welcome or "", community.rules or "", groups, community.language
         )
+        async with self._database.transaction() as tx:
+            knows_how = await arrivals.was_welcomed(tx, job.user, but=job.community)
+        if not knows_how:
+            text = texts.recommend_notifications(text, community.language)
         if community.rules_required:
             text = texts.please_agree(text, community.language)
         sent = await self._messenger.send(job.room_id, notice(text), txn_id=job_id)

@@ -259,7 +259,8 @@ async def forget_content(tx: Transaction, announcement: str) -> None:
     )
 
 
-async def failed(tx: Transaction, announcement: str, community: CommunityId, place: str, why: str) -> None:
+async def failed(tx: Transaction, announcement: str, community: CommunityId, place: str, why: str | None) -> None:
+    """Record why a delivery failed; None takes that back."""
     await tx.execute(
         "UPDATE announcement_copy SET failed = $4 WHERE announcement = $1 AND community = $2 AND place = $3",
         announcement, community, place, why,

@@ -34,6 +34,12 @@ async def said(tx: Transaction, community: CommunityId, user: UserId, message: E
     await tx.execute("UPDATE arrival SET message = $3 WHERE community = $1 AND user_id = $2", community, user, message)
 
 
+async def was_welcomed(tx: Transaction, user: UserId, but: CommunityId) -> bool:
+    """Whether somebody was welcomed to another community before."""
+    query = "SELECT 1 FROM arrival WHERE user_id = $1 AND community <> $2 AND message <> '' LIMIT 1"
+    return await tx.fetch_value(query, user, but) is not None
+
+
 async def welcomed_by(tx: Transaction, user: UserId, message: EventId) -> CommunityId | None:
     """The community to which somebody was welcomed by that message."""
     found = await tx.fetch_value("SELECT community FROM arrival WHERE user_id = $1 AND message = $2", user, message)

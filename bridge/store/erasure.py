@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from bridge.core.ids import UserId
+from bridge.store import sendings
 from bridge.store.database import Transaction
 
 ERASED = "(erased)"
@@ -144,7 +145,7 @@ EXEMPT: Mapping[tuple[str, str], str] = {
         for table in (
             "room", "audit", "chat", "inbox", "announcement_copy", "pending_command", "crypto_audience",
             "crypto_outbound", "crypto_inbound", "crypto_message_index", "crypto_moved", "crypto_present",
-            "crypto_served", "crypto_given", "crypto_spoken",
+            "crypto_served", "crypto_given", "crypto_spoken", "sending",
         )
     },
     **{
@@ -176,6 +177,9 @@ EXEMPT: Mapping[tuple[str, str], str] = {
     },
     **{(table, "member_event"): _EVENT for table in ("crypto_audience", "crypto_share", "crypto_present")},
     **{(table, "txn_id"): _RANDOM for table in ("crypto_share", "crypto_given")},
+    ("sending", "txn_id"): "begins with the id of a job, and goes with that",
+    ("sending", "device_id"): _OURS,
+    ("sending", "seals"): _RANDOM,
     **{(table, "state"): _NAME for table in ("crypto_share", "crypto_given", "join_request")},
     **{
         ("crypto_account", column): _OURS
@@ -340,6 +344,7 @@ async def erase(tx: Transaction, user: UserId, *, bans: bool = False) -> None:
             await tx.execute("DELETE FROM job WHERE seq = $1", row["seq"])
         elif way is Way.MENTION:
             await tx.execute("UPDATE job SET body = $2 WHERE seq = $1", row["seq"], changed)
+    await sendings.sweep(tx)
     for row in [row for row, way in await _events(tx, mentions) if way is Way.DELETE]:
         # its id stays known: the homeserver may send it again
         await tx.execute(

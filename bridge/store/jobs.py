@@ -39,6 +39,7 @@ from bridge.core.messages import (
     TakeBackState,
     Welcome,
 )
+from bridge.store import sendings
 from bridge.store.database import Database, Row, Transaction
 
 KINDS: dict[str, type[Job]] = {
@@ -190,6 +191,7 @@ class Jobs:
     async def complete(self, tx: Transaction, job_id: str) -> None:
         """Take a job that is done away, within the database transaction that records what it did."""
         await tx.execute("DELETE FROM job WHERE id = $1", job_id)
+        await sendings.settle(tx, job_id)
 
     async def heads(self, now_ms: int, limit: int) -> list[StoredJob]:
         """The job that is next in each lane and due, longest due first.
@@ -242,7 +244,16 @@ class Jobs:
     async def park(self, job_id: str, reason: str) -> None:
         """Give a job up: it stays, with the reason, and its lane goes on."""
         async with self._database.transaction() as tx:
-            await tx.execute("UPDATE job SET parked = $2, attempts = attempts + 1 WHERE id = $1", job_id, reason)
+            await self.park_within(tx, job_id, reason)
+
+    async def park_within(self, tx: Transaction, job_id: str, reason: str) -> bool:
+        """`park` within the database transaction of whoever tells of it; whether it was not given up before."""
+        row = await tx.fetch_row(
+            "UPDATE job SET parked = $2, attempts = attempts + 1 WHERE id = $1 AND parked IS NULL RETURNING seq",
+            job_id,
+            reason,
+        )
+        return row is not None
 
     async def set_aside(self, reason: str) -> int:
         """Park all jobs that wait; gives how many. Those that begin with a look at how things stand are dropped: they
@@ -268,7 +279,10 @@ class Jobs:
         """Take a parked job away undone; whether there was one."""
         async with self._database.transaction() as tx:
             query = "DELETE FROM job WHERE id = $1 AND parked IS NOT NULL RETURNING seq"
-            return await tx.fetch_row(query, job_id) is not None
+            dropped = await tx.fetch_row(query, job_id) is not None
+            if dropped:
+                await sendings.settle(tx, job_id)
+        return dropped
 
     async def find(self, job_id: str) -> StoredJob | None:
         """The job of that id; None when it is done (or never was)."""

@@ -154,6 +154,16 @@ def welcome(community: str, text: str, rules: str, groups: Sequence[str], langua
     return joined("\n\n", parts)
 
 
+def recommend_notifications(welcome: str, language: Language = EN) -> Marked:
+    """The welcome, with what to set so that announcements ring and groups keep quiet, in Element's own words."""
+    how = say(
+        language,
+        "So that you miss no announcement and groups keep quiet: in Element, open the announcement room, tap its name, "
+        "then “Notifications”, and choose “All messages”; in groups choose “Mentions and keywords”.",
+    )
+    return joined("\n\n", [welcome, how])
+
+
 def please_agree(welcome: str, language: Language = EN) -> Marked:
     """The welcome, where more rooms open only after an agreement to the rules."""
     ask = say(language, "Please react with ✅ to this message if you agree to the rules. Then the other rooms open.")

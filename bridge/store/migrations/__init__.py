@@ -24,6 +24,7 @@ from bridge.store.migrations import (
     v17_feeds,
     v18_mail,
     v19_audience,
+    v20_sending,
 )
 
 STEPS = (
@@ -46,4 +47,5 @@ STEPS = (
     v17_feeds,
     v18_mail,
     v19_audience,
+    v20_sending,
 )
