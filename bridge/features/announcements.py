@@ -13,7 +13,16 @@ from bridge.core.announcements import EVERYBODY, Audience, Kind, Named, Part, Ta
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, EventId, RoomId
 from bridge.core.languages import EN, Language
-from bridge.core.messages import Announce, DeliverAnnouncement, Posted, SendMessage, call, notice
+from bridge.core.messages import (
+    Announce,
+    DeliverAnnouncement,
+    Posted,
+    SendMessage,
+    TellAuthor,
+    WithdrawCopy,
+    call,
+    notice,
+)
 from bridge.plan.state import Accounts
 from bridge.ports import Clock, Messenger, Sent
 from bridge.store import announcements as store
@@ -166,7 +175,11 @@ class Announcements:
     async def deliver(self, job_id: str, job: DeliverAnnouncement) -> None:
         """Send one announcement into one room; the job's id is the transaction id, so a repeat is the same event."""
         async with self._database.transaction() as tx:
+            taken = await store.get(tx, job.announcement)
+            if taken is not None and taken.withdrawn_at is not None:
+                return  # whoever withdrew it sees to this copy, too
             content = await store.content_of(tx, job.announcement)
+            await store.begin(tx, job.announcement, job.community, job.place)
         if not content:
             raise Refused("the announcement is gone", where=job.announcement)
         if job.room_id is None:
@@ -201,9 +214,12 @@ class Announcements:
                 content = notice(
                     texts.announced(job.community, sent.devices, reach.unreached, self._language_of(job.community))
                 )
-                await self._jobs.add(tx, f"told-{job_id}", reply_room, SendMessage(reply_room, content), now)
-        if reply_room is not None:
-            self._wake()
+                told = TellAuthor(reply_room, content, job.announcement)
+                await self._jobs.add(tx, f"told-{job_id}", reply_room, told, now)
+            if taken is not None and taken.withdrawn_at is not None:  # meanwhile
+                late = WithdrawCopy(job.announcement, job.community, job.place)
+                await self._jobs.add(tx, f"late-{job_id}", f"withdraw {job.room_id}", late, now)
+        self._wake()
 
     async def failed(self, job: DeliverAnnouncement, job_id: str, why: str) -> None:
         """Record that an announcement did not reach a room, and tell its author."""
@@ -216,9 +232,8 @@ class Announcements:
                 content = call(texts.announcement_failed(job.community, why, language), author)
                 now = self._clock.now_ms()
                 # its id differs from that of the good news, which may follow when the job is released
-                await self._jobs.add(
-                    tx, f"failed-{job_id}", taken.reply_room, SendMessage(taken.reply_room, content), now
-                )
+                told = TellAuthor(taken.reply_room, content, job.announcement)
+                await self._jobs.add(tx, f"failed-{job_id}", taken.reply_room, told, now)
         self._wake()
 
     async def dropped(self, job: DeliverAnnouncement) -> None:

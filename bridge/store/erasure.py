@@ -85,6 +85,10 @@ PLACES = (
     Place("announcements", "announcement", "author", Way.REPLACE, also="reply_room = NULL"),
     Place("announcements sent to them alone", "announcement_copy", "place"),
     Place("announcements", "announcement_copy", "failed", Way.MENTION),
+    Place("announcements edited or withdrawn", "announcement_change", "author", Way.REPLACE, also="reply_room = NULL"),
+    Place("announcements edited or withdrawn", "announcement_change_copy", "place"),
+    Place("announcements edited or withdrawn", "announcement_change_copy", "failed", Way.MENTION),
+    Place("announcements pinned", "announcement_pin", "author", Way.REPLACE, also="reply_room = NULL"),
     Place("reports", "report", "text", Way.DROP),
     Place("audit trail", "audit", "actor", Way.REPLACE),
     Place("audit trail", "audit", "detail", Way.MENTION),
@@ -126,7 +130,8 @@ EXEMPT: Mapping[tuple[str, str], str] = {
         (table, "community"): "a community's id"
         for table in (
             "room", "role", "moderator", "profile", "named", "invited", "bidden", "settled", "heal", "frozen", "report",
-            "audit", "announcement_copy", "announcement_number", "link", "entry", "join_request", "arrival",
+            "audit", "announcement_copy", "announcement_number", "announcement_change", "announcement_change_copy", "link",
+            "entry", "join_request", "arrival",
             "must_agree", "own_group", "shut_out", "tag", "belonging",
         )
     },
@@ -136,7 +141,8 @@ EXEMPT: Mapping[tuple[str, str], str] = {
     **{
         (table, "room_id"): _ROOM
         for table in (
-            "room", "audit", "chat", "inbox", "announcement_copy", "pending_command", "crypto_audience",
+            "room", "audit", "chat", "inbox", "announcement_copy", "announcement_pin", "announcement_answer",
+            "pending_command", "crypto_audience",
             "crypto_outbound", "crypto_inbound", "crypto_message_index", "crypto_moved", "crypto_present",
             "crypto_served", "crypto_given", "crypto_spoken",
         )
@@ -150,7 +156,7 @@ EXEMPT: Mapping[tuple[str, str], str] = {
     **{
         (table, "event_id"): _EVENT
         for table in (
-            "inbox", "inbox_seen", "announcement_copy", "stranger", "crypto_message_index", "crypto_moved",
+            "inbox", "inbox_seen", "announcement_copy", "announcement_pin", "announcement_answer", "stranger", "crypto_message_index", "crypto_moved",
             "crypto_spoken",
         )
     },
@@ -207,7 +213,18 @@ EXEMPT: Mapping[tuple[str, str], str] = {
     ("announcement", "audience"): "keys of rooms, communities and tags",
     ("announcement_copy", "announcement"): _RANDOM,
     ("announcement_copy", "others"): _EVENT,
+    ("announcement_copy", "edits"): _EVENT,
     ("announcement_number", "announcement"): _RANDOM,
+    ("announcement_change", "id"): _RANDOM,
+    ("announcement_change", "announcement"): _RANDOM,
+    ("announcement_change", "what"): _NAME,
+    ("announcement_change", "content"): "is said by the community to everybody in it, and stands in its rooms",
+    ("announcement_change", "reply_room"): "the chat of whoever asked: emptied with their name",
+    ("announcement_change_copy", "change"): _RANDOM,
+    ("announcement_pin", "announcement"): _RANDOM,
+    ("announcement_pin", "reply_room"): "the chat of whoever asked: emptied with their name",
+    ("announcement_pin", "stage"): _NAME,
+    ("announcement_answer", "announcement"): _RANDOM,
     ("link", "id"): _RANDOM,
     ("link", "token_sha256"): _RANDOM,
     ("link", "group_keys"): "keys of rooms",
