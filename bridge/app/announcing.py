@@ -29,7 +29,7 @@ class AnnouncementDesk:
 
         Args:
             by: who asks; None for the operator.
-            what: `most`, `before`, as the deed needs them.
+            what: `most`, `before`, `wanted`, as the deed needs them.
 
         Raises:
             Refused: a rule says no, or what is given cannot be understood.
@@ -42,6 +42,14 @@ class AnnouncementDesk:
                 found = await self._house.newsroom.announcements.listed(community.id, most, before)
                 shown = [_shown(one) for one in found]
                 return {"said": [texts.announcements_listed(shown, community.id, language)], "announcements": shown}
+            case "digest":
+                if by is None:
+                    raise Refused("summaries go to whoever asks for them", remedy="write `digest on` to the announcer")
+                wanted = what.get("wanted") is True
+                due = await self._house.newsroom.digests.want(community.id, by, wanted=wanted)
+                name = community.name or community.id
+                said = texts.digest_on(name, due, language) if wanted else texts.digest_off(name, language)
+                return {"said": [said], "wanted": wanted, "due": due}
             case _:
                 raise Refused(f"{deed!r} is nothing that can be asked about announcements")
 

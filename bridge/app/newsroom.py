@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC
 
-from bridge.core.announcements import Audience, Target
+from bridge.core.announcements import Audience, Target, first_words
 from bridge.core.community import ANNOUNCEMENTS, Community
 from bridge.core.errors import Refused
-from bridge.core.ids import CommunityId
+from bridge.core.ids import CommunityId, EventId, RoomId
 from bridge.core.languages import Language
-from bridge.core.messages import Announce, DeliverAnnouncement, Posted
+from bridge.core.messages import Announce, DeliverAnnouncement, Posted, SendDigest
 from bridge.features.announcements import Announcements
+from bridge.features.digests import Digests
+from bridge.matrix.recall import Recall
 from bridge.plan.family import Family
 from bridge.plan.state import Accounts
-from bridge.ports import Clock, Messenger
+from bridge.ports import Clock, Messenger, RoomFacts
 from bridge.store.database import Database
 from bridge.store.jobs import Jobs
 from bridge.store.rooms import RoomIndex
@@ -36,6 +39,8 @@ class Newsroom:
         declared: Callable[[], Mapping[CommunityId, Community]],
         language_of: Callable[[CommunityId], Language],
         before_announcing: Callable[[CommunityId], Awaitable[None]],
+        facts: RoomFacts,
+        recall: Recall,
     ) -> None:
         """
         Args:
@@ -55,8 +60,26 @@ class Newsroom:
             language_of=language_of,
             targets_of=self.targets_of,
         )
+        self._recall = recall
+        self.digests = Digests(
+            database=database,
+            index=index,
+            jobs=jobs,
+            wake=wake,
+            facts=facts,
+            words_of=self.words_of,
+            declared=lambda name: declared().get(name),
+            zone_of=lambda _: UTC,
+            language_of=language_of,
+            clock=clock,
+        )
 
-    async def do(self, job_id: str, job: DeliverAnnouncement | Announce, complete: Complete) -> None:
+    async def words_of(self, room_id: RoomId, event_id: EventId) -> str:
+        """The first words of a message in an announcement room; empty for what was redacted."""
+        content = await self._recall.content(room_id, event_id)
+        return "" if content is None else first_words([content])
+
+    async def do(self, job_id: str, job: DeliverAnnouncement | Announce | SendDigest, complete: Complete) -> None:
         """Do a job about announcements: safe to repeat."""
         match job:
             case DeliverAnnouncement():
@@ -64,6 +87,8 @@ class Newsroom:
                 await self.announcements.deliver(job_id, job)
             case Announce():
                 await self.announcements.announce(job, complete)
+            case SendDigest():
+                await self.digests.send(job, complete)
 
     async def given_up(self, job_id: str, job: DeliverAnnouncement | Announce, reason: str) -> None:
         """Tell whoever has to know of a job that was given up."""

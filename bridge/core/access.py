@@ -33,6 +33,7 @@ class Deed(StrEnum):
     SUBCOMMUNITIES = "subcommunity"
     ADOPT_GROUPS = "group adopt"
     MOVE_GROUPS = "group move"
+    DIGEST = "digest"
 
 
 NEEDED: dict[Deed, Role] = {
@@ -59,6 +60,7 @@ NEEDED: dict[Deed, Role] = {
     Deed.SUBCOMMUNITIES: Role.ADMIN,
     Deed.ADOPT_GROUPS: Role.ADMIN,
     Deed.MOVE_GROUPS: Role.ADMIN,
+    Deed.DIGEST: Role.MEMBER,
 }
 
 

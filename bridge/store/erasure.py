@@ -82,6 +82,7 @@ PLACES = (
     Place("chats", "pending_command", "user_id"),
     Place("chats", "pending_command", "command", Way.DROP),
     Place("chats", "stranger", "user_id"),
+    Place("weekly summaries", "digest_wanted", "user_id"),
     Place("announcements", "announcement", "author", Way.REPLACE, also="reply_room = NULL"),
     Place("announcements sent to them alone", "announcement_copy", "place"),
     Place("announcements", "announcement_copy", "failed", Way.MENTION),
@@ -130,9 +131,8 @@ EXEMPT: Mapping[tuple[str, str], str] = {
         (table, "community"): "a community's id"
         for table in (
             "room", "role", "moderator", "profile", "named", "invited", "bidden", "settled", "heal", "frozen", "report",
-            "audit", "announcement_copy", "announcement_number", "announcement_change", "announcement_change_copy", "link",
-            "entry", "join_request", "arrival",
-            "must_agree", "own_group", "shut_out", "tag", "belonging",
+            "audit", "announcement_copy", "announcement_number", "link", "entry", "join_request", "arrival",
+            "must_agree", "own_group", "shut_out", "tag", "belonging", "digest_wanted",
         )
     },
     ("tag", "name"): "a word of an admin's for several people",
@@ -141,8 +141,7 @@ EXEMPT: Mapping[tuple[str, str], str] = {
     **{
         (table, "room_id"): _ROOM
         for table in (
-            "room", "audit", "chat", "inbox", "announcement_copy", "announcement_pin", "announcement_answer",
-            "pending_command", "crypto_audience",
+            "room", "audit", "chat", "inbox", "announcement_copy", "pending_command", "crypto_audience",
             "crypto_outbound", "crypto_inbound", "crypto_message_index", "crypto_moved", "crypto_present",
             "crypto_served", "crypto_given", "crypto_spoken",
         )
@@ -156,7 +155,7 @@ EXEMPT: Mapping[tuple[str, str], str] = {
     **{
         (table, "event_id"): _EVENT
         for table in (
-            "inbox", "inbox_seen", "announcement_copy", "announcement_pin", "announcement_answer", "stranger", "crypto_message_index", "crypto_moved",
+            "inbox", "inbox_seen", "announcement_copy", "stranger", "crypto_message_index", "crypto_moved",
             "crypto_spoken",
         )
     },
@@ -217,13 +216,19 @@ EXEMPT: Mapping[tuple[str, str], str] = {
     ("announcement_number", "announcement"): _RANDOM,
     ("announcement_change", "id"): _RANDOM,
     ("announcement_change", "announcement"): _RANDOM,
+    ("announcement_change", "community"): "a community's id",
     ("announcement_change", "what"): _NAME,
     ("announcement_change", "content"): "is said by the community to everybody in it, and stands in its rooms",
     ("announcement_change", "reply_room"): "the chat of whoever asked: emptied with their name",
     ("announcement_change_copy", "change"): _RANDOM,
+    ("announcement_change_copy", "community"): "a community's id",
+    ("announcement_pin", "room_id"): _ROOM,
+    ("announcement_pin", "event_id"): _EVENT,
     ("announcement_pin", "announcement"): _RANDOM,
     ("announcement_pin", "reply_room"): "the chat of whoever asked: emptied with their name",
     ("announcement_pin", "stage"): _NAME,
+    ("announcement_answer", "room_id"): _ROOM,
+    ("announcement_answer", "event_id"): _EVENT,
     ("announcement_answer", "announcement"): _RANDOM,
     ("link", "id"): _RANDOM,
     ("link", "token_sha256"): _RANDOM,
