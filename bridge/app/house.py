@@ -11,7 +11,7 @@ from typing import Any
 
 from bridge.app.arriving import let_in
 from bridge.app.handouts import Handouts
-from bridge.app.newsroom import Newsroom
+from bridge.app.newsroom import AnnouncementJob, Newsroom
 from bridge.app.roster import Roster
 from bridge.config import Config
 from bridge.config.sections import Account
@@ -27,12 +27,15 @@ from bridge.core.messages import (
     ChangeMembership,
     Deactivate,
     DeliverAnnouncement,
+    EditCopy,
     ExpireRequest,
     GiveHistory,
     Job,
+    KeepPins,
     LetIn,
     MakeGroup,
     MembershipChanged,
+    PostAgain,
     PostCard,
     Posted,
     RedactEvent,
@@ -45,8 +48,10 @@ from bridge.core.messages import (
     ShareKeys,
     ShowLink,
     TakeBackState,
+    TellAuthor,
     Verifying,
     Welcome,
+    WithdrawCopy,
 )
 from bridge.e2ee import attachments
 from bridge.e2ee.identity import hkdf_sha256
@@ -77,6 +82,7 @@ from bridge.matrix.client import Client, path
 from bridge.matrix.executor import Executor
 from bridge.matrix.key_server import HomeserverKeys, HomeserverRooms
 from bridge.matrix.pictures import Pictures
+from bridge.matrix.posts import Posts
 from bridge.matrix.profiles import Profiles
 from bridge.matrix.reader import AnnouncerEyes, Reader
 from bridge.matrix.recall import Recall
@@ -209,6 +215,10 @@ class House:
             before_announcing=self._see_who_is_out,
             facts=facts,
             recall=Recall(self.client, self.keys, config.announcer),
+            posts=Posts(self.client, config.announcer),
+            reader=self.reader,
+            rooms=self.executor,
+            most_pins=config.limits.pins_per_room,
         )
         self.enforcement = Enforcement(
             database=self.database,
@@ -523,7 +533,16 @@ class House:
         match job:
             case SendMessage():
                 await self.sender.send(job.room_id, job.content, txn_id=job_id)
-            case DeliverAnnouncement() | Announce() | SendDigest():
+            case (
+                DeliverAnnouncement()
+                | Announce()
+                | SendDigest()
+                | TellAuthor()
+                | EditCopy()
+                | WithdrawCopy()
+                | KeepPins()
+                | PostAgain()
+            ):
                 await self.newsroom.do(job_id, job, complete)
             case RedactEvent():
                 await self.executor.redact(job.room_id, job.event_id, job.reason, txn_id=job_id)
@@ -662,7 +681,7 @@ class House:
 
     async def _given_up(self, job_id: str, job: Job | None, reason: str) -> None:
         log.error("job %s was given up: %s", job_id, reason)
-        if isinstance(job, DeliverAnnouncement | Announce):
+        if isinstance(job, AnnouncementJob):
             await self.newsroom.given_up(job_id, job, reason)
         if isinstance(job, LetIn):
             await self.entering.came(job.ticket, Stage.FAILED)

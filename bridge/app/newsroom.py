@@ -10,17 +10,35 @@ from bridge.core.community import ANNOUNCEMENTS, Community
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, EventId, RoomId
 from bridge.core.languages import Language
-from bridge.core.messages import Announce, DeliverAnnouncement, Posted, SendDigest
+from bridge.core.messages import (
+    Announce,
+    DeliverAnnouncement,
+    EditCopy,
+    Job,
+    KeepPins,
+    PostAgain,
+    Posted,
+    SendDigest,
+    TellAuthor,
+    WithdrawCopy,
+)
+from bridge.features.afterwards import Afterwards
 from bridge.features.announcements import Announcements
 from bridge.features.digests import Digests
+from bridge.features.pins import Pins
+from bridge.features.reposts import Reposts
 from bridge.matrix.recall import Recall
 from bridge.plan.family import Family
 from bridge.plan.state import Accounts
-from bridge.ports import Clock, Messenger, RoomFacts
+from bridge.ports import Clock, Messenger, Posts, RoomExecutor, RoomFacts, RoomReader
 from bridge.store.database import Database
 from bridge.store.jobs import Jobs
 from bridge.store.rooms import RoomIndex
 from bridge.worker import Complete
+
+AnnouncementJob = (
+    DeliverAnnouncement | Announce | SendDigest | TellAuthor | EditCopy | WithdrawCopy | KeepPins | PostAgain
+)
 
 
 class Newsroom:
@@ -41,6 +59,10 @@ class Newsroom:
         before_announcing: Callable[[CommunityId], Awaitable[None]],
         facts: RoomFacts,
         recall: Recall,
+        posts: Posts,
+        reader: RoomReader,
+        rooms: RoomExecutor,
+        most_pins: int,
     ) -> None:
         """
         Args:
@@ -73,13 +95,42 @@ class Newsroom:
             language_of=language_of,
             clock=clock,
         )
+        self.afterwards = Afterwards(
+            database=database,
+            jobs=jobs,
+            wake=wake,
+            messenger=messenger,
+            posts=posts,
+            content_of=recall.content,
+            announcer=accounts.announcer,
+            clock=clock,
+            language_of=language_of,
+        )
+        self.pins = Pins(
+            database=database,
+            jobs=jobs,
+            wake=wake,
+            reader=reader,
+            rooms=rooms,
+            clock=clock,
+            language_of=language_of,
+            most=most_pins,
+        )
+        self.reposts = Reposts(
+            database=database,
+            jobs=jobs,
+            wake=wake,
+            content_of=recall.content,
+            clock=clock,
+            language_of=language_of,
+        )
 
     async def words_of(self, room_id: RoomId, event_id: EventId) -> str:
         """The first words of a message in an announcement room; empty for what was redacted."""
         content = await self._recall.content(room_id, event_id)
         return "" if content is None else first_words([content])
 
-    async def do(self, job_id: str, job: DeliverAnnouncement | Announce | SendDigest, complete: Complete) -> None:
+    async def do(self, job_id: str, job: AnnouncementJob, complete: Complete) -> None:
         """Do a job about announcements: safe to repeat."""
         match job:
             case DeliverAnnouncement():
@@ -89,14 +140,39 @@ class Newsroom:
                 await self.announcements.announce(job, complete)
             case SendDigest():
                 await self.digests.send(job, complete)
+            case TellAuthor():
+                await self.afterwards.tell(job_id, job, complete)
+            case EditCopy():
+                await self._before_announcing(job.community)
+                await self.afterwards.edit_copy(job_id, job)
+            case WithdrawCopy():
+                await self.afterwards.withdraw_copy(job_id, job)
+            case KeepPins():
+                await self.pins.keep(job, complete)
+            case PostAgain():
+                await self.reposts.do(job, complete)
 
-    async def given_up(self, job_id: str, job: DeliverAnnouncement | Announce, reason: str) -> None:
+    async def given_up(self, job_id: str, job: AnnouncementJob, reason: str) -> None:
         """Tell whoever has to know of a job that was given up."""
         match job:
             case DeliverAnnouncement():
                 await self.announcements.failed(job, job_id, reason)
             case Announce():
                 await self.announcements.not_announced(job, job_id, reason)
+            case EditCopy() | WithdrawCopy():
+                await self.afterwards.failed(job, job_id, reason)
+            case KeepPins():
+                await self.pins.failed(job, job_id, reason)
+            case PostAgain():
+                await self.reposts.failed(job, job_id, reason)
+
+    async def dropped(self, job: Job) -> None:
+        """Forget what a job was to do that was given up and shall not be tried again."""
+        match job:
+            case DeliverAnnouncement():
+                await self.announcements.dropped(job)
+            case EditCopy() | WithdrawCopy():
+                await self.afterwards.dropped(job)
 
     async def posted(self, community: CommunityId, event: Posted, *, by_admin: bool) -> None:
         """Something was posted in a community's announcement room, by an admin with their own client or not."""

@@ -25,7 +25,7 @@ from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import Language
 from bridge.core.markup import plain
-from bridge.core.messages import DeliverAnnouncement, Job, SendMembers
+from bridge.core.messages import Job, SendMembers
 from bridge.features.announcements import render
 from bridge.features.deactivation import shown as ended_community
 from bridge.features.reconcile import Outcome, Progress
@@ -197,6 +197,7 @@ class Operations:
         self._house.reconciler.use(rules_of(config))
         self._house.history = config.history
         self._house.groups.limit = config.limits.groups_per_community
+        self._house.newsroom.pins.most = config.limits.pins_per_room
         self._house.requests.patience = patience_of(config)
         self._house.reconciler.declare(config.communities)
 
@@ -362,8 +363,8 @@ class Operations:
         if stored is None or not await self._house.jobs.drop(name):
             return False
         job = _job_of(stored)
-        if isinstance(job, DeliverAnnouncement):
-            await self._house.newsroom.announcements.dropped(job)
+        if job is not None:
+            await self._house.newsroom.dropped(job)
         return True
 
     async def gauges(self) -> list[Gauge]:

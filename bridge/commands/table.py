@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from bridge.commands import (
+    afterwards,
     announcing,
     arguments,
     belonging,
@@ -156,6 +157,7 @@ NO = Row(
 
 TABLE: tuple[Row, ...] = (
     *announcing.ROWS,
+    *afterwards.ROWS,
     *digests.ROWS,
     *people.ROWS,
     *belonging.ROWS,

@@ -15,6 +15,10 @@ from bridge.core.ids import EventId
 LONGEST_EDIT_BYTES = 46_000
 """An edit says everything twice, for clients that know no edits; beyond this length it says it once."""
 
+PIN_SECONDS = 7 * 86_400
+"""For how long an announcement is pinned where nobody says."""
+LONGEST_PIN_SECONDS = 366 * 86_400
+
 _FILES = frozenset({"m.image", "m.file", "m.audio", "m.video"})
 _TEXT = ("body", "format", "formatted_body")
 _KEPT = (

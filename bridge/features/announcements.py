@@ -262,6 +262,11 @@ class Announcements:
             found = await store.find(tx, community, named)
             return None if found is None else await store.get(tx, found)
 
+    async def number_of(self, community: CommunityId, announcement: str) -> int:
+        """The number of an announcement in a community; 0 where it is none of that community's."""
+        async with self._database.transaction() as tx:
+            return await store.number_of(tx, community, announcement) or 0
+
     async def copies_of(self, announcement: str) -> list[Copy]:
         """Every copy of an announcement, in whatever community."""
         async with self._database.transaction() as tx:

@@ -83,14 +83,31 @@ async def get(tx: Transaction, change: str) -> Change | None:
     return None if row is None else _change(row)
 
 
-async def newest_edit(tx: Transaction, announcement: str) -> str | None:
-    """The id of the edit that counts."""
-    found: str | None = await tx.fetch_value(
-        """SELECT id FROM announcement_change WHERE announcement = $1 AND what = 'edit'
-           ORDER BY at DESC, id DESC LIMIT 1""",
-        announcement,
-    )
-    return found
+async def is_outdated(tx: Transaction, change: Change) -> bool:
+    """Whether there is a later edit of the same announcement."""
+    found = await tx.fetch_value(
+        "SELECT 1 FROM announcement_change WHERE announcement = $1 AND what = 'edit' AND at > $2 LIMIT 1",
+        change.announcement, change.at,
+    )  # fmt: skip
+    return found is not None
+
+
+async def begin(tx: Transaction, change: str, community: CommunityId, place: str) -> None:
+    """Record that a change is about to be made in a copy: from now on its event may be in the room."""
+    await tx.execute(
+        "UPDATE announcement_change_copy SET begun = 1 WHERE change = $1 AND community = $2 AND place = $3",
+        change, community, place,
+    )  # fmt: skip
+
+
+async def is_half_done(tx: Transaction, change: str, community: CommunityId, place: str) -> bool:
+    """Whether a change was begun in a copy, and nobody knows whether it is there."""
+    found = await tx.fetch_value(
+        """SELECT begun FROM announcement_change_copy
+           WHERE change = $1 AND community = $2 AND place = $3 AND done = 0""",
+        change, community, place,
+    )  # fmt: skip
+    return bool(found)
 
 
 async def settle(tx: Transaction, change: str, community: CommunityId, place: str) -> bool:

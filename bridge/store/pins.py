@@ -41,6 +41,15 @@ async def unwant(tx: Transaction, room_id: RoomId, event_id: EventId, announceme
     )  # fmt: skip
 
 
+async def leave(tx: Transaction, announcement: str) -> list[RoomId]:
+    """Have an announcement pinned no longer where it was pinned by us; gives the rooms."""
+    rows = await tx.fetch(
+        """UPDATE announcement_pin SET until = 0, stage = 'leaving' WHERE announcement = $1 RETURNING room_id""",
+        announcement,
+    )
+    return [RoomId(row["room_id"]) for row in rows]
+
+
 async def of_room(tx: Transaction, room_id: RoomId) -> list[Pin]:
     rows = await tx.fetch(
         "SELECT event_id, until, at, stage FROM announcement_pin WHERE room_id = $1 ORDER BY at, event_id", room_id
@@ -48,18 +57,12 @@ async def of_room(tx: Transaction, room_id: RoomId) -> list[Pin]:
     return [Pin(EventId(row["event_id"]), row["until"], row["at"], Stage(row["stage"])) for row in rows]
 
 
-async def stage(
-    tx: Transaction, room_id: RoomId, events: Sequence[EventId], now: Stage, *, but: Stage | None = None
-) -> None:
-    """Note how far pins have come.
-
-    Args:
-        but: those that have this stage by now keep it.
-    """
+async def advance(tx: Transaction, room_id: RoomId, events: Sequence[EventId], before: Stage, after: Stage) -> None:
+    """Note how far pins have come; those that somebody asked for otherwise meanwhile stay as they are."""
     for event_id in events:
         await tx.execute(
-            "UPDATE announcement_pin SET stage = $3 WHERE room_id = $1 AND event_id = $2 AND stage <> $4",
-            room_id, event_id, now.value, "" if but is None else but.value,
+            "UPDATE announcement_pin SET stage = $4 WHERE room_id = $1 AND event_id = $2 AND stage = $3",
+            room_id, event_id, before.value, after.value,
         )  # fmt: skip
 
 
@@ -72,9 +75,11 @@ async def forget(tx: Transaction, room_id: RoomId, pins: Sequence[Pin]) -> None:
         )  # fmt: skip
 
 
-async def askers(tx: Transaction, room_id: RoomId) -> list[tuple[str, RoomId | None]]:
-    """Who asked for the pins in a room that are not there yet, and in which chat they are told."""
+async def askers(tx: Transaction, room_id: RoomId, now: int) -> list[tuple[str, RoomId | None]]:
+    """Who asked for the pins in a room that are not as they should be by now, and in which chat they are told."""
     rows = await tx.fetch(
-        "SELECT DISTINCT author, reply_room FROM announcement_pin WHERE room_id = $1 AND stage <> 'placed'", room_id
-    )
+        """SELECT DISTINCT author, reply_room FROM announcement_pin
+           WHERE room_id = $1 AND (stage <> 'placed' OR until <= $2) ORDER BY author, reply_room""",
+        room_id, now,
+    )  # fmt: skip
     return [(row["author"], None if row["reply_room"] is None else RoomId(row["reply_room"])) for row in rows]

@@ -21,6 +21,7 @@ STATEMENTS = (
         change TEXT NOT NULL,
         community TEXT NOT NULL,
         place TEXT NOT NULL,
+        begun INTEGER NOT NULL DEFAULT 0,
         done INTEGER NOT NULL DEFAULT 0,
         failed TEXT,
         PRIMARY KEY (change, community, place)
