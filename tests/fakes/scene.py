@@ -22,12 +22,15 @@ from bridge.core.messages import (
     ChangeMembership,
     Deactivate,
     DeliverAnnouncement,
+    EditCopy,
     ExpireRequest,
     Invited,
     Job,
+    KeepPins,
     LetIn,
     MakeGroup,
     MembershipChanged,
+    PostAgain,
     PostCard,
     Posted,
     Reacted,
@@ -41,9 +44,12 @@ from bridge.core.messages import (
     ShowLink,
     StateChanged,
     TakeBackState,
+    TellAuthor,
     Welcome,
+    WithdrawCopy,
 )
 from bridge.features.adopting import Adopting
+from bridge.features.afterwards import Afterwards
 from bridge.features.announcements import Announcements
 from bridge.features.arrivals import Arrivals
 from bridge.features.belonging import Belongings
@@ -54,9 +60,11 @@ from bridge.features.entering import Entering
 from bridge.features.groups import Groups
 from bridge.features.members import Members
 from bridge.features.moving import Moving
+from bridge.features.pins import Pins
 from bridge.features.profile import Profile
 from bridge.features.reconcile import Outcome, Reconciler, Recovery, Rules
 from bridge.features.reconcile.watch import Watch
+from bridge.features.reposts import Reposts
 from bridge.features.requests import Patience, Requests
 from bridge.features.subcommunities import Subcommunities
 from bridge.features.tags import Tags
@@ -75,6 +83,7 @@ from bridge.store.rooms import RoomIndex
 from tests.fakes.faults import Faults, MortalDatabase
 from tests.fakes.homeserver import ANNOUNCER, STEWARD, FakeHomeserver, FakeRoom
 from tests.fakes.messenger import FakeMessenger
+from tests.fakes.posts import FakePosts
 
 ACCOUNTS = Accounts(STEWARD, ANNOUNCER)
 
@@ -114,6 +123,7 @@ class Scene:
         self.homeserver = homeserver or FakeHomeserver(default_version=version)
         self.homeserver.faults = self.faults
         self.messenger = FakeMessenger(self.faults)
+        self.posts = FakePosts(self.messenger, self.faults)
         self.clock = FakeClock()
         self.rules = rules or Rules()
         self.version = version
@@ -159,6 +169,31 @@ class Scene:
             wake=self._wake,
             messenger=self.messenger,
             accounts=ACCOUNTS,
+            clock=self.clock,
+        )
+        self.afterwards = Afterwards(
+            database=self.database,
+            jobs=self.jobs,
+            wake=self._wake,
+            messenger=self.messenger,
+            posts=self.posts,
+            content_of=self.posts.content,
+            announcer=ANNOUNCER,
+            clock=self.clock,
+        )
+        self.pins = Pins(
+            database=self.database,
+            jobs=self.jobs,
+            wake=self._wake,
+            reader=self.reader,
+            rooms=self.executor,
+            clock=self.clock,
+        )
+        self.reposts = Reposts(
+            database=self.database,
+            jobs=self.jobs,
+            wake=self._wake,
+            content_of=self.posts.content,
             clock=self.clock,
         )
         self.enforcement = Enforcement(
@@ -509,6 +544,8 @@ class Scene:
                         await self.messenger.send(job.room_id, job.content, txn_id=stored.id)
                     case DeliverAnnouncement():
                         await self.announcements.deliver(stored.id, job)
+                    case TellAuthor() | EditCopy() | WithdrawCopy() | KeepPins() | PostAgain():
+                        await self._do_afterwards(stored.id, job)
                     case RedactEvent():
                         await self.executor.redact(job.room_id, job.event_id, job.reason, txn_id=stored.id)
                     case TakeBackState():
@@ -527,6 +564,22 @@ class Scene:
                     case _:
                         await self._do_about_people(stored.id, job)
                 await self.jobs.finish(stored.id)
+
+    async def _do_afterwards(
+        self, job_id: str, job: TellAuthor | EditCopy | WithdrawCopy | KeepPins | PostAgain
+    ) -> None:
+        complete = partial(self.jobs.complete, job_id=job_id)
+        match job:
+            case TellAuthor():
+                await self.afterwards.tell(job_id, job, complete)
+            case EditCopy():
+                await self.afterwards.edit_copy(job_id, job)
+            case WithdrawCopy():
+                await self.afterwards.withdraw_copy(job_id, job)
+            case KeepPins():
+                await self.pins.keep(job, complete)
+            case PostAgain():
+                await self.reposts.do(job, complete)
 
     async def _do_about_people(self, job_id: str, job: Job) -> None:
         match job:
