@@ -31,7 +31,7 @@ class AnnouncementDesk:
 
         Args:
             by: who asks; None for the operator.
-            what: `most`, `before`, `wanted`, and what `app/afterwards` says, as the deed needs them.
+            what: `most`, `before`, `wanted`, `source`, and what `app/afterwards` says, as the deed needs them.
 
         Raises:
             Refused: a rule says no, or what is given cannot be understood.
@@ -52,10 +52,24 @@ class AnnouncementDesk:
                 name = community.name or community.id
                 said = texts.digest_on(name, due, language) if wanted else texts.digest_off(name, language)
                 return {"said": [said], "wanted": wanted, "due": due}
+            case "feed caution":
+                await self._house.newsroom.feeds.check(community, by)
+                return {"said": [texts.feed_caution(community.name or community.id, language)]}
+            case "feed":
+                return await self._feed(community, by, what)
             case _ if deed in DEEDS:
                 return await self._afterwards.do(deed, community, by, what)
             case _:
                 raise Refused(f"{deed!r} is nothing that can be asked about announcements")
+
+    async def _feed(self, community: Community, by: UserId | None, what: Mapping[str, Any]) -> dict[str, Any]:
+        feeds, language = self._house.newsroom.feeds, answer_language(community, by)
+        source = str(what.get("source") or "")
+        if what.get("wanted") is True and source:
+            url = await feeds.open(community, by, source)
+            return {"said": [texts.feed_address(url, language)], "url": url}
+        await feeds.close(community, by, source)
+        return {"said": [texts.feed_is_closed(language)], "url": None}
 
 
 def _shown(one: Listed) -> dict[str, Any]:

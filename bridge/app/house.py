@@ -202,24 +202,6 @@ class House:
             must_encrypt=lambda room_id: room_id in self.index.places,
         )
         self.keys.verifications.speak = self._speak
-        self.newsroom = Newsroom(
-            database=self.database,
-            index=self.index,
-            jobs=self.jobs,
-            wake=self.worker.wake,
-            messenger=self.sender,
-            accounts=self.accounts,
-            clock=self.clock,
-            declared=lambda: self.reconciler.declared,
-            language_of=self.reconciler.language_of,
-            before_announcing=self._see_who_is_out,
-            facts=facts,
-            recall=Recall(self.client, self.keys, config.announcer),
-            posts=Posts(self.client, config.announcer),
-            reader=self.reader,
-            rooms=self.executor,
-            most_pins=config.limits.pins_per_room,
-        )
         self.enforcement = Enforcement(
             database=self.database,
             index=self.index,
@@ -260,6 +242,27 @@ class House:
             wake=self.worker.wake,
             accounts=self.accounts,
             clock=self.clock,
+        )
+        self.newsroom = Newsroom(
+            database=self.database,
+            index=self.index,
+            jobs=self.jobs,
+            wake=self.worker.wake,
+            messenger=self.sender,
+            accounts=self.accounts,
+            clock=self.clock,
+            declared=lambda: self.reconciler.declared,
+            language_of=self.reconciler.language_of,
+            before_announcing=self._see_who_is_out,
+            facts=facts,
+            recall=Recall(self.client, self.keys, config.announcer),
+            people=self.members.people,
+            secret=link_secret_of(config),
+            url=config.join.url if config.join.enabled else "",
+            posts=Posts(self.client, config.announcer),
+            reader=self.reader,
+            rooms=self.executor,
+            most_pins=config.limits.pins_per_room,
         )
         self.tags = Tags(database=self.database, people=self.members.people, clock=self.clock)
         self.belongings = Belongings(

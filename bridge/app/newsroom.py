@@ -22,9 +22,11 @@ from bridge.core.messages import (
     TellAuthor,
     WithdrawCopy,
 )
+from bridge.core.rank import People
 from bridge.features.afterwards import Afterwards
 from bridge.features.announcements import Announcements
 from bridge.features.digests import Digests
+from bridge.features.feeds import Feeds
 from bridge.features.pins import Pins
 from bridge.features.reposts import Reposts
 from bridge.matrix.recall import Recall
@@ -63,10 +65,16 @@ class Newsroom:
         reader: RoomReader,
         rooms: RoomExecutor,
         most_pins: int,
+        people: Callable[[Community], Awaitable[People]],
+        secret: bytes,
+        url: str,
     ) -> None:
         """
         Args:
             declared: every community as it is to be.
+            people: what the rules ask of a community's people.
+            secret: of which secrets are made that people ask for in chats.
+            url: what stands before the addresses of pages; empty where nobody outside can reach them.
             before_announcing: sees who is out of a community before something is said in it.
         """
         self._index = index
@@ -123,6 +131,18 @@ class Newsroom:
             content_of=recall.content,
             clock=clock,
             language_of=language_of,
+        )
+        self.feeds = Feeds(
+            database=database,
+            index=index,
+            jobs=jobs,
+            wake=wake,
+            recall=recall.content,
+            declared=lambda name: declared().get(name),
+            people=people,
+            clock=clock,
+            secret=secret,
+            url=url,
         )
 
     async def words_of(self, room_id: RoomId, event_id: EventId) -> str:

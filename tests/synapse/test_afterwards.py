@@ -52,7 +52,7 @@ async def test_the_life_of_an_announcement_after_it_was_sent(
 
     # edited, by a reply to the answer
     reply = {"m.relates_to": {"m.in_reply_to": {"event_id": told.event_id}}}
-    await owner.send(chat, f"edit {SECOND}", **reply)
+    await owner.send_event(chat, "m.room.message", {"msgtype": "m.text", "body": f"edit {SECOND}", **reply})
     await answer(owner, chat, "#1 has its new text in 1 room")
     await shows(marge, room, event, body=SECOND, edited=True, redacted=False)
     edit = await owner.wait_text(room, f"* {SECOND}")
@@ -101,6 +101,7 @@ async def test_the_life_of_an_announcement_after_it_was_sent(
     await shows(marge, room, event, redacted=True)
     for gone in (event, edit.event_id):
         assert (await owner.event(room, gone))["content"] == {}
+    print(await owner.state(room, "m.room.pinned_events"), event, estate.rows("select * from announcement_pin"), estate.rows("select id, lane, attempts, due_at, failure, parked from job"), estate.rows("select what, detail from audit"))
     await is_pinned(marge, room, "$theirs")
     await owner.send(chat, "withdraw #2")
     await answer(owner, chat, "#2", "would be taken back")

@@ -60,6 +60,7 @@ from bridge.core.texts.communities import (
 )
 from bridge.core.texts.confirmation import dropped, nothing_to_confirm, please_confirm
 from bridge.core.texts.digests import digest, digest_off, digest_on, explain_digest
+from bridge.core.texts.feeds import explain_feed, feed_address, feed_caution, feed_closed, feed_is_closed, feed_opened
 from bridge.core.texts.groups import (
     adoption_caution,
     explain_group_adopt,
@@ -236,6 +237,7 @@ __all__ = [
     "explain_demote",
     "explain_digest",
     "explain_edit",
+    "explain_feed",
     "explain_forward",
     "explain_group_adopt",
     "explain_group_archive",
@@ -284,6 +286,11 @@ __all__ = [
     "explain_withdraw",
     "explain_yes",
     "fallback_owner",
+    "feed_address",
+    "feed_caution",
+    "feed_closed",
+    "feed_is_closed",
+    "feed_opened",
     "fight_in_the_control_room",
     "fight_over_profile",
     "frozen",

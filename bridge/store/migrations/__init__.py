@@ -21,7 +21,8 @@ from bridge.store.migrations import (
     v14_belonging,
     v15_announcements,
     v16_digests,
-    v17_afterwards,
+    v17_feeds,
+    v18_afterwards,
 )
 
 STEPS = (
@@ -41,5 +42,6 @@ STEPS = (
     v14_belonging,
     v15_announcements,
     v16_digests,
-    v17_afterwards,
+    v17_feeds,
+    v18_afterwards,
 )
