@@ -8,7 +8,7 @@ from datetime import UTC
 from bridge.core.announcements import Audience, Target, first_words
 from bridge.core.community import ANNOUNCEMENTS, Community
 from bridge.core.errors import Refused
-from bridge.core.ids import CommunityId, EventId, RoomId
+from bridge.core.ids import CommunityId, EventId, RoomId, UserId
 from bridge.core.languages import Language
 from bridge.core.messages import (
     Announce,
@@ -80,6 +80,7 @@ class Newsroom:
         self._index = index
         self._declared = declared
         self._before_announcing = before_announcing
+        self._people = people
         self.announcements = Announcements(
             database=database,
             jobs=jobs,
@@ -112,6 +113,7 @@ class Newsroom:
             content_of=recall.content,
             announcer=accounts.announcer,
             clock=clock,
+            still_belongs=self._belongs,
             language_of=language_of,
         )
         self.pins = Pins(
@@ -144,6 +146,10 @@ class Newsroom:
             secret=secret,
             url=url,
         )
+
+    async def _belongs(self, community: CommunityId, user: UserId) -> bool:
+        declared = self._declared().get(community)
+        return declared is not None and (await self._people(declared)).role_of(user) is not None
 
     async def words_of(self, room_id: RoomId, event_id: EventId) -> str:
         """The first words of a message in an announcement room; empty for what was redacted."""

@@ -94,6 +94,11 @@ class Target:
         return f"{job}-{self.place}" if self.place else job
 
 
+def part_of(job: str, number: int) -> str:
+    """The transaction id of a further part that a delivery's job sends; the first part has the job's id."""
+    return f"{job}-part{number}"
+
+
 @dataclass(frozen=True, slots=True)
 class Named:
     """How somebody named an announcement: by its number, by a message, or not at all."""

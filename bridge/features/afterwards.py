@@ -9,7 +9,7 @@ import orjson
 
 from bridge.core import texts
 from bridge.core.afterwards import is_same, replacement, reworded
-from bridge.core.announcements import Kind, Part, Target, person_of
+from bridge.core.announcements import Kind, Part, Target, part_of, person_of
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, EventId, RoomId, UserId
 from bridge.core.languages import EN, Language
@@ -44,8 +44,14 @@ class Afterwards:
         content_of: ContentOf,
         announcer: UserId,
         clock: Clock,
+        still_belongs: Callable[[CommunityId, UserId], Awaitable[bool]],
         language_of: Callable[[CommunityId], Language] = lambda _: EN,
     ) -> None:
+        """
+        Args:
+            still_belongs: whether somebody is in a community: who is not is told nothing new in their chat.
+        """
+        self._still_belongs = still_belongs
         self._database = database
         self._jobs = jobs
         self._wake = wake
@@ -194,12 +200,16 @@ class Afterwards:
             return
         if withdrawn and half:
             await self._replace(job_id, job, copy, {"msgtype": "m.notice", "body": "…", "m.mentions": {}})
-        elif not withdrawn and not outdated and change is not None and change.content:
+        elif not withdrawn and not outdated and change is not None and await self._may_read(job):
             says = await self._content_of(copy.target.room_id, copy.event_id)
-            words = None if says is None else reworded(says, orjson.loads(change.content))
+            words = None if says is None or not change.content else reworded(says, orjson.loads(change.content))
             if words is not None and not is_same(says or {}, words):
                 await self._replace(job_id, job, copy, words)
         await self._settle(job_id, job.change, job)
+
+    async def _may_read(self, job: EditCopy) -> bool:
+        person = person_of(job.place)
+        return person is None or await self._still_belongs(job.community, person)
 
     async def _replace(self, job_id: str, job: EditCopy, copy: Copy, words: Part) -> None:
         assert copy.event_id is not None
@@ -251,7 +261,7 @@ class Afterwards:
         async with self._database.transaction() as tx:
             parts = _parts(await store.content_of(tx, job.announcement))
         content = notice(texts.withdrawn(self._language_of(job.community)))
-        names = [delivery, *(f"{delivery}-part{number}" for number in range(1, len(parts)))]
+        names = [delivery, *(part_of(delivery, number) for number in range(1, len(parts)))]
         events = [(await self._messenger.send(room_id, content, txn_id=name)).event_id for name in names]
         async with self._database.transaction() as tx:
             await store.delivered(

@@ -9,7 +9,7 @@ import orjson
 from markdown_it import MarkdownIt
 
 from bridge.core import texts
-from bridge.core.announcements import EVERYBODY, Audience, Kind, Named, Part, Target
+from bridge.core.announcements import EVERYBODY, Audience, Kind, Named, Part, Target, part_of
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, EventId, RoomId
 from bridge.core.languages import EN, Language
@@ -187,7 +187,7 @@ class Announcements:
         first, *more = _parts(content)
         sent = await self._messenger.send(job.room_id, first, txn_id=job_id)
         others = [
-            (await self._messenger.send(job.room_id, part, txn_id=f"{job_id}-part{number}")).event_id
+            (await self._messenger.send(job.room_id, part, txn_id=part_of(job_id, number))).event_id
             for number, part in enumerate(more, start=1)
         ]
         await self._delivered(job_id, job, sent, others)

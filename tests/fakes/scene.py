@@ -125,6 +125,8 @@ class Scene:
         self.messenger = FakeMessenger(self.faults)
         self.posts = FakePosts(self.messenger, self.faults)
         self.clock = FakeClock()
+        self.left: set[tuple[CommunityId, UserId]] = set()
+        """Who is in a community no more, for announcements in direct chats."""
         self.rules = rules or Rules()
         self.version = version
         self._url = database_url
@@ -180,6 +182,7 @@ class Scene:
             content_of=self.posts.content,
             announcer=ANNOUNCER,
             clock=self.clock,
+            still_belongs=self._still_belongs,
         )
         self.pins = Pins(
             database=self.database,
@@ -368,6 +371,9 @@ class Scene:
 
     def _declared(self, community: CommunityId) -> Community | None:
         return self.reconciler.declared.get(community)
+
+    async def _still_belongs(self, community: CommunityId, user: UserId) -> bool:
+        return (community, user) not in self.left
 
     def _wake(self) -> None:
         self.woken += 1

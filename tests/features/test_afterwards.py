@@ -78,6 +78,18 @@ async def test_an_edit_reaches_every_copy_and_whoever_asked_is_told_once(scene: 
     assert (ANN, "edited") in await audit(scene)
 
 
+async def test_who_left_is_told_nothing_new_and_loses_what_is_withdrawn(scene: Scene) -> None:
+    taken = await publish(scene, targets=[TARGETS[0], EVE])
+    await scene.do_jobs()
+    scene.left.add((SCHOOL, UserId(EVE.place)))
+    await edit(scene, taken, "Good morning")
+    await scene.do_jobs()
+    assert [scene.posts.reads(room) for room in (ROOMS[0], EVES)] == [["Good morning"], ["Hello"]]
+    await withdraw(scene, taken)
+    await scene.do_jobs()
+    assert [scene.posts.reads(room) for room in (ROOMS[0], EVES)] == [[], []]
+
+
 async def test_the_last_of_several_edits_is_what_is_read(scene: Scene) -> None:
     taken = await publish(scene)
     await scene.do_jobs()

@@ -163,7 +163,7 @@ class JsPerson(Client):
         return [known[event_id] for event_id in ids if event_id in known]
 
     async def shown(self, room_id: str, event_id: str) -> dict[str, Any] | None:
-        """A message as its room shows it: `body` with the newest edit, `edited`, `redacted`; None if it is not there."""
+        """A message as its room shows it: `body` with the newest edit, `edited`, `redacted`; None if not there."""
         found = await self._command("shown", room_id=room_id, event_id=event_id)
         return None if found is None else dict(found)
 

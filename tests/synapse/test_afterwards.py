@@ -30,7 +30,15 @@ async def shows(person: JsPerson, room: str, event_id: str, **wanted: Any) -> No
 
 
 async def is_pinned(person: Client, room: str, *events: str) -> None:
-    await person.wait_state(room, "m.room.pinned_events", "", lambda content: content.get("pinned") == list(events))
+    """Wait until these messages are pinned, and no others."""
+
+    async def so() -> bool:
+        state = await person.state(room, "m.room.pinned_events")
+        assert state is not None
+        assert state["pinned"] == list(events)
+        return True
+
+    await eventually(so, 30, interval=0.2)
 
 
 async def test_the_life_of_an_announcement_after_it_was_sent(
@@ -101,7 +109,6 @@ async def test_the_life_of_an_announcement_after_it_was_sent(
     await shows(marge, room, event, redacted=True)
     for gone in (event, edit.event_id):
         assert (await owner.event(room, gone))["content"] == {}
-    print(await owner.state(room, "m.room.pinned_events"), event, estate.rows("select * from announcement_pin"), estate.rows("select id, lane, attempts, due_at, failure, parked from job"), estate.rows("select what, detail from audit"))
     await is_pinned(marge, room, "$theirs")
     await owner.send(chat, "withdraw #2")
     await answer(owner, chat, "#2", "would be taken back")
