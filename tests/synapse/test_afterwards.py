@@ -11,7 +11,6 @@ from tests.harness.js_person import JsPerson
 from tests.harness.people import People
 from tests.harness.reading import reads
 from tests.harness.wait import eventually
-from tests.synapse.conftest import School
 from tests.synapse.test_chats import answer, chat_with_announcer
 
 FIRST, SECOND = "School closes at noon.", "School closes at **one**."
@@ -41,15 +40,15 @@ async def is_pinned(person: Client, room: str, *events: str) -> None:
     await eventually(so, 30, interval=0.2)
 
 
-async def test_the_life_of_an_announcement_after_it_was_sent(
-    estate: Estate, schools: dict[str, School], folk: People
-) -> None:
+async def test_the_life_of_an_announcement_after_it_was_sent(estate: Estate, folk: People) -> None:
     owner, marge = await asyncio.gather(folk.nio("owner"), folk.js("marge", cross_sign=True))
     community = estate.declare("afterwards", name="Afterwards", owners=[owner.user_id], members=[marge.user_id])
+    other = estate.declare("elsewhere", name="Elsewhere", room_version="11", members=[marge.user_id])
     for person in (owner, marge):
         person.accept_invites()
-    await estate.apply(community)
+    await estate.apply(community, other)
     await community.inside(owner, marge)
+    await other.inside(marge)
     room, place = community.announcements, community.id
     chat = await chat_with_announcer(owner)
     await owner.put_state(room, "m.room.pinned_events", "", {"pinned": ["$theirs"]})
@@ -87,10 +86,9 @@ async def test_the_life_of_an_announcement_after_it_was_sent(
     await shows(lisa, room, event, body=SECOND, edited=True)
 
     # forwarded, as it reads now, by the operator; and what a human posted is read back as well
-    other = schools["11"]
-    ran = await estate.command("announcement", "forward", place, "1", other.community.id, "--json")
+    ran = await estate.command("announcement", "forward", place, "1", other.id, "--json")
     assert ran.json["done"], ran.json
-    there = await other.homer.wait_text(other.community.announcements, SECOND)
+    there = await marge.wait_text(other.announcements, SECOND)
     assert "m.relates_to" not in there.content
     human = await owner.send(room, "posted by hand")
     await estate.taken_in(human)
@@ -100,6 +98,14 @@ async def test_the_life_of_an_announcement_after_it_was_sent(
     await answer(owner, chat, f"Sent to {place}.")
     again = await lisa.wait_text(room, lambda message: message.text == "posted by hand" and message.event_id != human)
     assert again.sender == estate.announcer
+
+    ran = await estate.command("announcement", "edit", place, "3", "--text", "by the operator")
+    assert "#3 has its new text in 1 room" in ran.out
+    await shows(lisa, room, again.event_id, body="by the operator", edited=True)
+    ran = await estate.command("announcement", "edit", place, "2", "--text", "no", expect=(1,))
+    assert "only its author can edit it" in ran.err
+    ran = await estate.command("announcement", "retry", place, "3", "--json")
+    assert (ran.json["count"], ran.json["done"]) == (0, True)
 
     # withdrawn, after a yes: nothing of it is left, neither for those who are there nor for whoever comes later
     await owner.send(chat, "withdraw #1")
@@ -117,5 +123,10 @@ async def test_the_life_of_an_announcement_after_it_was_sent(
     assert (await owner.event(room, human))["content"] == {}
     bart = await folk.js("bart", cross_sign=True)
     await community.admit(bart)
-    await reads(bart, room, {again.event_id: "posted by hand"})
-    assert {message.event_id for message in bart.messages(room)} == {again.event_id}
+    await shows(bart, room, again.event_id, body="by the operator")
+    [late] = [one.event_id for one in bart.messages(room) if one.event_id != again.event_id]
+    assert late not in (event, human, edit.event_id)
+    ran = await estate.command("announcement", "withdraw", place, "3", "--yes")
+    assert "#3 is withdrawn from 1 room" in ran.out
+    await shows(bart, room, again.event_id, redacted=True)
+    assert (await owner.event(room, late))["content"] == {}
