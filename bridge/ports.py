@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from bridge.core.ids import DeviceId, EventId, RoomId, UserId
+from bridge.core.mail import Letter
 from bridge.plan.state import RoomState, StateEvent
 
 
@@ -198,6 +199,19 @@ class Posts(Protocol):
 
     async def redact(self, room_id: RoomId, event_id: EventId, reason: str, *, txn_id: str, by_announcer: bool) -> None:
         """Take a message away, as the steward, or as the announcer in direct chats, in which the steward is not."""
+        ...
+
+
+class PostOffice(Protocol):
+    """The operator's mail server."""
+
+    async def send(self, letter: Letter) -> None:
+        """Hand one letter over.
+
+        Raises:
+            MailRefused: no letter will ever be taken for that address.
+            MailAway: a later try may help.
+        """
         ...
 
 

@@ -43,6 +43,7 @@ from bridge.core.messages import (
     RemindOfRequest,
     SayWelcome,
     SendDigest,
+    SendLetter,
     SendMembers,
     SendMessage,
     ShareKeys,
@@ -78,6 +79,7 @@ from bridge.features.requests import Patience, Requests
 from bridge.features.subcommunities import Subcommunities
 from bridge.features.tags import Tags
 from bridge.intake.interest import Interest
+from bridge.mail.smtp import MailServer
 from bridge.matrix.client import Client, path
 from bridge.matrix.executor import Executor
 from bridge.matrix.key_server import HomeserverKeys, HomeserverRooms
@@ -263,6 +265,7 @@ class House:
             reader=self.reader,
             rooms=self.executor,
             most_pins=config.limits.pins_per_room,
+            post_office=self._post_office(),
         )
         self.tags = Tags(database=self.database, people=self.members.people, clock=self.clock)
         self.belongings = Belongings(
@@ -418,6 +421,21 @@ class House:
         that a look needs."""
         self.reconciler.tell_whom(self._again)
 
+    def _post_office(self) -> MailServer | None:
+        """The operator's mail server; None where there is none."""
+        mail = self.config.email
+        if not mail.host:
+            return None
+        return MailServer(
+            mail.host,
+            mail.port,
+            security=mail.security.value,
+            username=mail.username,
+            password="" if mail.password is None else mail.password.reveal(),
+            sender=mail.sender,
+            now_ms=self.clock.now_ms,
+        )
+
     def _declared(self, community: CommunityId) -> Community | None:
         return self.reconciler.declared.get(community)
 
@@ -545,6 +563,7 @@ class House:
                 | WithdrawCopy()
                 | KeepPins()
                 | PostAgain()
+                | SendLetter()
             ):
                 await self.newsroom.do(job_id, job, complete)
             case RedactEvent():

@@ -19,6 +19,7 @@ from bridge.core.messages import (
     PostAgain,
     Posted,
     SendDigest,
+    SendLetter,
     TellAuthor,
     WithdrawCopy,
 )
@@ -27,19 +28,28 @@ from bridge.features.afterwards import Afterwards
 from bridge.features.announcements import Announcements
 from bridge.features.digests import Digests
 from bridge.features.feeds import Feeds
+from bridge.features.mailing import Mailing
 from bridge.features.pins import Pins
 from bridge.features.reposts import Reposts
 from bridge.matrix.recall import Recall
 from bridge.plan.family import Family
 from bridge.plan.state import Accounts
-from bridge.ports import Clock, Messenger, Posts, RoomExecutor, RoomFacts, RoomReader
+from bridge.ports import Clock, Messenger, PostOffice, Posts, RoomExecutor, RoomFacts, RoomReader
 from bridge.store.database import Database
 from bridge.store.jobs import Jobs
 from bridge.store.rooms import RoomIndex
 from bridge.worker import Complete
 
 AnnouncementJob = (
-    DeliverAnnouncement | Announce | SendDigest | TellAuthor | EditCopy | WithdrawCopy | KeepPins | PostAgain
+    DeliverAnnouncement
+    | Announce
+    | SendDigest
+    | SendLetter
+    | TellAuthor
+    | EditCopy
+    | WithdrawCopy
+    | KeepPins
+    | PostAgain
 )
 
 
@@ -68,6 +78,7 @@ class Newsroom:
         people: Callable[[Community], Awaitable[People]],
         secret: bytes,
         url: str,
+        post_office: PostOffice | None,
     ) -> None:
         """
         Args:
@@ -75,6 +86,7 @@ class Newsroom:
             people: what the rules ask of a community's people.
             secret: of which secrets are made that people ask for in chats.
             url: what stands before the addresses of pages; empty where nobody outside can reach them.
+            post_office: None where the operator has set up no mail server.
             before_announcing: sees who is out of a community before something is said in it.
         """
         self._index = index
@@ -91,6 +103,17 @@ class Newsroom:
             language_of=language_of,
             targets_of=self.targets_of,
         )
+        self.mailing = Mailing(
+            database=database,
+            index=index,
+            jobs=jobs,
+            wake=wake,
+            post_office=post_office,
+            people=people,
+            clock=clock,
+            secret=secret,
+            url=url,
+        )
         self._recall = recall
         self.digests = Digests(
             database=database,
@@ -103,6 +126,7 @@ class Newsroom:
             zone_of=lambda _: UTC,
             language_of=language_of,
             clock=clock,
+            unsubscribe_url=self.mailing.unsubscribe_url,
         )
         self.afterwards = Afterwards(
             database=database,
@@ -151,6 +175,14 @@ class Newsroom:
         declared = self._declared().get(community)
         return declared is not None and (await self._people(declared)).role_of(user) is not None
 
+    async def community_of_ticket(self, ticket: str) -> str | None:
+        """The name of the community whose letters a ticket ends; None for one that ends none."""
+        found = await self.mailing.subscriber(ticket)
+        if found is None:
+            return None
+        community = self._declared().get(found.community)
+        return str(found.community) if community is None else community.name or str(community.id)
+
     async def words_of(self, room_id: RoomId, event_id: EventId) -> str:
         """The first words of a message in an announcement room; empty for what was redacted."""
         content = await self._recall.content(room_id, event_id)
@@ -177,6 +209,8 @@ class Newsroom:
                 await self.pins.keep(job, complete)
             case PostAgain():
                 await self.reposts.do(job, complete)
+            case SendLetter():
+                await self.mailing.send(job_id, job)
 
     async def given_up(self, job_id: str, job: AnnouncementJob, reason: str) -> None:
         """Tell whoever has to know of a job that was given up."""
