@@ -98,8 +98,8 @@ ROWS = (
     ),
     Row(
         name="announcement unpin",
-        names={DE: "ankündigung loslösen"},
-        aliases=("unpin", "loslösen", "ankuendigung losloesen"),
+        names={DE: "ankündigung lösen"},
+        aliases=("unpin", "loslösen", "ankuendigung loesen"),
         arguments=(WHICH,),
         deed=Deed.ANNOUNCE,
         explain=texts.explain_unpin,
@@ -125,8 +125,8 @@ ROWS = (
     ),
     Row(
         name="announcement retry",
-        names={DE: "ankündigung nachliefern"},
-        aliases=("ankuendigung nachliefern",),
+        names={DE: "ankündigung nochmal"},
+        aliases=("ankuendigung nochmal",),
         arguments=(WHICH,),
         deed=Deed.ANNOUNCE,
         explain=texts.explain_retry,
