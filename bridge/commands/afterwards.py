@@ -125,8 +125,8 @@ ROWS = (
     ),
     Row(
         name="announcement retry",
-        names={DE: "ankündigung nochmal"},
-        aliases=("ankuendigung nochmal",),
+        names={DE: "ankündigung nachliefern"},
+        aliases=("ankuendigung nachliefern",),
         arguments=(WHICH,),
         deed=Deed.ANNOUNCE,
         explain=texts.explain_retry,
