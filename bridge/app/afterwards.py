@@ -19,6 +19,7 @@ from bridge.features.afterwards import job_of_edit, job_of_withdrawal
 from bridge.features.announcements import render
 from bridge.features.members import answer_language
 from bridge.store.announcements import Announcement, Copy, id_of
+from bridge.worker import State
 
 WAIT_SECONDS = 60.0
 """For how long an answer to the operator waits until all is done. It is done all the same."""
@@ -140,13 +141,16 @@ class AfterwardsDesk:
             return {"said": [texts.still_on_its_way(asked.number)], "done": False}
         return {"said": [say(asked.number, progress.done, progress.failed)], "done": not progress.failed}
 
-    async def _all_done(self, jobs: Iterable[str]) -> None:
-        """Wait for jobs, for `WAIT_SECONDS` at most together."""
+    async def _all_done(self, jobs: Iterable[str]) -> str:
+        """Wait for jobs, for `WAIT_SECONDS` at most together; gives why one was given up."""
+        why = ""
         give_up = asyncio.get_running_loop().time() + WAIT_SECONDS
         for job in jobs:
             left = give_up - asyncio.get_running_loop().time()
             if left > 0:
-                await self._house.worker.wait_done(job, left)
+                outcome = await self._house.worker.wait_done(job, left)
+                why = outcome.reason if outcome.state is State.PARKED else why
+        return why
 
     # --- pins -------------------------------------------------------------------------------------------------------
 
@@ -204,7 +208,8 @@ class AfterwardsDesk:
         if asked.by is not None:
             return {"said": []}
         taken = id_of(source)
-        await self._all_done([job_id, f"take-{taken}"])
+        if why := await self._all_done([job_id, f"take-{taken}"]):
+            raise Refused(why, where=str(target), remedy="see `matrix-communities parked`")
         copies = await self._house.newsroom.announcements.copies_of(taken)
         await self._all_done([copy.target.job_of(taken) for copy in copies])
         copies = await self._house.newsroom.announcements.copies_of(taken)

@@ -237,7 +237,7 @@ class Afterwards:
         change = changes.id_of_withdrawal(job.announcement)
         async with self._database.transaction() as tx:
             taken, copy = await store.get(tx, job.announcement), await _copy(tx, job)
-            begun = copy is not None and await changes.was_begun(tx, job.announcement, copy.target)
+            begun = await store.was_begun(tx, job.announcement, job.community, job.place)
             edits = [] if copy is None else await changes.edits_of(tx, job.announcement, copy.target)
         if taken is None or copy is None:
             await self._settle(job_id, change, job)

@@ -177,7 +177,9 @@ class Announcements:
         async with self._database.transaction() as tx:
             taken = await store.get(tx, job.announcement)
             if taken is not None and taken.withdrawn_at is not None:
-                return  # whoever withdrew it sees to this copy, too
+                if not await store.was_begun(tx, job.announcement, job.community, job.place):
+                    await store.dropped(tx, job.announcement, job.community, job.place)
+                return  # of one that was begun whoever withdrew it sees to this copy, too
             content = await store.content_of(tx, job.announcement)
             await store.begin(tx, job.announcement, job.community, job.place)
         if not content:
@@ -210,13 +212,14 @@ class Announcements:
             await self._jobs.complete(tx, job_id)
             taken = await store.get(tx, job.announcement)
             reply_room = None if taken is None else taken.reply_room
-            if reply_room is not None:
+            withdrawn = taken is not None and taken.withdrawn_at is not None
+            if reply_room is not None and not withdrawn:
                 content = notice(
                     texts.announced(job.community, sent.devices, reach.unreached, self._language_of(job.community))
                 )
                 told = TellAuthor(reply_room, content, job.announcement)
                 await self._jobs.add(tx, f"told-{job_id}", reply_room, told, now)
-            if taken is not None and taken.withdrawn_at is not None:  # meanwhile
+            if withdrawn:  # meanwhile
                 late = WithdrawCopy(job.announcement, job.community, job.place)
                 await self._jobs.add(tx, f"late-{job_id}", f"withdraw {job.room_id}", late, now)
         self._wake()

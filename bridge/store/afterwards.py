@@ -204,15 +204,6 @@ async def edits_of(tx: Transaction, announcement: str, target: Target) -> list[E
     return [EventId(str(one)) for one in orjson.loads(found)] if found else []
 
 
-async def was_begun(tx: Transaction, announcement: str, target: Target) -> bool:
-    """Whether a delivery was begun, so that its events may be in the room."""
-    found = await tx.fetch_value(
-        "SELECT begun FROM announcement_copy WHERE announcement = $1 AND community = $2 AND place = $3",
-        announcement, target.community, target.place,
-    )  # fmt: skip
-    return bool(found)
-
-
 async def tried_again(tx: Transaction, announcement: str, target: Target) -> None:
     """Record that a delivery that was given up is tried again."""
     await tx.execute(

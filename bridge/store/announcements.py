@@ -183,6 +183,15 @@ async def begin(tx: Transaction, announcement: str, community: CommunityId, plac
     )  # fmt: skip
 
 
+async def was_begun(tx: Transaction, announcement: str, community: CommunityId, place: str) -> bool:
+    """Whether a delivery was begun, so that its events may be in the room."""
+    found = await tx.fetch_value(
+        "SELECT begun FROM announcement_copy WHERE announcement = $1 AND community = $2 AND place = $3",
+        announcement, community, place,
+    )  # fmt: skip
+    return bool(found)
+
+
 async def of_event(tx: Transaction, room_id: RoomId, event_id: EventId) -> Copy | None:
     """The copy that an event is the first part of."""
     row = await tx.fetch_row(

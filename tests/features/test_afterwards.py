@@ -191,6 +191,17 @@ async def test_what_waits_is_never_sent(scene: Scene) -> None:
     assert await stored_words(scene) == ""
 
 
+async def test_what_is_withdrawn_is_not_delivered_when_it_is_asked_for_again(scene: Scene) -> None:
+    taken = await publish(scene)
+    await withdraw(scene, taken)
+    await scene.do_jobs()
+    await publish(scene)  # whoever was not answered asks again
+    await scene.do_jobs()
+    assert reads(scene) == [[], []]
+    [listed] = await scene.announcements.listed(SCHOOL, 5)
+    assert (listed.sent, listed.waiting, listed.failed) == (0, 0, 0)
+
+
 async def test_what_is_on_its_way_when_it_is_withdrawn_goes_too(scene: Scene) -> None:
     lost = 0
     for point in range(24):

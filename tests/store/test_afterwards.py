@@ -68,9 +68,9 @@ async def test_what_a_copy_carries(database: Database) -> None:
             await changes.edited(tx, taken, TARGETS[0], event)
         assert await changes.edits_of(tx, taken, TARGETS[0]) == [ONE, TWO]
         assert await changes.edits_of(tx, taken, TARGETS[1]) == []
-        assert not await changes.was_begun(tx, taken, TARGETS[0])
+        assert not await announcements.was_begun(tx, taken, SCHOOL, "")
         await announcements.begin(tx, taken, SCHOOL, "")
-        assert await changes.was_begun(tx, taken, TARGETS[0])
+        assert await announcements.was_begun(tx, taken, SCHOOL, "")
         await changes.reword(tx, taken, "other")
         assert await announcements.content_of(tx, taken) == "other"
         await changes.withdrawn(tx, taken, 9)
