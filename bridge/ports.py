@@ -191,6 +191,20 @@ class Messenger(Protocol):
         ...
 
 
+class Posts(Protocol):
+    """Messages that stand in rooms."""
+
+    async def edits_of(
+        self, room_id: RoomId, event_id: EventId, *, sender: UserId, by_announcer: bool
+    ) -> list[EventId]:
+        """The events by which their author replaced a message."""
+        ...
+
+    async def redact(self, room_id: RoomId, event_id: EventId, reason: str, *, txn_id: str, by_announcer: bool) -> None:
+        """Take a message away, as the steward, or as the announcer in direct chats, in which the steward is not."""
+        ...
+
+
 class PostOffice(Protocol):
     """The operator's mail server."""
 

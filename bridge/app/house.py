@@ -11,7 +11,7 @@ from typing import Any
 
 from bridge.app.arriving import let_in
 from bridge.app.handouts import Handouts
-from bridge.app.newsroom import Newsroom
+from bridge.app.newsroom import AnnouncementJob, Newsroom
 from bridge.app.roster import Roster
 from bridge.app.shared_looks import SharedLooks
 from bridge.config import Config
@@ -22,13 +22,10 @@ from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import EN
 from bridge.core.links import Stage
 from bridge.core.messages import (
-    Announce,
     AnswerRequest,
     AskToJoin,
     ChangeMembership,
-    CloseCopies,
     Deactivate,
-    DeliverAnnouncement,
     ExpireRequest,
     GiveHistory,
     Job,
@@ -41,13 +38,10 @@ from bridge.core.messages import (
     ReleaseGroup,
     RemindOfRequest,
     SayWelcome,
-    SendDigest,
-    SendLetter,
     SendMembers,
     SendMessage,
     ShareKeys,
     ShowLink,
-    ShutAnnouncerOut,
     TakeBackState,
     Verifying,
     Welcome,
@@ -83,6 +77,7 @@ from bridge.matrix.client import Client, path
 from bridge.matrix.executor import Executor
 from bridge.matrix.key_server import HomeserverKeys, HomeserverRooms
 from bridge.matrix.pictures import Pictures
+from bridge.matrix.posts import Posts
 from bridge.matrix.profiles import Profiles
 from bridge.matrix.reader import AnnouncerEyes, Reader
 from bridge.matrix.recall import Recall
@@ -405,6 +400,10 @@ class House:
             recall=Recall(self.client, self.keys, config.announcer),
             secret=link_secret_of(config),
             url=config.join.url if config.join.enabled else "",
+            posts=Posts(self.client, config.announcer),
+            reader=self.reader,
+            rooms=self.executor,
+            most_pins=config.limits.pins_per_room,
             post_office=self._post_office(),
         )
         self.handouts = Handouts(
@@ -571,7 +570,7 @@ class House:
         match job:
             case SendMessage():
                 await self.sender.send(job.room_id, job.content, txn_id=job_id)
-            case DeliverAnnouncement() | Announce() | SendDigest() | SendLetter() | ShutAnnouncerOut() | CloseCopies():
+            case _ if isinstance(job, AnnouncementJob):
                 await self.newsroom.do(job_id, job, complete)
             case RedactEvent():
                 await self.executor.redact(job.room_id, job.event_id, job.reason, txn_id=job_id)
@@ -719,7 +718,7 @@ class House:
 
     async def _given_up(self, job_id: str, job: Job | None, reason: str, park: Park) -> None:
         log.error("job %s was given up: %s", job_id, reason)
-        if isinstance(job, DeliverAnnouncement | Announce):
+        if isinstance(job, AnnouncementJob):
             await self.newsroom.given_up(job_id, job, reason, park)
         if isinstance(job, LetIn):
             await self.entering.came(job.ticket, Stage.FAILED)

@@ -16,30 +16,51 @@ from bridge.core.messages import (
     Announce,
     CloseCopies,
     DeliverAnnouncement,
+    EditCopy,
+    Job,
+    KeepPins,
     MembershipChanged,
+    PostAgain,
     Posted,
     SendDigest,
     SendLetter,
     ShutAnnouncerOut,
+    TellAuthor,
+    WithdrawCopy,
 )
 from bridge.core.rank import People, check_audience
 from bridge.features.admitting import Admitting
+from bridge.features.afterwards import Afterwards
 from bridge.features.announcements import Announcements
 from bridge.features.digests import Digests
 from bridge.features.direct_copies import DirectCopies
 from bridge.features.feeds import Feeds
 from bridge.features.mailing import Mailing
+from bridge.features.pins import Pins
 from bridge.features.reconcile import Reconciler
+from bridge.features.reposts import Reposts
 from bridge.matrix.recall import Recall
 from bridge.plan.desired import admits_announcer, moderated_by
 from bridge.plan.state import Accounts
-from bridge.ports import Clock, Messenger, PostOffice, RoomFacts
+from bridge.ports import Clock, Messenger, PostOffice, Posts, RoomExecutor, RoomFacts, RoomReader
 from bridge.store.database import Database
 from bridge.store.jobs import Jobs
 from bridge.store.rooms import RoomIndex
 from bridge.worker import Complete, Park
 
-AboutAnnouncements = DeliverAnnouncement | Announce | SendDigest | SendLetter | ShutAnnouncerOut | CloseCopies
+AnnouncementJob = (
+    DeliverAnnouncement
+    | Announce
+    | SendDigest
+    | SendLetter
+    | TellAuthor
+    | EditCopy
+    | WithdrawCopy
+    | KeepPins
+    | PostAgain
+    | ShutAnnouncerOut
+    | CloseCopies
+)
 """The jobs that are done here."""
 
 
@@ -58,6 +79,10 @@ class Newsroom:
         clock: Clock,
         reconciler: Reconciler,
         facts: RoomFacts,
+        posts: Posts,
+        reader: RoomReader,
+        rooms: RoomExecutor,
+        most_pins: int,
         people: Callable[[Community], Awaitable[People]],
         everybody: Callable[[CommunityId], Awaitable[Sequence[Mapping[str, Any]]]],
         joined_in: Callable[[RoomId], Awaitable[Collection[UserId]]],
@@ -87,6 +112,7 @@ class Newsroom:
         self._joined_in = joined_in
         self._accounts = accounts
         self._before_announcing = before_announcing
+        self._people = people
         self.announcements = Announcements(
             database=database,
             jobs=jobs,
@@ -149,6 +175,36 @@ class Newsroom:
             clock=clock,
             unsubscribe_url=self.mailing.unsubscribe_url,
         )
+        self.afterwards = Afterwards(
+            database=database,
+            jobs=jobs,
+            wake=wake,
+            messenger=messenger,
+            posts=posts,
+            content_of=recall.content,
+            announcer=accounts.announcer,
+            clock=clock,
+            still_belongs=self._belongs,
+            language_of=reconciler.language_of,
+        )
+        self.pins = Pins(
+            database=database,
+            jobs=jobs,
+            wake=wake,
+            reader=reader,
+            rooms=rooms,
+            clock=clock,
+            language_of=reconciler.language_of,
+            most=most_pins,
+        )
+        self.reposts = Reposts(
+            database=database,
+            jobs=jobs,
+            wake=wake,
+            content_of=recall.content,
+            clock=clock,
+            language_of=reconciler.language_of,
+        )
         self.feeds = Feeds(
             database=database,
             index=index,
@@ -177,7 +233,7 @@ class Newsroom:
 
     # --- jobs and events ----------------------------------------------------------------------------------------
 
-    async def do(self, job_id: str, job: AboutAnnouncements, complete: Complete) -> None:
+    async def do(self, job_id: str, job: AnnouncementJob, complete: Complete) -> None:
         """Do a job about announcements: safe to repeat."""
         match job:
             case DeliverAnnouncement():
@@ -192,6 +248,29 @@ class Newsroom:
                 await self.digests.send(job, complete)
             case SendLetter():
                 await self.mailing.send(job_id, job)
+            case _:
+                await self._do_afterwards(job_id, job, complete)
+
+    async def _do_afterwards(
+        self,
+        job_id: str,
+        job: TellAuthor | EditCopy | WithdrawCopy | KeepPins | PostAgain,
+        complete: Complete,
+    ) -> None:
+        match job:
+            case TellAuthor():
+                await self.afterwards.tell(job_id, job, complete)
+            case EditCopy():
+                if person_of(job.place) is None:
+                    key = RoomKeyName(job.place) if job.place else ANNOUNCEMENTS
+                    await self._before_announcing(job.community, key)
+                await self.afterwards.edit_copy(job_id, job)
+            case WithdrawCopy():
+                await self.afterwards.withdraw_copy(job_id, job)
+            case KeepPins():
+                await self.pins.keep(job, complete)
+            case PostAgain():
+                await self.reposts.do(job, complete)
 
     async def _deliver(self, job_id: str, job: DeliverAnnouncement) -> None:
         if person_of(job.place) is not None:
@@ -212,13 +291,27 @@ class Newsroom:
             await self.check_right(job.community, UserId(job.author), Audience.of_words(job.audience))
         await self.announcements.announce(job, complete)
 
-    async def given_up(self, job_id: str, job: DeliverAnnouncement | Announce, reason: str, park: Park) -> None:
+    async def given_up(self, job_id: str, job: AnnouncementJob, reason: str, park: Park) -> None:
         """Tell whoever has to know of a job that is given up."""
         match job:
             case DeliverAnnouncement():
                 await self.announcements.failed(job, job_id, reason, park)
             case Announce():
                 await self.announcements.not_announced(job, job_id, reason, park)
+            case EditCopy() | WithdrawCopy():
+                await self.afterwards.failed(job, job_id, reason)
+            case KeepPins():
+                await self.pins.failed(job, job_id, reason)
+            case PostAgain():
+                await self.reposts.failed(job, job_id, reason)
+
+    async def dropped(self, job: Job) -> None:
+        """Forget what a job was to do that was given up and shall not be tried again."""
+        match job:
+            case DeliverAnnouncement():
+                await self.announcements.dropped(job)
+            case EditCopy() | WithdrawCopy():
+                await self.afterwards.dropped(job)
 
     async def posted(self, community: CommunityId, event: Posted, *, by_admin: bool) -> None:
         """Something was posted in a community's announcement room, by an admin with their own client or not."""

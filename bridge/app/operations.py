@@ -199,6 +199,7 @@ class Operations:
         self._house.reconciler.use(rules_of(config))
         self._house.history = config.history
         self._house.groups.limit = config.limits.groups_per_community
+        self._house.newsroom.pins.most = config.limits.pins_per_room
         self._house.requests.patience = patience_of(config)
         self._house.reconciler.declare(config.communities)
 
@@ -382,8 +383,8 @@ class Operations:
         if stored is None or not await self._house.jobs.drop(name):
             return False
         job = _job_of(stored)
-        if isinstance(job, DeliverAnnouncement):
-            await self._house.newsroom.announcements.dropped(job)
+        if job is not None:
+            await self._house.newsroom.dropped(job)
         return True
 
     async def gauges(self) -> list[Gauge]:

@@ -1,4 +1,4 @@
-"""`matrix-communities announcement`: what was announced."""
+"""`matrix-communities announcement`: what was announced, and what is done about it."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from typing import Annotated, Any
 
 import typer
 
+from bridge.cli import afterwards
 from bridge.cli.door import service_or_alone
 from bridge.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json, say
 from bridge.config import load
 
-app = typer.Typer(no_args_is_help=True, help="See what was announced.", rich_markup_mode=None)
+app = typer.Typer(no_args_is_help=True, help="See, change and repeat what was announced.", rich_markup_mode=None)
+app.add_typer(afterwards.app)
 
 Community = Annotated[str, typer.Argument(metavar="COMMUNITY", help="The community's id.")]
 
 
 @app.callback()
 def announcements() -> None:
-    """See what was announced."""
+    """See, change and repeat what was announced."""
 
 
 @app.command("list")

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from typing import Generic, TypeVar
 from urllib.parse import unquote
 
+from bridge.core.announcements import named
 from bridge.core.ids import CommunityId, RoomKeyName, UserId, is_room_id, parse_user_id
 from bridge.core.languages import DE, EN, Language
 from bridge.core.messages import Pill
@@ -188,6 +189,23 @@ def _group(words: Words, setting: Setting) -> tuple[RoomKeyName, Words]:
 def group(name: str = "group") -> Argument[RoomKeyName]:
     """A group of the community, by its key."""
     return Argument(name=name, read=_group, names={DE: "Gruppe"})
+
+
+def announcement(*, marked: bool = False) -> Argument[str]:
+    """An announcement, by its number or by a link to it; as it is written, for `core/announcements.named`.
+
+    Args:
+        marked: whether a number needs its `#`, since a text may begin with one.
+    """
+
+    def read(words: Words, _: Setting) -> tuple[str, Words]:
+        word, after = words.word()
+        bare = word.strip("<>").rstrip(",:")
+        if named(bare) is None or (marked and bare.isdigit()):
+            raise Unfit(word, ("#12",))
+        return bare, after
+
+    return Argument(name="announcement", read=read, names={DE: "Ankündigung"})
 
 
 def _room(words: Words, _: Setting) -> tuple[str, Words]:

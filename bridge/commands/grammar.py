@@ -54,9 +54,9 @@ class Command:
 
     @property
     def begins_with_text(self) -> bool:
-        """Whether a text that must not lose its first word stands right behind the community."""
-        positional = next((one for one in self.arguments if one.is_positional), None)
-        return positional is not None and positional.is_text and not positional.optional
+        """Whether a text that must not lose its first word stands, or may stand, right behind the community."""
+        positional = next((one for one in self.arguments if one.is_positional and not one.optional), None)
+        return positional is not None and positional.is_text
 
     def form(self, language: Language = EN, community: str = "community", *, named: bool = True) -> str:
         """How it is written: `announce [community] <text>`.

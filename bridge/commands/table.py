@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from bridge.commands import (
     admitting,
+    afterwards,
     announcing,
     arguments,
     belonging,
@@ -158,6 +159,7 @@ NO = Row(
 
 TABLE: tuple[Row, ...] = (
     *announcing.ROWS,
+    *afterwards.ROWS,
     *digests.ROWS,
     *feeds.ROWS,
     *people.ROWS,

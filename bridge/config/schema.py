@@ -212,7 +212,10 @@ SCHEMA = Section(
             sections.History,
             {"announcements": Key(readers.whole(0, 10_000)), "days": Key(readers.whole(1, 3650))},
         ),
-        "limits": Section(sections.Limits, {"groups_per_community": Key(readers.whole(0, 10_000))}),
+        "limits": Section(
+            sections.Limits,
+            {"groups_per_community": Key(readers.whole(0, 10_000)), "pins_per_room": Key(readers.whole(1, 50))},
+        ),
         "requests": Section(
             sections.Requests,
             {

@@ -187,6 +187,8 @@ class Limits:
     """Bounds that the operator sets."""
 
     groups_per_community: int = 100
+    pins_per_room: int = 3
+    """Announcements that the service pins in one room."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -111,6 +111,11 @@ def quietly(part: Part) -> Part:
     return {**part, **({"msgtype": "m.notice"} if is_text else {}), "m.mentions": {}}
 
 
+def part_of(job: str, number: int) -> str:
+    """The transaction id of a further part that a delivery's job sends; the first part has the job's id."""
+    return f"{job}~part~{number}"
+
+
 @dataclass(frozen=True, slots=True)
 class Named:
     """How somebody named an announcement: by its number, by a message, or not at all."""

@@ -256,6 +256,64 @@ class CloseCopies:
 
 
 @dataclass(frozen=True, slots=True)
+class TellAuthor:
+    """Tell whoever wrote an announcement what became of it; a reply to that names the announcement."""
+
+    room_id: RoomId
+    content: Mapping[str, Any]
+    announcement: str
+
+
+@dataclass(frozen=True, slots=True)
+class EditCopy:
+    """Put other words in the place of one copy of an announcement."""
+
+    change: str
+    """Which edit, as `store/afterwards` has it."""
+    announcement: str
+    community: CommunityId
+    place: str
+    """Which room of the community's, as `core/announcements.Target` has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawCopy:
+    """Redact one copy of an announcement, with its edits and further parts; or see that it never arrives."""
+
+    announcement: str
+    community: CommunityId
+    place: str
+    """Which room of the community's, as `core/announcements.Target` has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeepPins:
+    """Bring a room's pinned messages to what is to be pinned there at this moment."""
+
+    community: CommunityId
+    room_id: RoomId
+
+
+@dataclass(frozen=True, slots=True)
+class PostAgain:
+    """Read an announcement back from a room, and announce it anew."""
+
+    announcement: str
+    number: int
+    """What it is called in the community that it is taken from."""
+    community: CommunityId
+    """Where it is announced."""
+    audience: tuple[str, ...]
+    """As `core/announcements.Audience.as_words` gives it."""
+    source: str
+    """What asked for it; the same source again is the same announcement."""
+    author: str
+    """A user id, or `operator`."""
+    reply_room: RoomId | None
+    """The chat in which the author is told; None tells nobody."""
+
+
+@dataclass(frozen=True, slots=True)
 class RedactEvent:
     """Redact an event as the steward."""
 
@@ -461,6 +519,11 @@ Job = (
     | Announce
     | ShutAnnouncerOut
     | CloseCopies
+    | TellAuthor
+    | EditCopy
+    | WithdrawCopy
+    | KeepPins
+    | PostAgain
     | RedactEvent
     | ShareKeys
     | TakeBackState

@@ -18,13 +18,24 @@ from bridge.core.announcements import (
     Named,
     Part,
     Target,
+    part_of,
     person_of,
     quietly,
 )
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, EventId, RoomId
 from bridge.core.languages import EN, Language
-from bridge.core.messages import Announce, CloseCopies, DeliverAnnouncement, Posted, SendMessage, call, notice
+from bridge.core.messages import (
+    Announce,
+    CloseCopies,
+    DeliverAnnouncement,
+    Posted,
+    SendMessage,
+    TellAuthor,
+    WithdrawCopy,
+    call,
+    notice,
+)
 from bridge.plan.state import Accounts, digest_of
 from bridge.ports import Clock, Messenger, Sent
 from bridge.store import announcements as store
@@ -218,9 +229,15 @@ class Announcements:
         target = Target(job.community, job.room_id, job.place)
         txn_id = target.job_of(job.announcement)
         async with self._database.transaction() as tx:
+            taken = await store.get(tx, job.announcement)
+            if taken is not None and taken.withdrawn_at is not None:
+                if not await store.was_begun(tx, job.announcement, job.community, job.place):
+                    await store.dropped(tx, job.announcement, job.community, job.place)
+                return  # of one that was begun whoever withdrew it sees to this copy, too
             content = await store.content_of(tx, job.announcement)
             if await store.is_settled(tx, job.announcement, target):
                 return
+            await store.begin(tx, job.announcement, job.community, job.place)
         if not content:
             raise Refused("the announcement is gone", where=job.announcement)
         if job.room_id is None:
@@ -229,7 +246,7 @@ class Announcements:
         first, *more = map(quietly, parts) if quiet else parts
         sent = await self._messenger.send(job.room_id, first, txn_id=txn_id)
         others = [
-            (await self._messenger.send(job.room_id, part, txn_id=f"{txn_id}~part~{number}")).event_id
+            (await self._messenger.send(job.room_id, part, txn_id=part_of(txn_id, number))).event_id
             for number, part in enumerate(more, start=1)
         ]
         await self._delivered(job_id, job, sent, others, tell=tell)
@@ -254,7 +271,12 @@ class Announcements:
                 now=now,
             )
             await self._jobs.complete(tx, job_id)
-            if tell:
+            taken = await store.get(tx, job.announcement)
+            withdrawn = taken is not None and taken.withdrawn_at is not None
+            if withdrawn:  # meanwhile
+                late = WithdrawCopy(job.announcement, job.community, job.place)
+                await self._jobs.add(tx, f"late-{job_id}", f"withdraw {job.room_id}", late, now)
+            elif tell:
                 await self._tell_author(tx, job.announcement, names)
         self._wake()
 
@@ -316,8 +338,8 @@ class Announcements:
         content = call(text, called) if failed else notice(text)
         # the same summary again is the same message; after a failure that was mended it differs
         job_id = f"told-{announcement}-{digest_of(text)}"
-        send = SendMessage(taken.reply_room, content)
-        await self._jobs.add(tx, job_id, taken.reply_room, send, self._clock.now_ms())
+        told = TellAuthor(taken.reply_room, content, announcement)
+        await self._jobs.add(tx, job_id, taken.reply_room, told, self._clock.now_ms())
 
     async def released(self, job: DeliverAnnouncement) -> None:
         """It is tried again, and so no longer failed."""
@@ -349,6 +371,11 @@ class Announcements:
         async with self._database.transaction() as tx:
             found = await store.find(tx, community, named)
             return None if found is None else await store.get(tx, found)
+
+    async def number_of(self, community: CommunityId, announcement: str) -> int:
+        """The number of an announcement in a community; 0 where it is none of that community's."""
+        async with self._database.transaction() as tx:
+            return await store.number_of(tx, community, announcement) or 0
 
     async def copies_of(self, announcement: str) -> list[Copy]:
         """Every copy of an announcement, in whatever community."""

@@ -116,19 +116,20 @@ async def add_target(tx: Transaction, announcement: str, target: Target) -> None
 
 async def number(tx: Transaction, community: CommunityId, announcement: str) -> int:
     """The number of an announcement in a community; the next one where it has none yet."""
-    known = await _number_of(tx, community, announcement)
+    known = await number_of(tx, community, announcement)
     if known is None:
         await tx.execute(
             """INSERT INTO announcement_number (community, number, announcement)
                SELECT $1, COALESCE(MAX(number), 0) + 1, $2 FROM announcement_number WHERE community = $1""",
             community, announcement,
         )  # fmt: skip
-        known = await _number_of(tx, community, announcement)
+        known = await number_of(tx, community, announcement)
     assert known is not None
     return known
 
 
-async def _number_of(tx: Transaction, community: CommunityId, announcement: str) -> int | None:
+async def number_of(tx: Transaction, community: CommunityId, announcement: str) -> int | None:
+    """The number of an announcement in a community; None where it is none of that community's."""
     found: int | None = await tx.fetch_value(
         "SELECT number FROM announcement_number WHERE community = $1 AND announcement = $2", community, announcement
     )
@@ -160,7 +161,9 @@ async def get(tx: Transaction, announcement: str) -> Announcement | None:
 
 
 async def find(tx: Transaction, community: CommunityId, named: Named) -> str | None:
-    """The announcement that somebody named, of those of this community."""
+    """The announcement that somebody named, of those of this community: by its number, by a copy of it, or by what its
+    author was told of it.
+    """
     if named.number is not None:
         found: str | None = await tx.fetch_value(
             "SELECT announcement FROM announcement_number WHERE community = $1 AND number = $2", community, named.number
@@ -172,7 +175,31 @@ async def find(tx: Transaction, community: CommunityId, named: Named) -> str | N
            WHERE copy.event_id = $2""",
         community, named.event_id,
     )  # fmt: skip
+    if found is None:
+        found = await tx.fetch_value(
+            """SELECT answer.announcement FROM announcement_answer AS answer JOIN announcement_number AS counted
+               ON counted.announcement = answer.announcement AND counted.community = $1
+               WHERE answer.event_id = $2 AND answer.room_id = $3""",
+            community, named.event_id, named.room_id,
+        )  # fmt: skip
     return found
+
+
+async def begin(tx: Transaction, announcement: str, community: CommunityId, place: str) -> None:
+    """Record that a delivery is about to be made: from now on its events may be in the room."""
+    await tx.execute(
+        "UPDATE announcement_copy SET begun = 1 WHERE announcement = $1 AND community = $2 AND place = $3",
+        announcement, community, place,
+    )  # fmt: skip
+
+
+async def was_begun(tx: Transaction, announcement: str, community: CommunityId, place: str) -> bool:
+    """Whether a delivery was begun, so that its events may be in the room."""
+    found = await tx.fetch_value(
+        "SELECT begun FROM announcement_copy WHERE announcement = $1 AND community = $2 AND place = $3",
+        announcement, community, place,
+    )  # fmt: skip
+    return bool(found)
 
 
 async def of_event(tx: Transaction, room_id: RoomId, event_id: EventId) -> Copy | None:

@@ -19,11 +19,14 @@ from bridge.core.messages import (
     CloseCopies,
     Deactivate,
     DeliverAnnouncement,
+    EditCopy,
     ExpireRequest,
     GiveHistory,
     Job,
+    KeepPins,
     LetIn,
     MakeGroup,
+    PostAgain,
     PostCard,
     RedactEvent,
     ReleaseGroup,
@@ -37,7 +40,9 @@ from bridge.core.messages import (
     ShowLink,
     ShutAnnouncerOut,
     TakeBackState,
+    TellAuthor,
     Welcome,
+    WithdrawCopy,
 )
 from bridge.store import sendings
 from bridge.store.database import Database, Row, Transaction
@@ -48,6 +53,11 @@ KINDS: dict[str, type[Job]] = {
     "announce.1": Announce,
     "shut_announcer_out.1": ShutAnnouncerOut,
     "close_copies.1": CloseCopies,
+    "tell_author.1": TellAuthor,
+    "edit_copy.1": EditCopy,
+    "withdraw_copy.1": WithdrawCopy,
+    "keep_pins.1": KeepPins,
+    "post_again.1": PostAgain,
     "redact_event.1": RedactEvent,
     "share_keys.1": ShareKeys,
     "take_back_state.1": TakeBackState,
@@ -192,6 +202,11 @@ class Jobs:
         """Take a job that is done away, within the database transaction that records what it did."""
         await tx.execute("DELETE FROM job WHERE id = $1", job_id)
         await sendings.settle(tx, job_id)
+
+    async def lane_of(self, tx: Transaction, job_id: str) -> str | None:
+        """The lane of a job that is not done; None when it is (or never was)."""
+        lane: str | None = await tx.fetch_value("SELECT lane FROM job WHERE id = $1", job_id)
+        return lane
 
     async def heads(self, now_ms: int, limit: int) -> list[StoredJob]:
         """The job that is next in each lane and due, longest due first.

@@ -25,12 +25,15 @@ from bridge.core.messages import (
     CloseCopies,
     Deactivate,
     DeliverAnnouncement,
+    EditCopy,
     ExpireRequest,
     Invited,
     Job,
+    KeepPins,
     LetIn,
     MakeGroup,
     MembershipChanged,
+    PostAgain,
     PostCard,
     Posted,
     Reacted,
@@ -45,9 +48,12 @@ from bridge.core.messages import (
     ShutAnnouncerOut,
     StateChanged,
     TakeBackState,
+    TellAuthor,
     Welcome,
+    WithdrawCopy,
 )
 from bridge.features.adopting import Adopting
+from bridge.features.afterwards import Afterwards
 from bridge.features.announcements import Announcements
 from bridge.features.arrivals import Arrivals
 from bridge.features.belonging import Belongings
@@ -59,9 +65,11 @@ from bridge.features.entering import Entering
 from bridge.features.groups import Groups
 from bridge.features.members import Members
 from bridge.features.moving import Moving
+from bridge.features.pins import Pins
 from bridge.features.profile import Profile
 from bridge.features.reconcile import Outcome, Reconciler, Recovery, Rules
 from bridge.features.reconcile.watch import Watch
+from bridge.features.reposts import Reposts
 from bridge.features.requests import Patience, Requests
 from bridge.features.subcommunities import Subcommunities
 from bridge.features.tags import Tags
@@ -81,6 +89,7 @@ from bridge.store.rooms import RoomIndex
 from tests.fakes.faults import Faults, MortalDatabase
 from tests.fakes.homeserver import ANNOUNCER, STEWARD, FakeHomeserver, FakeRoom
 from tests.fakes.messenger import FakeMessenger
+from tests.fakes.posts import FakePosts
 
 ACCOUNTS = Accounts(STEWARD, ANNOUNCER)
 
@@ -120,7 +129,10 @@ class Scene:
         self.homeserver = homeserver or FakeHomeserver(default_version=version)
         self.homeserver.faults = self.faults
         self.messenger = FakeMessenger(self.faults)
+        self.posts = FakePosts(self.messenger, self.faults)
         self.clock = FakeClock()
+        self.left: set[tuple[CommunityId, UserId]] = set()
+        """Who is in a community no more, for announcements in direct chats."""
         self.rules = rules or Rules()
         self.version = version
         self._url = database_url
@@ -165,6 +177,32 @@ class Scene:
             wake=self._wake,
             messenger=self.messenger,
             accounts=ACCOUNTS,
+            clock=self.clock,
+        )
+        self.afterwards = Afterwards(
+            database=self.database,
+            jobs=self.jobs,
+            wake=self._wake,
+            messenger=self.messenger,
+            posts=self.posts,
+            content_of=self.posts.content,
+            announcer=ANNOUNCER,
+            clock=self.clock,
+            still_belongs=self._still_belongs,
+        )
+        self.pins = Pins(
+            database=self.database,
+            jobs=self.jobs,
+            wake=self._wake,
+            reader=self.reader,
+            rooms=self.executor,
+            clock=self.clock,
+        )
+        self.reposts = Reposts(
+            database=self.database,
+            jobs=self.jobs,
+            wake=self._wake,
+            content_of=self.posts.content,
             clock=self.clock,
         )
         self.enforcement = Enforcement(
@@ -351,6 +389,10 @@ class Scene:
             look_again=self.watch.look_again,
             before_announcing=self._see_who_is_out,
             recall=Recall(client, cast(Any, None), ANNOUNCER),
+            posts=self.posts,
+            reader=self.reader,
+            rooms=self.executor,
+            most_pins=5,
             secret=b"of the newsroom",
             url="",
             post_office=None,
@@ -368,6 +410,9 @@ class Scene:
 
     def _declared(self, community: CommunityId) -> Community | None:
         return self.reconciler.declared.get(community)
+
+    async def _still_belongs(self, community: CommunityId, user: UserId) -> bool:
+        return (community, user) not in self.left
 
     def _wake(self) -> None:
         self.woken += 1
@@ -549,6 +594,8 @@ class Scene:
                         await self.announcements.deliver(stored.id, job)  # into a room that nobody knows
                     case DeliverAnnouncement() | Announce() | ShutAnnouncerOut() | CloseCopies():
                         await self.newsroom.do(stored.id, job, partial(self.jobs.complete, job_id=stored.id))
+                    case TellAuthor() | EditCopy() | WithdrawCopy() | KeepPins() | PostAgain():
+                        await self._do_afterwards(stored.id, job)
                     case RedactEvent():
                         await self.executor.redact(job.room_id, job.event_id, job.reason, txn_id=stored.id)
                     case TakeBackState():
@@ -567,6 +614,22 @@ class Scene:
                     case _:
                         await self._do_about_people(stored.id, job)
                 await self.jobs.finish(stored.id)
+
+    async def _do_afterwards(
+        self, job_id: str, job: TellAuthor | EditCopy | WithdrawCopy | KeepPins | PostAgain
+    ) -> None:
+        complete = partial(self.jobs.complete, job_id=job_id)
+        match job:
+            case TellAuthor():
+                await self.afterwards.tell(job_id, job, complete)
+            case EditCopy():
+                await self.afterwards.edit_copy(job_id, job)
+            case WithdrawCopy():
+                await self.afterwards.withdraw_copy(job_id, job)
+            case KeepPins():
+                await self.pins.keep(job, complete)
+            case PostAgain():
+                await self.reposts.do(job, complete)
 
     async def _do_about_people(self, job_id: str, job: Job) -> None:
         match job:

@@ -25,6 +25,7 @@ from bridge.store.migrations import (
     v18_mail,
     v19_audience,
     v20_sending,
+    v21_afterwards,
 )
 
 STEPS = (
@@ -48,4 +49,5 @@ STEPS = (
     v18_mail,
     v19_audience,
     v20_sending,
+    v21_afterwards,
 )
