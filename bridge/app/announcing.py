@@ -29,7 +29,8 @@ class AnnouncementDesk:
 
         Args:
             by: who asks; None for the operator.
-            what: `most`, `before`, `wanted`, as the deed needs them.
+            what: `most`, `before`, `wanted`, `announcement`, `reply_to`, `room`, `file`, `source`, as the deed needs
+                them.
 
         Raises:
             Refused: a rule says no, or what is given cannot be understood.
@@ -50,6 +51,10 @@ class AnnouncementDesk:
                 name = community.name or community.id
                 said = texts.digest_on(name, due, language) if wanted else texts.digest_off(name, language)
                 return {"said": [said], "wanted": wanted, "due": due}
+            case "reach":
+                return await self._house.newsroom.reach_desk.reach(community, by, what, language)
+            case "acknowledgement":
+                return await self._house.newsroom.reach_desk.acknowledgement(community, by, what, language)
             case _:
                 raise Refused(f"{deed!r} is nothing that can be asked about announcements")
 

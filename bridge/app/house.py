@@ -23,8 +23,10 @@ from bridge.core.links import Stage
 from bridge.core.messages import (
     Announce,
     AnswerRequest,
+    AskToAcknowledge,
     AskToJoin,
     ChangeMembership,
+    CloseAcknowledgement,
     Deactivate,
     DeliverAnnouncement,
     ExpireRequest,
@@ -38,8 +40,11 @@ from bridge.core.messages import (
     RedactEvent,
     ReleaseGroup,
     RemindOfRequest,
+    RemindOne,
+    RemindToAcknowledge,
     SayWelcome,
     SendDigest,
+    SendFigures,
     SendMembers,
     SendMessage,
     ShareKeys,
@@ -53,6 +58,7 @@ from bridge.e2ee.identity import hkdf_sha256
 from bridge.e2ee.keys import Keys
 from bridge.e2ee.recipients import Trust
 from bridge.e2ee.window import Window
+from bridge.features.acknowledgements import Reminders
 from bridge.features.adopting import Adopting
 from bridge.features.arrivals import Arrivals
 from bridge.features.belonging import Belongings
@@ -207,6 +213,11 @@ class House:
             declared=lambda: self.reconciler.declared,
             language_of=self.reconciler.language_of,
             before_announcing=self._see_who_is_out,
+            reader=self.reader,
+            positions=self.inbox.positions,
+            role_of=self.reconciler.role_of,
+            chat_with=self._chat_with,
+            reminders=reminders_of(config),
             facts=facts,
             recall=Recall(self.client, self.keys, config.announcer),
         )
@@ -412,6 +423,9 @@ class House:
         """The address under which people open the link of that secret."""
         return f"{self.config.join.url}/join/{token}"
 
+    async def _chat_with(self, community: CommunityId, user: UserId) -> RoomId | None:
+        return await self.arrivals.chat_with(community, user)
+
     def _again(self, community: CommunityId) -> None:
         self.look_again(community)
 
@@ -523,7 +537,16 @@ class House:
         match job:
             case SendMessage():
                 await self.sender.send(job.room_id, job.content, txn_id=job_id)
-            case DeliverAnnouncement() | Announce() | SendDigest():
+            case (
+                DeliverAnnouncement()
+                | Announce()
+                | SendDigest()
+                | SendFigures()
+                | AskToAcknowledge()
+                | RemindToAcknowledge()
+                | RemindOne()
+                | CloseAcknowledgement()
+            ):
                 await self.newsroom.do(job_id, job, complete)
             case RedactEvent():
                 await self.executor.redact(job.room_id, job.event_id, job.reason, txn_id=job_id)
@@ -640,6 +663,7 @@ class House:
                     await self.want_history(tx, room_id)
             except CommunitiesError as error:
                 log.info("who is in %s cannot be compared now: %s", room_id, error.what)
+        await self.newsroom.forget_before(self.clock.now_ms() - self.history.days * 24 * 3_600_000)
         self.worker.wake()
 
     async def _devices_changed(self, tx: Transaction, users: Collection[UserId]) -> None:
@@ -673,6 +697,11 @@ def patience_of(config: Config) -> Patience:
     own = config.requests
     hour = 3_600_000
     return Patience(own.remind_hours * hour, own.expire_days * 24 * hour, own.again_hours * hour)
+
+
+def reminders_of(config: Config) -> Reminders:
+    """The operator's settings of acknowledgements."""
+    return Reminders(config.acknowledgement.remind_hours, config.acknowledgement.until_hours)
 
 
 def link_secret_of(config: Config) -> bytes:

@@ -5,22 +5,48 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC
 
+from bridge.app.reaching import ReachDesk, RoleOf
 from bridge.core.announcements import Audience, Target, first_words
 from bridge.core.community import ANNOUNCEMENTS, Community
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, EventId, RoomId
 from bridge.core.languages import Language
-from bridge.core.messages import Announce, DeliverAnnouncement, Posted, SendDigest
+from bridge.core.messages import (
+    Announce,
+    AskToAcknowledge,
+    CloseAcknowledgement,
+    DeliverAnnouncement,
+    Posted,
+    Redacted,
+    RemindOne,
+    RemindToAcknowledge,
+    SendDigest,
+    SendFigures,
+)
+from bridge.features.acknowledgements import Acknowledgements, ChatWith, Reminders
 from bridge.features.announcements import Announcements
 from bridge.features.digests import Digests
+from bridge.features.reach import Positions, Reach
 from bridge.matrix.recall import Recall
 from bridge.plan.family import Family
 from bridge.plan.state import Accounts
-from bridge.ports import Clock, Messenger, RoomFacts
+from bridge.ports import Clock, Messenger, RoomFacts, RoomReader
 from bridge.store.database import Database
 from bridge.store.jobs import Jobs
 from bridge.store.rooms import RoomIndex
 from bridge.worker import Complete
+
+NewsJob = (
+    DeliverAnnouncement
+    | Announce
+    | SendDigest
+    | SendFigures
+    | AskToAcknowledge
+    | RemindToAcknowledge
+    | RemindOne
+    | CloseAcknowledgement
+)
+"""What the newsroom does."""
 
 
 class Newsroom:
@@ -41,9 +67,16 @@ class Newsroom:
         before_announcing: Callable[[CommunityId], Awaitable[None]],
         facts: RoomFacts,
         recall: Recall,
+        reader: RoomReader,
+        positions: Positions,
+        role_of: RoleOf,
+        chat_with: ChatWith,
+        reminders: Reminders,
     ) -> None:
         """
         Args:
+            positions: where events stand in the order in which they came.
+            chat_with: the announcer's chat with somebody.
             declared: every community as it is to be.
             before_announcing: sees who is out of a community before something is said in it.
         """
@@ -74,12 +107,43 @@ class Newsroom:
             clock=clock,
         )
 
+        self.reach = Reach(database=database, positions=positions, reader=reader, accounts=accounts, clock=clock)
+        self.acknowledgements = Acknowledgements(
+            database=database,
+            jobs=jobs,
+            wake=wake,
+            messenger=messenger,
+            facts=facts,
+            chat_with=chat_with,
+            name_of=self._name_of,
+            language_of=language_of,
+            accounts=accounts,
+            clock=clock,
+            reminders=reminders,
+        )
+        self.reach_desk = ReachDesk(
+            reach=self.reach,
+            acknowledgements=self.acknowledgements,
+            announcements=self.announcements,
+            role_of=role_of,
+            language_of=language_of,
+            messenger=messenger,
+            database=database,
+            jobs=jobs,
+            wake=wake,
+            clock=clock,
+        )
+
+    def _name_of(self, community: CommunityId) -> str | None:
+        found = self._declared().get(community)
+        return None if found is None else found.name or str(community)
+
     async def words_of(self, room_id: RoomId, event_id: EventId) -> str:
         """The first words of a message in an announcement room; empty for what was redacted."""
         content = await self._recall.content(room_id, event_id)
         return "" if content is None else first_words([content])
 
-    async def do(self, job_id: str, job: DeliverAnnouncement | Announce | SendDigest, complete: Complete) -> None:
+    async def do(self, job_id: str, job: NewsJob, complete: Complete) -> None:
         """Do a job about announcements: safe to repeat."""
         match job:
             case DeliverAnnouncement():
@@ -89,6 +153,10 @@ class Newsroom:
                 await self.announcements.announce(job, complete)
             case SendDigest():
                 await self.digests.send(job, complete)
+            case SendFigures():
+                await self.reach_desk.send(job_id, job)
+            case _:
+                await self.acknowledgements.do(job_id, job, complete)
 
     async def given_up(self, job_id: str, job: DeliverAnnouncement | Announce, reason: str) -> None:
         """Tell whoever has to know of a job that was given up."""
@@ -100,8 +168,18 @@ class Newsroom:
 
     async def posted(self, community: CommunityId, event: Posted, *, by_admin: bool) -> None:
         """Something was posted in a community's announcement room, by an admin with their own client or not."""
+        await self.reach.posted(event)
         if by_admin:
             await self.announcements.noticed(community, event)
+
+    async def redacted(self, event: Redacted) -> None:
+        """Something in a community's announcement room was redacted."""
+        await self.reach.redacted(event)
+
+    async def forget_before(self, before: int) -> None:
+        """Forget who read, reacted and confirmed before that time, in milliseconds since 1970."""
+        await self.reach.forget_before(before)
+        await self.acknowledgements.forget_before(before)
 
     async def targets_of(self, community: CommunityId, audience: Audience) -> Sequence[Target]:
         """Whom an audience of a community means now.

@@ -15,11 +15,11 @@ from bridge.app.announcing import AnnouncementDesk
 from bridge.app.community import CommunityDesk
 from bridge.app.groups import GroupDesk
 from bridge.app.guard import Guard, Sight
-from bridge.app.house import House, patience_of, rules_of
+from bridge.app.house import House, patience_of, reminders_of, rules_of
 from bridge.app.links import LinkDesk
 from bridge.app.subcommunities import SubcommunityDesk
 from bridge.config import Config, load
-from bridge.core.announcements import Target
+from bridge.core.announcements import Kind, Target
 from bridge.core.community import ANNOUNCEMENTS, Community, GroupsBy, Role
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
@@ -198,18 +198,27 @@ class Operations:
         self._house.history = config.history
         self._house.groups.limit = config.limits.groups_per_community
         self._house.requests.patience = patience_of(config)
+        self._house.newsroom.acknowledgements.reminders = reminders_of(config)
         self._house.reconciler.declare(config.communities)
 
     async def announce(
-        self, communities: Sequence[str], text: str, *, source: str, progress: Progress = _nobody
+        self,
+        communities: Sequence[str],
+        text: str,
+        *,
+        source: str,
+        progress: Progress = _nobody,
+        acknowledge: bool = False,
     ) -> dict[str, Any]:
         """Announce into communities, and wait until it is in their rooms, or failed.
 
         Args:
             progress: told how many of the devices that miss a room's key have been served.
+            acknowledge: whether everybody is asked to confirm it.
         """
         names = [self._declared(name) for name in communities]
-        return await self._announce_and_wait(names, text, source=source, progress=progress)
+        kind = Kind.ACKNOWLEDGE if acknowledge else Kind.TEXT
+        return await self._announce_and_wait(names, text, kind, source=source, progress=progress)
 
     def _declared(self, name: str) -> CommunityId:
         """A community of the loaded configuration: an announcement does not wait for a file that is being edited."""
@@ -222,11 +231,13 @@ class Operations:
         return CommunityId(name)
 
     async def _announce_and_wait(
-        self, names: Sequence[CommunityId], text: str, *, source: str, progress: Progress
+        self, names: Sequence[CommunityId], text: str, kind: Kind, *, source: str, progress: Progress
     ) -> dict[str, Any]:
         targets = await self._targets(names)
         announcements = self._house.newsroom.announcements
-        taken = await announcements.publish(source=source, author="operator", parts=[render(text)], targets=targets)
+        taken = await announcements.publish(
+            source=source, author="operator", parts=[render(text)], targets=targets, kind=kind
+        )
         rooms = [target.room_id for target in targets if target.room_id is not None]
         watching = asyncio.create_task(self._watch_keys(rooms, progress))
         try:
@@ -544,12 +555,24 @@ class Operations:
         return await self._house.deactivations.ended_for(user)
 
     async def publish(
-        self, communities: Sequence[CommunityId], text: str, *, source: str, author: str, reply_room: RoomId | None
+        self,
+        communities: Sequence[CommunityId],
+        text: str,
+        *,
+        source: str,
+        author: str,
+        reply_room: RoomId | None,
+        acknowledge: bool = False,
     ) -> str:
         """Take an announcement of a person, and give its id; they are told in `reply_room` when it is delivered."""
         targets = await self._targets(communities)
         return await self._house.newsroom.announcements.publish(
-            source=source, author=author, parts=[render(text)], targets=targets, reply_room=reply_room
+            source=source,
+            author=author,
+            parts=[render(text)],
+            targets=targets,
+            kind=Kind.ACKNOWLEDGE if acknowledge else Kind.TEXT,
+            reply_room=reply_room,
         )
 
     async def _targets(self, communities: Sequence[CommunityId]) -> list[Target]:

@@ -20,13 +20,14 @@ def announce(
     communities: Annotated[list[str], typer.Argument(metavar="COMMUNITY…", help="One community, or several.")],
     text: Annotated[str | None, typer.Option(help="The text, in Markdown.")] = None,
     file: Annotated[Path | None, typer.Option(metavar="FILE", help="A Markdown file; - means standard input.")] = None,
+    ack: Annotated[bool, typer.Option("--ack", help="Ask everybody to confirm it with ✅.")] = False,
     config: ConfigFile = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
     """Post an announcement, encrypted, as the announcer."""
     body = _text(text, file)
     with progress_bar("handing out keys, and sending") as told:
-        result = asyncio.run(_announce(load(config), communities, body, told))
+        result = asyncio.run(_announce(load(config), communities, body, told, ack=ack))
     if json:
         print_json(result)
     else:
@@ -47,9 +48,10 @@ def _text(text: str | None, file: Path | None) -> str:
         raise Refused(f"cannot be read: {error}", where=str(file), remedy="name a UTF-8 text file") from error
 
 
-async def _announce(config: Config, communities: list[str], text: str, told: Told) -> dict[str, Any]:
+async def _announce(config: Config, communities: list[str], text: str, told: Told, *, ack: bool) -> dict[str, Any]:
+    source = f"command-{secrets.token_hex(12)}"
     async with service_or_alone(config, with_keys=True) as asked:
-        return await asked.announce(communities, text, source=f"command-{secrets.token_hex(12)}", progress=told)
+        return await asked.announce(communities, text, source=source, progress=told, acknowledge=ack)
 
 
 def _show(result: dict[str, Any]) -> None:

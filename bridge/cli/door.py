@@ -57,7 +57,7 @@ class Asked(Protocol):
     ) -> dict[str, Any]: ...
 
     async def announce(
-        self, communities: Sequence[str], text: str, *, source: str, progress: Told
+        self, communities: Sequence[str], text: str, *, source: str, progress: Told, acknowledge: bool = False
     ) -> dict[str, Any]: ...
 
     async def status(self, *, forget_strange_devices: bool = False) -> dict[str, Any]: ...
@@ -100,8 +100,10 @@ class Door:
         body = {"communities": list(communities), "force": force, "digest": digest, "recreate": recreate}
         return dict(await self.ask("apply", body, progress))
 
-    async def announce(self, communities: Sequence[str], text: str, *, source: str, progress: Told) -> dict[str, Any]:
-        body = {"communities": list(communities), "text": text, "source": source}
+    async def announce(
+        self, communities: Sequence[str], text: str, *, source: str, progress: Told, acknowledge: bool = False
+    ) -> dict[str, Any]:
+        body = {"communities": list(communities), "text": text, "source": source, "acknowledge": acknowledge}
         return dict(await self.ask("announce", body, progress))
 
     async def status(self, *, forget_strange_devices: bool = False) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from bridge.core.access import Deed
 from bridge.core.languages import DE
 from bridge.core.markup import Marked
 
+ACK = arguments.flag("ack", names={DE: "bestätigen"})
 TEXT = arguments.text()
 
 
@@ -23,6 +24,7 @@ async def announce(deeds: Deeds, request: Request) -> None:
         source=request.event_id,
         author=request.person,
         reply_room=request.room_id,
+        acknowledge=request.asked.get(ACK) is True,
     )
 
 
@@ -42,7 +44,7 @@ ROWS = (
         name="announce",
         names={DE: "ankündigen"},
         aliases=("ankuendigen", "ansage", "melden"),
-        arguments=(TEXT,),
+        arguments=(ACK, TEXT),
         deed=Deed.ANNOUNCE,
         explain=texts.explain_announce,
         run=announce,

@@ -87,7 +87,14 @@ class Deeds(Protocol):
     # --- announcements, held plans, locks -----------------------------------------------------------------------
 
     async def publish(
-        self, communities: Sequence[CommunityId], text: str, *, source: str, author: str, reply_room: RoomId | None
+        self,
+        communities: Sequence[CommunityId],
+        text: str,
+        *,
+        source: str,
+        author: str,
+        reply_room: RoomId | None,
+        acknowledge: bool = False,
     ) -> str: ...
 
     async def announcements(

@@ -15,6 +15,7 @@ from bridge.commands import (
     keeping,
     links,
     people,
+    reach,
     subcommunities,
 )
 from bridge.commands.deeds import Deeds
@@ -156,6 +157,7 @@ NO = Row(
 
 TABLE: tuple[Row, ...] = (
     *announcing.ROWS,
+    *reach.ROWS,
     *digests.ROWS,
     *people.ROWS,
     *belonging.ROWS,

@@ -9,11 +9,11 @@ import orjson
 from markdown_it import MarkdownIt
 
 from bridge.core import texts
-from bridge.core.announcements import EVERYBODY, Audience, Kind, Named, Part, Target
+from bridge.core.announcements import EVERYBODY, Audience, Kind, Named, Part, Target, with_line
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, EventId, RoomId
 from bridge.core.languages import EN, Language
-from bridge.core.messages import Announce, DeliverAnnouncement, Posted, SendMessage, call, notice
+from bridge.core.messages import Announce, AskToAcknowledge, DeliverAnnouncement, Posted, SendMessage, call, notice
 from bridge.plan.state import Accounts
 from bridge.ports import Clock, Messenger, Sent
 from bridge.store import announcements as store
@@ -22,6 +22,7 @@ from bridge.store.announcements import Announcement, Copy, Listed
 from bridge.store.communities import record
 from bridge.store.database import Database, Transaction
 from bridge.store.jobs import Jobs
+from bridge.store.reach import people_then as count_people
 
 LONGEST_TEXT_BYTES = 40_000
 """A body and its formatted twin, as JSON, have to fit an encrypted event of 64 KiB, in base64."""
@@ -119,6 +120,8 @@ class Announcements:
             Its id; `Target.job_of` gives the ids of the jobs that deliver it.
         """
         now = self._clock.now_ms()
+        if kind is Kind.ACKNOWLEDGE:
+            parts = self._asking(parts, targets)
         content = orjson.dumps([dict(part) for part in parts]).decode()
         async with self._database.transaction() as tx:
             announcement = await store.add(tx, source, author, content, reply_room, now, kind=kind, audience=audience)
@@ -133,6 +136,11 @@ class Announcements:
                 await within(tx)
         self._wake()
         return announcement
+
+    def _asking(self, parts: Sequence[Part], targets: Sequence[Target]) -> list[Part]:
+        """The same announcement with the line that asks for a confirmation, in the language of the first community."""
+        language = self._language_of(targets[0].community) if targets else EN
+        return [with_line(parts[0], texts.please_acknowledge(language)), *parts[1:]]
 
     async def announce(self, job: Announce, complete: Complete) -> None:
         """Take an announcement that another feature prepared.
@@ -194,16 +202,19 @@ class Announcements:
                 unreached=reach.unreached,
                 now=now,
             )
+            await count_people(tx, job.announcement, job.community, job.place, reach.people)
             await self._jobs.complete(tx, job_id)
             taken = await store.get(tx, job.announcement)
+            if taken is not None and taken.kind is Kind.ACKNOWLEDGE and not job.place:
+                ask = AskToAcknowledge(job.announcement, job.community, job.room_id, sent.event_id, now)
+                await self._jobs.add(tx, f"ask-{job_id}", f"ask {job.room_id}", ask, now)
             reply_room = None if taken is None else taken.reply_room
             if reply_room is not None:
                 content = notice(
                     texts.announced(job.community, sent.devices, reach.unreached, self._language_of(job.community))
                 )
                 await self._jobs.add(tx, f"told-{job_id}", reply_room, SendMessage(reply_room, content), now)
-        if reply_room is not None:
-            self._wake()
+        self._wake()
 
     async def failed(self, job: DeliverAnnouncement, job_id: str, why: str) -> None:
         """Record that an announcement did not reach a room, and tell its author."""

@@ -132,13 +132,19 @@ class Arrivals:
         if self._declared(job.community) is None:
             return
         try:
-            room_id = await self._chat_with(job.community, job.user)
+            room_id = await self.chat_with(job.community, job.user)
             if room_id is not None and job.user in await self._facts.still_joined(room_id, [job.user]):
                 await self._say(room_id, job.user)
         except (Forbidden, BadRequest):
             return  # they cannot be reached, or do not want to be
 
-    async def _chat_with(self, community: CommunityId, user: UserId) -> RoomId | None:
+    async def chat_with(self, community: CommunityId, user: UserId) -> RoomId | None:
+        """The chat with somebody; made where there is none, for whoever is or was to be welcomed to that community.
+
+        Raises:
+            Forbidden, BadRequest: they cannot be invited.
+            MatrixError: the homeserver cannot be asked.
+        """
         for room_id, partner in self._index.chats.items():
             if partner == user:
                 await self._drop_alias(community, user)  # a kill may have come before that
@@ -186,7 +192,12 @@ class Arrivals:
         name = str(job.community)
         groups = [group.name or str(group.key) for group in community.groups if group.kind.is_listed]
         text = texts.welcome(
-            community.name or name, community.welcome or "", community.rules or "", groups, community.language
+            community.name or name,
+            community.welcome or "",
+            community.rules or "",
+            groups,
+            community.reach_names,
+            community.language,
         )
         if community.rules_required:
             text = texts.please_agree(text, community.language)

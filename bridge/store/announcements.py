@@ -46,6 +46,8 @@ class Copy:
     unreached: int | None
     sent_at: int | None
     failed: str | None
+    people: int | None = None
+    """How many members the room had when it went out; None where nobody can know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class Listed:
 
 
 _COLUMNS = "id, author, kind, audience, reply_room, at, human, withdrawn_at"
-_COPY = "announcement, community, place, room_id, event_id, others, devices, unreached, sent_at, failed"
+_COPY = "announcement, community, place, room_id, event_id, others, devices, unreached, sent_at, failed, people"
 
 
 def id_of(source: str) -> str:
@@ -280,4 +282,5 @@ def _copy(row: Row) -> Copy:
         row["unreached"],
         row["sent_at"],
         row["failed"],
+        row["people"],
     )

@@ -86,7 +86,7 @@ class Operations(Protocol):
     ) -> dict[str, Any]: ...
 
     async def announce(
-        self, communities: Sequence[str], text: str, *, source: str, progress: Progress
+        self, communities: Sequence[str], text: str, *, source: str, progress: Progress, acknowledge: bool = False
     ) -> dict[str, Any]: ...
 
     async def status(self, *, forget_strange_devices: bool = False) -> dict[str, Any]: ...
@@ -212,7 +212,9 @@ class ControlDoor:
         text, source = body.get("text"), body.get("source")
         if not isinstance(text, str) or not isinstance(source, str):
             raise Refused("an announcement needs a text and a source")
-        return await self._operations.announce(_names(body), text, source=source, progress=progress)
+        return await self._operations.announce(
+            _names(body), text, source=source, progress=progress, acknowledge=body.get("acknowledge") is True
+        )
 
     async def _verify(self, body: Mapping[str, Any], _: Progress) -> Any:
         number, user = body.get("id"), body.get("user")

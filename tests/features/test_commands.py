@@ -121,11 +121,19 @@ class FakeDeeds:
         return self.role if community == SCHOOL else self.elsewhere
 
     async def publish(
-        self, communities: Sequence[CommunityId], text: str, *, source: str, author: str, reply_room: RoomId | None
+        self,
+        communities: Sequence[CommunityId],
+        text: str,
+        *,
+        source: str,
+        author: str,
+        reply_room: RoomId | None,
+        acknowledge: bool = False,
     ) -> str:
         if self.error is not None:
             raise self.error
-        self.done.append(("publish", *communities, text, source, author, str(reply_room)))
+        ack = ("ack",) if acknowledge else ()
+        self.done.append(("publish", *communities, text, source, author, str(reply_room), *ack))
         return "announcement"
 
     async def announcements(
