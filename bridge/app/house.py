@@ -45,6 +45,7 @@ from bridge.core.messages import (
     SayWelcome,
     SendDigest,
     SendFigures,
+    SendLetter,
     SendMembers,
     SendMessage,
     ShareKeys,
@@ -79,6 +80,7 @@ from bridge.features.requests import Patience, Requests
 from bridge.features.subcommunities import Subcommunities
 from bridge.features.tags import Tags
 from bridge.intake.interest import Interest
+from bridge.mail.smtp import MailServer
 from bridge.matrix.client import Client, path
 from bridge.matrix.executor import Executor
 from bridge.matrix.key_server import HomeserverKeys, HomeserverRooms
@@ -202,25 +204,6 @@ class House:
             must_encrypt=lambda room_id: room_id in self.index.places,
         )
         self.keys.verifications.speak = self._speak
-        self.newsroom = Newsroom(
-            database=self.database,
-            index=self.index,
-            jobs=self.jobs,
-            wake=self.worker.wake,
-            messenger=self.sender,
-            accounts=self.accounts,
-            clock=self.clock,
-            declared=lambda: self.reconciler.declared,
-            language_of=self.reconciler.language_of,
-            before_announcing=self._see_who_is_out,
-            reader=self.reader,
-            positions=self.inbox.positions,
-            role_of=self.reconciler.role_of,
-            chat_with=self._chat_with,
-            reminders=reminders_of(config),
-            facts=facts,
-            recall=Recall(self.client, self.keys, config.announcer),
-        )
         self.enforcement = Enforcement(
             database=self.database,
             index=self.index,
@@ -261,6 +244,29 @@ class House:
             wake=self.worker.wake,
             accounts=self.accounts,
             clock=self.clock,
+        )
+        self.newsroom = Newsroom(
+            database=self.database,
+            index=self.index,
+            jobs=self.jobs,
+            wake=self.worker.wake,
+            messenger=self.sender,
+            accounts=self.accounts,
+            clock=self.clock,
+            declared=lambda: self.reconciler.declared,
+            language_of=self.reconciler.language_of,
+            before_announcing=self._see_who_is_out,
+            reader=self.reader,
+            positions=self.inbox.positions,
+            role_of=self.reconciler.role_of,
+            chat_with=self._chat_with,
+            reminders=reminders_of(config),
+            facts=facts,
+            recall=Recall(self.client, self.keys, config.announcer),
+            people=self.members.people,
+            secret=link_secret_of(config),
+            url=config.join.url if config.join.enabled else "",
+            post_office=self._post_office(),
         )
         self.tags = Tags(database=self.database, people=self.members.people, clock=self.clock)
         self.belongings = Belongings(
@@ -416,6 +422,21 @@ class House:
         that a look needs."""
         self.reconciler.tell_whom(self._again)
 
+    def _post_office(self) -> MailServer | None:
+        """The operator's mail server; None where there is none."""
+        mail = self.config.email
+        if not mail.host:
+            return None
+        return MailServer(
+            mail.host,
+            mail.port,
+            security=mail.security.value,
+            username=mail.username,
+            password="" if mail.password is None else mail.password.reveal(),
+            sender=mail.sender,
+            now_ms=self.clock.now_ms,
+        )
+
     def _declared(self, community: CommunityId) -> Community | None:
         return self.reconciler.declared.get(community)
 
@@ -542,6 +563,7 @@ class House:
                 | Announce()
                 | SendDigest()
                 | SendFigures()
+                | SendLetter()
                 | AskToAcknowledge()
                 | RemindToAcknowledge()
                 | RemindOne()

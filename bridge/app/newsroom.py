@@ -22,15 +22,19 @@ from bridge.core.messages import (
     RemindToAcknowledge,
     SendDigest,
     SendFigures,
+    SendLetter,
 )
+from bridge.core.rank import People
 from bridge.features.acknowledgements import Acknowledgements, ChatWith, Reminders
 from bridge.features.announcements import Announcements
 from bridge.features.digests import Digests
+from bridge.features.feeds import Feeds
+from bridge.features.mailing import Mailing
 from bridge.features.reach import Positions, Reach
 from bridge.matrix.recall import Recall
 from bridge.plan.family import Family
 from bridge.plan.state import Accounts
-from bridge.ports import Clock, Messenger, RoomFacts, RoomReader
+from bridge.ports import Clock, Messenger, PostOffice, RoomFacts, RoomReader
 from bridge.store.database import Database
 from bridge.store.jobs import Jobs
 from bridge.store.rooms import RoomIndex
@@ -41,6 +45,7 @@ NewsJob = (
     | Announce
     | SendDigest
     | SendFigures
+    | SendLetter
     | AskToAcknowledge
     | RemindToAcknowledge
     | RemindOne
@@ -72,12 +77,20 @@ class Newsroom:
         role_of: RoleOf,
         chat_with: ChatWith,
         reminders: Reminders,
+        people: Callable[[Community], Awaitable[People]],
+        secret: bytes,
+        url: str,
+        post_office: PostOffice | None,
     ) -> None:
         """
         Args:
             positions: where events stand in the order in which they came.
             chat_with: the announcer's chat with somebody.
             declared: every community as it is to be.
+            people: what the rules ask of a community's people.
+            secret: of which secrets are made that people ask for in chats.
+            url: what stands before the addresses of pages; empty where nobody outside can reach them.
+            post_office: None where the operator has set up no mail server.
             before_announcing: sees who is out of a community before something is said in it.
         """
         self._index = index
@@ -93,6 +106,17 @@ class Newsroom:
             language_of=language_of,
             targets_of=self.targets_of,
         )
+        self.mailing = Mailing(
+            database=database,
+            index=index,
+            jobs=jobs,
+            wake=wake,
+            post_office=post_office,
+            people=people,
+            clock=clock,
+            secret=secret,
+            url=url,
+        )
         self._recall = recall
         self.digests = Digests(
             database=database,
@@ -105,8 +129,20 @@ class Newsroom:
             zone_of=lambda _: UTC,
             language_of=language_of,
             clock=clock,
+            unsubscribe_url=self.mailing.unsubscribe_url,
         )
-
+        self.feeds = Feeds(
+            database=database,
+            index=index,
+            jobs=jobs,
+            wake=wake,
+            recall=recall.content,
+            declared=lambda name: declared().get(name),
+            people=people,
+            clock=clock,
+            secret=secret,
+            url=url,
+        )
         self.reach = Reach(database=database, positions=positions, reader=reader, accounts=accounts, clock=clock)
         self.acknowledgements = Acknowledgements(
             database=database,
@@ -134,6 +170,14 @@ class Newsroom:
             clock=clock,
         )
 
+    async def community_of_ticket(self, ticket: str) -> str | None:
+        """The name of the community whose letters a ticket ends; None for one that ends none."""
+        found = await self.mailing.subscriber(ticket)
+        if found is None:
+            return None
+        community = self._declared().get(found.community)
+        return str(found.community) if community is None else community.name or str(community.id)
+
     def _name_of(self, community: CommunityId) -> str | None:
         found = self._declared().get(community)
         return None if found is None else found.name or str(community)
@@ -153,6 +197,8 @@ class Newsroom:
                 await self.announcements.announce(job, complete)
             case SendDigest():
                 await self.digests.send(job, complete)
+            case SendLetter():
+                await self.mailing.send(job_id, job)
             case SendFigures():
                 await self.reach_desk.send(job_id, job)
             case _:

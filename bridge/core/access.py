@@ -34,6 +34,7 @@ class Deed(StrEnum):
     ADOPT_GROUPS = "group adopt"
     MOVE_GROUPS = "group move"
     DIGEST = "digest"
+    OUTSIDE = "feed"
 
 
 NEEDED: dict[Deed, Role] = {
@@ -61,6 +62,7 @@ NEEDED: dict[Deed, Role] = {
     Deed.ADOPT_GROUPS: Role.ADMIN,
     Deed.MOVE_GROUPS: Role.ADMIN,
     Deed.DIGEST: Role.MEMBER,
+    Deed.OUTSIDE: Role.OWNER,
 }
 
 

@@ -34,6 +34,7 @@ from bridge.core.messages import (
     SayWelcome,
     SendDigest,
     SendFigures,
+    SendLetter,
     SendMembers,
     SendMessage,
     ShareKeys,
@@ -71,6 +72,7 @@ KINDS: dict[str, type[Job]] = {
     "send_members.1": SendMembers,
     "make_group.1": MakeGroup,
     "send_digest.1": SendDigest,
+    "send_letter.1": SendLetter,
 }
 """Kind names on disk. When the fields of a job change, its name is raised and the old one gets a decoder of its own."""
 

@@ -1,4 +1,4 @@
-"""Confirmations: asked of who was there, reminded are those alone who have not, paced and with an end; whatever dies."""
+"""Confirmations: asked of who was there; reminded are those alone who have not, with an end; whatever dies."""
 
 from __future__ import annotations
 

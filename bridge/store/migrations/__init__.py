@@ -21,7 +21,9 @@ from bridge.store.migrations import (
     v14_belonging,
     v15_announcements,
     v16_digests,
-    v17_knowing,
+    v17_feeds,
+    v18_mail,
+    v19_knowing,
 )
 
 STEPS = (
@@ -41,5 +43,7 @@ STEPS = (
     v14_belonging,
     v15_announcements,
     v16_digests,
-    v17_knowing,
+    v17_feeds,
+    v18_mail,
+    v19_knowing,
 )
