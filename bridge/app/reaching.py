@@ -72,13 +72,13 @@ class ReachDesk:
         names = community.reach_names
         found = await self._named(community.id, what)
         if found is not None:
-            one = await self._reach.of(community.id, found)
+            one = await self._reach.of(community.id, found, names=names)
             if one is None:
                 raise _nothing_of_that_name(community)
             shown = one.as_json(names=names)
             said = [texts.reach_shown(shown, language), texts.reach_limits(language)]
             return {"said": said, "announcements": [shown], "csv": as_table([one])}
-        figures = await self._reach.latest(community.id, _most(what))
+        figures = await self._reach.latest(community.id, _most(what), names=names)
         listed = [one.as_json(names=names) for one in figures]
         said = [texts.reach_listed(listed[:SHOWN], community.id, language), texts.reach_limits(language)]
         if by is None:

@@ -5,7 +5,10 @@ What is told is about a community's announcement room. Who may be told is decide
 
 from __future__ import annotations
 
+import asyncio
+from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from bridge.core.ids import CommunityId, EventId, RoomId, UserId
 from bridge.core.messages import Posted, Receipt, Redacted
@@ -101,17 +104,21 @@ class Reach:
 
     # --- what is told -----------------------------------------------------------------------------------------------
 
-    async def latest(self, community: CommunityId, most: int) -> list[Figures]:
-        """How far the last announcements of a community came, the newest first.
+    async def latest(self, community: CommunityId, most: int, *, names: bool = False) -> list[Figures]:
+        """How far the last announcements of a community came, the newest first; those withdrawn are left out.
+
+        Args:
+            names: whether also who read and who reacted is told.
 
         Raises:
             MatrixError: who is in the room cannot be read.
         """
         async with self._database.transaction() as tx:
             found = await store.listed(tx, community, most)
-        return await self._figures(community, [one for one in found if one.announcement.withdrawn_at is None])
+        kept = [one for one in found if one.announcement.withdrawn_at is None]
+        return await self._figures(community, kept, names=names)
 
-    async def of(self, community: CommunityId, announcement: str) -> Figures | None:
+    async def of(self, community: CommunityId, announcement: str, *, names: bool = False) -> Figures | None:
         """How far one announcement came; None where the community has none of that id.
 
         Raises:
@@ -120,10 +127,10 @@ class Reach:
         async with self._database.transaction() as tx:
             number = await store.number(tx, community, announcement)
             found = await store.listed(tx, community, 1, before=number + 1)
-        figures = await self._figures(community, [one for one in found if one.number == number])
+        figures = await self._figures(community, [one for one in found if one.number == number], names=names)
         return figures[0] if figures else None
 
-    async def _figures(self, community: CommunityId, listed: Sequence[Listed]) -> list[Figures]:
+    async def _figures(self, community: CommunityId, listed: Sequence[Listed], *, names: bool) -> list[Figures]:
         await self.settle()
         async with self._database.transaction() as tx:
             copies = [await self._copy(tx, one.announcement.id, community) for one in listed]
@@ -132,16 +139,21 @@ class Reach:
             given = await reach.reactions(tx, events)
             rooms = {one.target.room_id for one in copies if one is not None}
             receipts = {room: await reach.readers(tx, room) for room in rooms if room is not None}
-        states = {room: await self._reader.read(room) for room in receipts}
-        reactions: dict[EventId, dict[str, list[UserId]]] = {}
+        audiences = {
+            room: Audience.of(await self._reader.read(room), up_to, self._accounts.both)
+            for room, up_to in receipts.items()
+        }
+        reactions: dict[EventId, dict[str, set[UserId]]] = {}
         for reaction in given:
-            people = reactions.setdefault(reaction.to, {}).setdefault(reaction.key, [])
-            if not reaction.withdrawn and reaction.user not in people:
-                people.append(reaction.user)
-        return [
-            self._one(entry, copy, states, receipts, positions, reactions)
-            for entry, copy in zip(listed, copies, strict=True)
-        ]
+            if not reaction.withdrawn:
+                reactions.setdefault(reaction.to, {}).setdefault(reaction.key, set()).add(reaction.user)
+        figures = []
+        for entry, copy in zip(listed, copies, strict=True):
+            room = None if copy is None else copy.target.room_id
+            audience = Audience() if room is None else audiences[room]
+            figures.append(_one(entry, copy, audience, positions, reactions, names=names))
+            await asyncio.sleep(0)  # other things have their turn: there may be hundreds, of a hundred thousand people
+        return figures
 
     async def _copy(self, tx: Transaction, announcement: str, community: CommunityId) -> Copy | None:
         """The copy in the community's announcement room."""
@@ -150,48 +162,64 @@ class Reach:
                 return copy
         return None
 
-    def _one(
-        self,
-        listed: Listed,
-        copy: Copy | None,
-        states: Mapping[RoomId, RoomState],
-        receipts: Mapping[RoomId, Sequence[tuple[UserId, int]]],
-        positions: Mapping[EventId, int],
-        reactions: Mapping[EventId, Mapping[str, list[UserId]]],
-    ) -> Figures:
-        about = listed.announcement
-        room = None if copy is None else copy.target.room_id
-        state = None if room is None else states.get(room)
-        joined = self._people(state, "join")
-        at = about.at if copy is None or copy.sent_at is None else copy.sent_at
-        head = (listed.number, at, about.author, about.human, len(self._people(state, "invite")), len(joined))
-        if copy is None or copy.event_id is None or room is None:
-            return Figures(*head, None, None, None, None)
-        position = positions.get(copy.event_id)
-        known = {}
-        for key, people in reactions.get(copy.event_id, {}).items():
-            if there := tuple(sorted(user for user in people if user in joined)):
-                known[key] = there
-        reactors = {user for people in known.values() for user in people}
-        readers: set[UserId] = set()
-        if position is not None:
-            readers = {user for user, up_to in receipts[room] if up_to >= position and user in joined}
-            readers |= reactors | ({UserId(about.author)} & joined)  # who wrote or reacts has seen it
-        delivered = None if copy.people is None or copy.unreached is None else copy.people - copy.unreached
-        return Figures(
-            *head,
-            copy.people,
-            delivered,
-            None if position is None else len(readers),
-            None if position is None else len(reactors),
-            {key: len(people) for key, people in known.items()},
-            tuple(sorted(readers)),
-            known,
-        )
 
-    def _people(self, state: RoomState | None, membership: str) -> set[UserId]:
-        if state is None:
-            return set()
-        return {
-            user for user, here in state.members.items() if here.state == membership and user not in self._accounts.both
-        }
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """Who is in a room now, and up to where they have read."""
+
+    joined: frozenset[UserId] = frozenset()
+    invited: int = 0
+    up_to: Mapping[UserId, int] = field(default_factory=dict)
+    """Of those who are in it."""
+    in_order: Sequence[int] = ()
+    """The same positions, the smallest first."""
+
+    @classmethod
+    def of(cls, state: RoomState, receipts: Sequence[tuple[UserId, int]], ours: Collection[str]) -> Audience:
+        """The audience of a room, without our own accounts."""
+        there = [(user, here.state) for user, here in state.members.items() if user not in ours]
+        joined = frozenset(user for user, membership in there if membership == "join")
+        up_to = {user: position for user, position in receipts if user in joined}
+        return cls(joined, sum(what == "invite" for _, what in there), up_to, sorted(up_to.values()))
+
+    def readers(self, position: int, certain: Collection[UserId]) -> set[UserId]:
+        """Who has read what stands there; `certain` are known to have by something else."""
+        return {user for user, up_to in self.up_to.items() if up_to >= position} | (self.joined & set(certain))
+
+    def count(self, position: int, certain: Collection[UserId]) -> int:
+        """How many `readers` gives, without looking at all of them."""
+        more = sum(self.up_to.get(user, -1) < position for user in self.joined & set(certain))
+        return len(self.in_order) - bisect_left(self.in_order, position) + more
+
+
+def _one(
+    listed: Listed,
+    copy: Copy | None,
+    audience: Audience,
+    positions: Mapping[EventId, int],
+    reactions: Mapping[EventId, Mapping[str, set[UserId]]],
+    *,
+    names: bool,
+) -> Figures:
+    about = listed.announcement
+    at = about.at if copy is None or copy.sent_at is None else copy.sent_at
+    head = (listed.number, at, about.author, about.human, audience.invited, len(audience.joined))
+    position = None if copy is None or copy.event_id is None else positions.get(copy.event_id)
+    delivered = None if copy is None or copy.people is None or copy.unreached is None else copy.people - copy.unreached
+    people = None if copy is None else copy.people
+    if copy is None or copy.event_id is None or position is None:
+        return Figures(*head, people, delivered, None, None)
+    given = {key: users & audience.joined for key, users in reactions.get(copy.event_id, {}).items()}
+    given = {key: users for key, users in given.items() if users}
+    reactors = {user for users in given.values() for user in users}
+    certain = {*reactors, UserId(about.author)}  # who wrote it or reacts to it has seen it
+    return Figures(
+        *head,
+        people,
+        delivered,
+        audience.count(position, certain),
+        len(reactors),
+        {key: len(users) for key, users in given.items()},
+        tuple(sorted(audience.readers(position, certain))) if names else (),
+        {key: tuple(sorted(users)) for key, users in given.items()} if names else {},
+    )

@@ -30,9 +30,10 @@ async def test_receipts_reactions_and_confirmations_are_counted_and_taken_back(
     everybody = {person.user_id for person in school.everybody}
 
     async def until(event_id: str, **wanted: Any) -> dict[str, Any]:
-        async def found() -> dict[str, Any] | None:
+        async def found() -> dict[str, Any]:
             one = await reach(estate, school, event_id)
-            return one if {name: one[name] for name in wanted} == wanted else None
+            assert {name: one[name] for name in wanted} == wanted
+            return one
 
         return await eventually(found, 20, f"{wanted} of {event_id}")
 
