@@ -685,7 +685,10 @@ class House:
                     await self.want_history(tx, room_id)
             except CommunitiesError as error:
                 log.info("who is in %s cannot be compared now: %s", room_id, error.what)
-        await self.newsroom.forget_before(self.clock.now_ms() - self.history.days * 24 * 3_600_000)
+        try:
+            await self.newsroom.forget_before(self.clock.now_ms() - self.history.days * 24 * 3_600_000)
+        except CommunitiesError as error:
+            log.info("what lies behind the window cannot be forgotten now: %s", error.what)
         self.worker.wake()
 
     async def _devices_changed(self, tx: Transaction, users: Collection[UserId]) -> None:

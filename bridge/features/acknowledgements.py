@@ -128,12 +128,13 @@ class Acknowledgements:
     async def _remind(self, job: RemindToAcknowledge, complete: Complete) -> None:
         now = self._clock.now_ms()
         waiting = [] if await self._is_late(job, now) else await self._waiting(job.announcement, job.community)
+        async with self._database.transaction() as tx:
+            asked = await store.asked(tx, job.announcement, job.community)
         lane = f"reminders {job.announcement}-{job.community}"
         due = now
         for start in range(0, len(waiting), AT_ONCE):
             some = waiting[start : start + AT_ONCE]
             async with self._database.transaction() as tx:
-                asked = await store.asked(tx, job.announcement, job.community)
                 for user in some:
                     if asked.get(user, job.step) < job.step:
                         one = RemindOne(job.announcement, job.community, user, job.step)

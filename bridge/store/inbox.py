@@ -219,12 +219,16 @@ class Inbox:
             return int(await tx.fetch_value("SELECT COUNT(*) FROM inbox WHERE parked IS NULL"))
 
     async def prune(self, before_ms: int) -> int:
-        """Forget ids of events, and parked events, that came before `before_ms`; give how many."""
+        """Forget ids of events, and parked events, that came before `before_ms`; give how many.
+
+        The last id stays, however old: numbers go on from it, and who has read up to where is told by them.
+        """
         async with self._database.transaction() as tx:
             last = int(await tx.fetch_value("SELECT COALESCE(MAX(seq), 0) FROM inbox_seen"))
             gone = await tx.fetch(
-                "DELETE FROM inbox_seen WHERE at < $1 OR seq <= $2 RETURNING 1", before_ms, last - REMEMBERED
-            )
+                "DELETE FROM inbox_seen WHERE (at < $1 OR seq <= $2) AND seq < $3 RETURNING 1",
+                before_ms, last - REMEMBERED, last,
+            )  # fmt: skip
             given_up = await tx.fetch("DELETE FROM inbox WHERE parked IS NOT NULL AND at < $1 RETURNING 1", before_ms)
         return len(gone) + len(given_up)
 
