@@ -162,7 +162,6 @@ class Newsroom:
             acknowledgements=self.acknowledgements,
             announcements=self.announcements,
             role_of=role_of,
-            language_of=language_of,
             messenger=messenger,
             database=database,
             jobs=jobs,

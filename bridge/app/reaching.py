@@ -40,7 +40,6 @@ class ReachDesk:
         acknowledgements: Acknowledgements,
         announcements: Announcements,
         role_of: RoleOf,
-        language_of: Callable[[CommunityId], Language],
         messenger: Messenger,
         database: Database,
         jobs: Jobs,
@@ -51,7 +50,6 @@ class ReachDesk:
         self._acknowledgements = acknowledgements
         self._announcements = announcements
         self._role_of = role_of
-        self._language_of = language_of
         self._messenger = messenger
         self._database = database
         self._jobs = jobs

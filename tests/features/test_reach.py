@@ -11,10 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.app.reaching import ReachDesk
 from bridge.core import charts
 from bridge.core.announcements import Target
+from bridge.core.community import Community, Role
+from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, EventId, RoomId, UserId
-from bridge.core.messages import Posted, Receipt, Redacted
+from bridge.core.languages import EN
+from bridge.core.markup import plain
+from bridge.core.messages import Posted, Receipt, Redacted, SendFigures
 from bridge.core.reach import Figures, as_table
 from bridge.features.announcements import render
 from bridge.features.reach import Reach
@@ -171,6 +176,65 @@ async def test_it_is_forgotten_behind_the_window(ground: Ground) -> None:
     await ground.reach.forget_before(ground.scene.clock.now + 1)
     [figures] = await ground.reach.latest(SCHOOL, 1, names=True)
     assert (figures.read, figures.reacted, figures.reactions) == (None, None, {}), "unknown is not nobody"
+
+
+# --- who is told what -----------------------------------------------------------------------------------------------
+
+
+async def test_names_are_told_where_the_community_allows_it_and_files_to_admins_alone(ground: Ground) -> None:
+    scene, chat = ground.scene, RoomId("!chat:example.org")
+    roles: dict[UserId, Role] = {ANN: Role.ADMIN}
+
+    async def role_of(_: CommunityId, user: UserId) -> Role | None:
+        return roles.get(user)
+
+    class Nobody:
+        async def standing(self, *_: Any) -> None:
+            return None
+
+    desk = ReachDesk(
+        reach=ground.reach,
+        acknowledgements=Nobody(),  # type: ignore[arg-type]
+        announcements=scene.announcements,
+        role_of=role_of,
+        messenger=scene.messenger,
+        database=scene.database,
+        jobs=scene.jobs,
+        wake=lambda: None,
+        clock=scene.clock,
+    )
+    scene.others[SendFigures] = desk.send
+    one = await ground.announce("one")
+    await ground.seen(BEA, one)
+    await ground.react(CID, one)
+    quiet, open_ = Community(SCHOOL), Community(SCHOOL, reach_names=True)
+    asked = {"announcement": "#1", "room": chat, "source": "$1"}
+    answer = await desk.reach(quiet, ANN, asked, EN)
+    assert "read: 2 of 3" in "".join(map(plain, answer["said"]))
+    assert BEA not in repr(answer)
+    answer = await desk.reach(open_, ANN, {"reply_to": one, "room": chat, "source": "$1"}, EN)
+    assert f"read by: {BEA}, {CID}" in "".join(map(plain, answer["said"]))
+    for nothing in ("#2", "nonsense", "https://matrix.to/#/!a:x/$b"):
+        with pytest.raises(Refused, match="there is no announcement"):
+            await desk.reach(quiet, ANN, {"announcement": nothing}, EN)
+    with pytest.raises(Refused, match="nobody was asked"):
+        await desk.acknowledgement(quiet, ANN, {"announcement": "1"}, EN)
+    with pytest.raises(Refused, match="which announcement"):
+        await desk.acknowledgement(quiet, ANN, {}, EN)
+
+    operator = await desk.reach(quiet, None, {}, EN)
+    assert operator["csv"].count("\r\n") == 2
+    assert operator["svg"].startswith("<svg ")
+    assert BEA not in repr(operator), "nor is the operator told names"
+
+    for source, file in (("$2", False), ("$2", False), ("$3", True)):
+        await desk.reach(quiet, ANN, {"room": chat, "source": source, "file": file}, EN)
+    await scene.do_jobs()
+    assert scene.messenger.said(chat) == ["reach-school.png", "reach-school.csv"], "the same message is one file"
+    await desk.reach(quiet, ANN, {"room": chat, "source": "$4"}, EN)
+    roles.clear()
+    await scene.do_jobs()
+    assert len(scene.messenger.said(chat)) == 2, "who is no admin any more is sent nothing"
 
 
 # --- what other homeservers send ------------------------------------------------------------------------------------
