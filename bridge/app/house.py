@@ -295,6 +295,8 @@ class House:
             lock_of=self.reconciler.lock_of,
             people=self.members.people,
             rooms=self.executor,
+            jobs=self.jobs,
+            wake=self.worker.wake,
             clock=self.clock,
         )
         self.subcommunities = Subcommunities(

@@ -211,6 +211,8 @@ class Scene:
             lock_of=self.reconciler.lock_of,
             people=self.members.people,
             rooms=self.executor,
+            jobs=self.jobs,
+            wake=self._wake,
             clock=self.clock,
         )
         self.subcommunities = Subcommunities(
