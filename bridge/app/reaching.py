@@ -153,7 +153,7 @@ class ReachDesk:
             CannotEncrypt, MatrixError: it cannot be sent now.
         """
         role = await self._role_of(job.community, job.by)
-        if role is None or not may(role, Deed.ANNOUNCE):
+        if role is None or not may(role, Deed.SEE_REACH):
             return
         file = await self._file(job)
         if file is not None:

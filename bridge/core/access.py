@@ -13,6 +13,7 @@ class Deed(StrEnum):
     HELP = "help"
     STATUS = "status"
     ANNOUNCE = "announce"
+    SEE_REACH = "stats"
     APPLY_HELD_PLAN = "apply"
     THAW = "thaw"
     MAKE_LINKS = "link"
@@ -41,6 +42,7 @@ NEEDED: dict[Deed, Role] = {
     Deed.HELP: Role.MEMBER,
     Deed.STATUS: Role.ADMIN,
     Deed.ANNOUNCE: Role.ADMIN,
+    Deed.SEE_REACH: Role.ADMIN,
     Deed.APPLY_HELD_PLAN: Role.OWNER,
     Deed.THAW: Role.OWNER,
     Deed.MAKE_LINKS: Role.ADMIN,

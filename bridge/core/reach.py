@@ -6,9 +6,9 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
+from bridge.core import texts
 from bridge.core.ids import UserId
 from bridge.core.roster import cell
 
@@ -71,13 +71,9 @@ def as_table(figures: Iterable[Figures]) -> str:
         reactions = " ".join(f"{key} {count}" for key, count in one.reactions.items())
         numbers = (one.invited, one.joined, one.people, one.delivered, one.read, one.reacted)
         table.writerow(
-            [one.number, _day(one.at), cell(one.by), *("" if n is None else n for n in numbers), cell(reactions)]
+            [one.number, texts.utc(one.at), cell(one.by), *("" if n is None else n for n in numbers), cell(reactions)]
         )
     return out.getvalue()
-
-
-def _day(at: int) -> str:
-    return datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 @dataclass(frozen=True, slots=True)
