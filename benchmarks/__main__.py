@@ -7,6 +7,7 @@ import sys
 
 NAMES = (
     "intake",
+    "receipts",
     "rooms",
     "heal",
     "start",

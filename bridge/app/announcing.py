@@ -31,7 +31,8 @@ class AnnouncementDesk:
 
         Args:
             by: who asks; None for the operator.
-            what: `most`, `before`, `wanted`, `text`, `source`, and what `app/afterwards` says, as the deed needs them.
+            what: `most`, `before`, `wanted`, `text`, `announcement`, `reply_to`, `room`, `file`, `source`, and what
+                `app/afterwards` says, as the deed needs them.
 
         Raises:
             Refused: a rule says no, or what is given cannot be understood.
@@ -52,6 +53,10 @@ class AnnouncementDesk:
                 name = community.name or community.id
                 said = texts.digest_on(name, due, language) if wanted else texts.digest_off(name, language)
                 return {"said": [said], "wanted": wanted, "due": due}
+            case "reach":
+                return await self._house.newsroom.reach_desk.reach(community, by, what, language)
+            case "acknowledgement":
+                return await self._house.newsroom.reach_desk.acknowledgement(community, by, what, language)
             case "email caution":
                 await self._house.newsroom.mailing.check(community, by)
                 return {"said": [texts.mail_caution(community.name or community.id, language)]}

@@ -51,6 +51,7 @@ from bridge.e2ee.identity import hkdf_sha256
 from bridge.e2ee.keys import Keys
 from bridge.e2ee.recipients import Trust
 from bridge.e2ee.window import Window
+from bridge.features.acknowledgements import Reminders
 from bridge.features.adopting import Adopting
 from bridge.features.arrivals import Arrivals
 from bridge.features.belonging import Belongings
@@ -283,6 +284,8 @@ class House:
             lock_of=self.reconciler.lock_of,
             people=self.members.people,
             rooms=self.executor,
+            jobs=self.jobs,
+            wake=self.worker.wake,
             clock=self.clock,
         )
         self.subcommunities = Subcommunities(
@@ -404,6 +407,9 @@ class House:
             reader=self.reader,
             rooms=self.executor,
             most_pins=config.limits.pins_per_room,
+            positions=self.inbox.positions,
+            role_of=self.reconciler.role_of,
+            reminders=reminders_of(config),
             post_office=self._post_office(),
         )
         self.handouts = Handouts(
@@ -696,6 +702,10 @@ class House:
                     await self.want_history(tx, room_id)
             except CommunitiesError as error:
                 log.info("who is in %s cannot be compared now: %s", room_id, error.what)
+        try:
+            await self.newsroom.forget_before(self.clock.now_ms() - self.history.days * 24 * 3_600_000)
+        except CommunitiesError as error:
+            log.info("what lies behind the window cannot be forgotten now: %s", error.what)
         self.worker.wake()
 
     async def _devices_changed(self, tx: Transaction, users: Collection[UserId]) -> None:
@@ -729,6 +739,11 @@ def patience_of(config: Config) -> Patience:
     own = config.requests
     hour = 3_600_000
     return Patience(own.remind_hours * hour, own.expire_days * 24 * hour, own.again_hours * hour)
+
+
+def reminders_of(config: Config) -> Reminders:
+    """The operator's settings of acknowledgements."""
+    return Reminders(config.acknowledgement.remind_hours, config.acknowledgement.until_hours)
 
 
 def link_secret_of(config: Config) -> bytes:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import UTC
 from typing import Any
 
+from bridge.app.reaching import ReachDesk, RoleOf
 from bridge.core.access import Deed, may
 from bridge.core.announcements import Audience, Target, first_words, person_of
 from bridge.core.audience import Nameable, comes_quietly, read_audience
@@ -14,6 +15,8 @@ from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
 from bridge.core.messages import (
     Announce,
+    AskToAcknowledge,
+    CloseAcknowledgement,
     CloseCopies,
     DeliverAnnouncement,
     EditCopy,
@@ -22,13 +25,18 @@ from bridge.core.messages import (
     MembershipChanged,
     PostAgain,
     Posted,
+    Redacted,
+    RemindOne,
+    RemindToAcknowledge,
     SendDigest,
+    SendFigures,
     SendLetter,
     ShutAnnouncerOut,
     TellAuthor,
     WithdrawCopy,
 )
 from bridge.core.rank import People, check_audience
+from bridge.features.acknowledgements import Acknowledgements, Reminders
 from bridge.features.admitting import Admitting
 from bridge.features.afterwards import Afterwards
 from bridge.features.announcements import Announcements
@@ -37,6 +45,7 @@ from bridge.features.direct_copies import DirectCopies
 from bridge.features.feeds import Feeds
 from bridge.features.mailing import Mailing
 from bridge.features.pins import Pins
+from bridge.features.reach import Positions, Reach
 from bridge.features.reconcile import Reconciler
 from bridge.features.reposts import Reposts
 from bridge.matrix.recall import Recall
@@ -60,6 +69,11 @@ AnnouncementJob = (
     | PostAgain
     | ShutAnnouncerOut
     | CloseCopies
+    | SendFigures
+    | AskToAcknowledge
+    | RemindToAcknowledge
+    | RemindOne
+    | CloseAcknowledgement
 )
 """The jobs that are done here."""
 
@@ -83,6 +97,9 @@ class Newsroom:
         reader: RoomReader,
         rooms: RoomExecutor,
         most_pins: int,
+        positions: Positions,
+        role_of: RoleOf,
+        reminders: Reminders,
         people: Callable[[Community], Awaitable[People]],
         everybody: Callable[[CommunityId], Awaitable[Sequence[Mapping[str, Any]]]],
         joined_in: Callable[[RoomId], Awaitable[Collection[UserId]]],
@@ -96,6 +113,7 @@ class Newsroom:
     ) -> None:
         """
         Args:
+            positions: where events stand in the order in which they came.
             people: what the rules ask of a community's people.
             everybody: who is in a community, with their tags: see `app/roster`.
             joined_in: who is in a room.
@@ -217,6 +235,31 @@ class Newsroom:
             secret=secret,
             url=url,
         )
+        self.reach = Reach(database=database, positions=positions, reader=reader, accounts=accounts, clock=clock)
+        self.acknowledgements = Acknowledgements(
+            database=database,
+            jobs=jobs,
+            wake=wake,
+            messenger=messenger,
+            facts=facts,
+            chat_with=lambda _, user: chat_with(user),
+            name_of=self._called,
+            language_of=reconciler.language_of,
+            accounts=accounts,
+            clock=clock,
+            reminders=reminders,
+        )
+        self.reach_desk = ReachDesk(
+            reach=self.reach,
+            acknowledgements=self.acknowledgements,
+            announcements=self.announcements,
+            role_of=role_of,
+            messenger=messenger,
+            database=database,
+            jobs=jobs,
+            wake=wake,
+            clock=clock,
+        )
 
     async def community_of_ticket(self, ticket: str) -> str | None:
         """The name of the community whose letters a ticket ends; None for one that ends none."""
@@ -225,6 +268,10 @@ class Newsroom:
             return None
         community = self._reconciler.declared.get(found.community)
         return str(found.community) if community is None else community.name or str(community.id)
+
+    def _called(self, community: CommunityId) -> str | None:
+        found = self._community(community)
+        return None if found is None else found.name or str(community)
 
     async def words_of(self, room_id: RoomId, event_id: EventId) -> str:
         """The first words of a message in an announcement room; empty for what was redacted."""
@@ -248,6 +295,10 @@ class Newsroom:
                 await self.digests.send(job, complete)
             case SendLetter():
                 await self.mailing.send(job_id, job)
+            case SendFigures():
+                await self.reach_desk.send(job_id, job)
+            case AskToAcknowledge() | RemindToAcknowledge() | RemindOne() | CloseAcknowledgement():
+                await self.acknowledgements.do(job_id, job, complete)
             case _:
                 await self._do_afterwards(job_id, job, complete)
 
@@ -315,8 +366,18 @@ class Newsroom:
 
     async def posted(self, community: CommunityId, event: Posted, *, by_admin: bool) -> None:
         """Something was posted in a community's announcement room, by an admin with their own client or not."""
+        await self.reach.posted(event)
         if by_admin:
             await self.announcements.noticed(community, event)
+
+    async def redacted(self, event: Redacted) -> None:
+        """Something in a community's announcement room was redacted."""
+        await self.reach.redacted(event)
+
+    async def forget_before(self, before: int) -> None:
+        """Forget who read, reacted and confirmed before that time, in milliseconds since 1970."""
+        await self.reach.forget_before(before)
+        await self.acknowledgements.forget_before(before)
 
     async def moved(self, event: MembershipChanged) -> None:
         """Somebody came into or left a room or a chat; before others forget what it was."""

@@ -15,11 +15,11 @@ from bridge.app.announcing import AnnouncementDesk
 from bridge.app.community import CommunityDesk
 from bridge.app.groups import GroupDesk
 from bridge.app.guard import Guard, Sight
-from bridge.app.house import House, patience_of, rules_of
+from bridge.app.house import House, patience_of, reminders_of, rules_of
 from bridge.app.links import LinkDesk
 from bridge.app.subcommunities import SubcommunityDesk
 from bridge.config import Config, load
-from bridge.core.announcements import EVERYBODY, Audience, Target
+from bridge.core.announcements import EVERYBODY, Audience, Kind, Target
 from bridge.core.community import ANNOUNCEMENTS, Community, GroupsBy, Role
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
@@ -201,6 +201,7 @@ class Operations:
         self._house.groups.limit = config.limits.groups_per_community
         self._house.newsroom.pins.most = config.limits.pins_per_room
         self._house.requests.patience = patience_of(config)
+        self._house.newsroom.acknowledgements.reminders = reminders_of(config)
         self._house.reconciler.declare(config.communities)
 
     async def announce(
@@ -211,18 +212,21 @@ class Operations:
         source: str,
         to: Sequence[str] = (),
         progress: Progress = _nobody,
+        acknowledge: bool = False,
     ) -> dict[str, Any]:
         """Announce into communities, and wait until it is in their rooms, or failed.
 
         Args:
             to: whom it is for, where that is not everybody: see `core/audience`. Then one community is named.
             progress: told how many of the devices that miss a room's key have been served.
+            acknowledge: whether everybody is asked to confirm it.
         """
         names = [self._declared(name) for name in communities]
         if to and len(names) != 1:
             raise Refused("says whom it is for in one community", where="--to", remedy="name one community with it")
         audience = await self._house.newsroom.audience_of(names[0], None, to) if to else EVERYBODY
-        return await self._announce_and_wait(names, audience, text, source=source, progress=progress)
+        kind = Kind.ACKNOWLEDGE if acknowledge else Kind.TEXT
+        return await self._announce_and_wait(names, audience, text, kind, source=source, progress=progress)
 
     def _declared(self, name: str) -> CommunityId:
         """A community of the loaded configuration: an announcement does not wait for a file that is being edited."""
@@ -235,12 +239,24 @@ class Operations:
         return CommunityId(name)
 
     async def _announce_and_wait(
-        self, names: Sequence[CommunityId], audience: Audience, text: str, *, source: str, progress: Progress
+        self,
+        names: Sequence[CommunityId],
+        audience: Audience,
+        text: str,
+        kind: Kind,
+        *,
+        source: str,
+        progress: Progress,
     ) -> dict[str, Any]:
         targets = await self._targets(names, audience)
         announcements = self._house.newsroom.announcements
         taken = await announcements.publish(
-            source=source, author="operator", parts=[render(text)], targets=targets, audience=audience
+            source=source,
+            author="operator",
+            parts=[render(text)],
+            targets=targets,
+            audience=audience,
+            kind=kind,
         )
         rooms = [target.room_id for target in targets if target.room_id is not None]
         watching = asyncio.create_task(self._watch_keys(rooms, progress))
@@ -578,6 +594,7 @@ class Operations:
         author: UserId,
         reply_room: RoomId | None,
         to: Sequence[str] = (),
+        acknowledge: bool = False,
     ) -> str:
         """Take an announcement of a person, and give its id; they are told in `reply_room` when it is delivered.
 
@@ -594,6 +611,7 @@ class Operations:
             parts=[render(text)],
             targets=await self._targets([community], audience),
             audience=audience,
+            kind=Kind.ACKNOWLEDGE if acknowledge else Kind.TEXT,
             reply_room=reply_room,
         )
 

@@ -344,6 +344,8 @@ class Service:
         if place is not None:
             self.house.watch.redacted(place.community, event.room_id, event.redacts)
             await self.house.enforcement.redacted(event)
+            if place.kind is RoomKind.ANNOUNCEMENTS:
+                await self.house.newsroom.redacted(event)
 
     async def _posted(self, event: Posted) -> None:
         await self.house.note_post(event)

@@ -24,13 +24,14 @@ def announce(
         list[str] | None,
         typer.Option(metavar="WORD", help="Whom it is for: everybody, group:…, community:…, below or tag:…"),
     ] = None,
+    ack: Annotated[bool, typer.Option("--ack", help="Ask everybody to confirm it with ✅.")] = False,
     config: ConfigFile = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
     """Post an announcement, encrypted, as the announcer."""
     body = _text(text, file)
     with progress_bar("handing out keys, and sending") as told:
-        result = asyncio.run(_announce(load(config), communities, body, to or [], told))
+        result = asyncio.run(_announce(load(config), communities, body, to or [], told, ack=ack))
     if json:
         print_json(result)
     else:
@@ -51,9 +52,12 @@ def _text(text: str | None, file: Path | None) -> str:
         raise Refused(f"cannot be read: {error}", where=str(file), remedy="name a UTF-8 text file") from error
 
 
-async def _announce(config: Config, communities: list[str], text: str, to: list[str], told: Told) -> dict[str, Any]:
+async def _announce(
+    config: Config, communities: list[str], text: str, to: list[str], told: Told, *, ack: bool
+) -> dict[str, Any]:
+    source = f"command-{secrets.token_hex(12)}"
     async with service_or_alone(config, with_keys=True) as asked:
-        return await asked.announce(communities, text, source=f"command-{secrets.token_hex(12)}", to=to, progress=told)
+        return await asked.announce(communities, text, source=source, to=to, progress=told, acknowledge=ack)
 
 
 def _show(result: dict[str, Any]) -> None:

@@ -57,7 +57,14 @@ class Asked(Protocol):
     ) -> dict[str, Any]: ...
 
     async def announce(
-        self, communities: Sequence[str], text: str, *, source: str, to: Sequence[str], progress: Told
+        self,
+        communities: Sequence[str],
+        text: str,
+        *,
+        source: str,
+        to: Sequence[str],
+        progress: Told,
+        acknowledge: bool = False,
     ) -> dict[str, Any]: ...
 
     async def status(self, *, forget_strange_devices: bool = False) -> dict[str, Any]: ...
@@ -101,9 +108,22 @@ class Door:
         return dict(await self.ask("apply", body, progress))
 
     async def announce(
-        self, communities: Sequence[str], text: str, *, source: str, to: Sequence[str], progress: Told
+        self,
+        communities: Sequence[str],
+        text: str,
+        *,
+        source: str,
+        to: Sequence[str],
+        progress: Told,
+        acknowledge: bool = False,
     ) -> dict[str, Any]:
-        body = {"communities": list(communities), "text": text, "source": source, "to": list(to)}
+        body = {
+            "communities": list(communities),
+            "text": text,
+            "source": source,
+            "to": list(to),
+            "acknowledge": acknowledge,
+        }
         return dict(await self.ask("announce", body, progress))
 
     async def status(self, *, forget_strange_devices: bool = False) -> dict[str, Any]:

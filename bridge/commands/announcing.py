@@ -12,6 +12,7 @@ from bridge.core.access import Deed
 from bridge.core.languages import DE
 from bridge.core.markup import Marked
 
+ACK = arguments.flag("ack", names={DE: "bestätigen"})
 TEXT = arguments.text()
 TO = arguments.word("to", names={DE: "an"}).as_option().repeated()
 
@@ -25,6 +26,7 @@ async def announce(deeds: Deeds, request: Request) -> None:
         author=request.person,
         reply_room=request.room_id,
         to=request.asked.all(TO),
+        acknowledge=request.asked.get(ACK) is True,
     )
 
 
@@ -44,7 +46,7 @@ ROWS = (
         name="announce",
         names={DE: "ankündigen"},
         aliases=("ankuendigen", "ansage", "melden"),
-        arguments=(TO, TEXT),
+        arguments=(ACK, TO, TEXT),
         deed=Deed.ANNOUNCE_IN_GROUPS,
         explain=texts.explain_announce,
         run=announce,

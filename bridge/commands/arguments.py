@@ -129,9 +129,13 @@ class Argument(Generic[T]):
         """The same behind its name, in any order: `uses 5`, `--uses 5` or `uses=5`."""
         return replace(self, option=True, optional=True)
 
-    def form(self, language: Language = EN) -> str:
-        """How it stands in the form of its command: `<required>`, `[optional]`."""
-        name = self.called(language)
+    def form(self, language: Language = EN, dashes: str = "") -> str:
+        """How it stands in the form of its command: `<required>`, `[optional]`.
+
+        Args:
+            dashes: what stands before options and flags: two dashes where they could be meant as words of a text.
+        """
+        name = self.called(language) if self.is_positional else f"{dashes}{self.called(language)}"
         if self.flag:
             return f"[{name}]"
         if self.option:

@@ -23,6 +23,7 @@ ASPECTS = {
     "join": "join",
     "groups-by": "groups_by",
     "members-may-invite": "members_may_invite",
+    "reach-names": "reach_names",
     "beschreibung": "description",
     "bild": "avatar",
     "begrüßung": "welcome",
@@ -32,6 +33,7 @@ ASPECTS = {
     "beitritt": "join",
     "gruppen-von": "groups_by",
     "mitglieder-laden-ein": "members_may_invite",
+    "namen-der-lesenden": "reach_names",
 }
 
 WHAT = arguments.choice("what", ASPECTS, names={DE: "was"})

@@ -97,6 +97,7 @@ class Deeds(Protocol):
         author: UserId,
         reply_room: RoomId | None,
         to: Sequence[str] = (),
+        acknowledge: bool = False,
     ) -> str:
         """Announce to whom the words mean, as `core/audience` reads them; to everybody without any."""
         ...

@@ -18,6 +18,7 @@ from bridge.commands import (
     keeping,
     links,
     people,
+    reach,
     subcommunities,
 )
 from bridge.commands.deeds import Deeds
@@ -160,6 +161,7 @@ NO = Row(
 TABLE: tuple[Row, ...] = (
     *announcing.ROWS,
     *afterwards.ROWS,
+    *reach.ROWS,
     *digests.ROWS,
     *feeds.ROWS,
     *people.ROWS,

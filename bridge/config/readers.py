@@ -101,6 +101,22 @@ def whole(low: int, high: int) -> Callable[[Node], int]:
     return read
 
 
+MOST_HOURS, LONGEST_HOURS = 10, 8760
+
+
+def hours(node: Node) -> tuple[int, ...]:
+    """A list of hours, each later than the one before; `[]` is none."""
+    if kind_of(node) != "seq":
+        raise ValueError(f"{_seen(node)}, not a list of hours such as [24, 72]")
+    read = whole(1, LONGEST_HOURS)
+    found = [read(one) for one in node.value]
+    if len(found) > MOST_HOURS:
+        raise ValueError(f"has {len(found)} entries; at most {MOST_HOURS} are allowed")
+    if found != sorted(set(found)):
+        raise ValueError("is not in ascending order, each once")
+    return tuple(found)
+
+
 def share(node: Node) -> float:
     """A number from 0 to 1."""
     if kind_of(node) not in ("int", "float") or not _NUMBER.match(text_of(node)):

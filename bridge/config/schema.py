@@ -139,6 +139,7 @@ COMMUNITY = Section(
         "general": Key(readers.boolean),
         "history": Key(readers.boolean),
         "history_while_away": Key(readers.boolean),
+        "reach_names": Key(readers.boolean),
         "show_member_count": Key(readers.boolean),
         "max_members": Key(readers.whole(0, 1_000_000)),
         "language": Key(readers.choice({str(language): language for language in LANGUAGES})),
@@ -223,6 +224,10 @@ SCHEMA = Section(
                 "expire_days": Key(readers.whole(1, 365)),
                 "again_hours": Key(readers.whole(0, 8760)),
             },
+        ),
+        "acknowledgement": Section(
+            sections.Acknowledgement,
+            {"remind_hours": Key(readers.hours), "until_hours": Key(readers.whole(1, 8760))},
         ),
         "logging": Section(
             sections.Logging,

@@ -201,6 +201,14 @@ class Requests:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Acknowledgement:
+    """When people are reminded who have not confirmed an announcement, and for how long."""
+
+    remind_hours: tuple[int, ...] = (24, 72)
+    until_hours: int = 168
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Logging:
     """What is logged to standard error, and how."""
 
@@ -225,6 +233,7 @@ class Config:
     history: History = field(default_factory=History)
     limits: Limits = field(default_factory=Limits)
     requests: Requests = field(default_factory=Requests)
+    acknowledgement: Acknowledgement = field(default_factory=Acknowledgement)
     logging: Logging = field(default_factory=Logging)
     room_version: str | None = None
     """The version of new rooms; None means the homeserver's default. Each community carries its own already."""

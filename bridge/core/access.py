@@ -15,6 +15,7 @@ class Deed(StrEnum):
     ANNOUNCE = "announce"
     ANNOUNCE_IN_GROUPS = "announce in groups"
     ADMIT_ANNOUNCER = "group announcements"
+    SEE_REACH = "stats"
     APPLY_HELD_PLAN = "apply"
     THAW = "thaw"
     MAKE_LINKS = "link"
@@ -45,6 +46,7 @@ NEEDED: dict[Deed, Role] = {
     Deed.ANNOUNCE: Role.ADMIN,
     Deed.ANNOUNCE_IN_GROUPS: Role.MODERATOR,  # into groups that they moderate: see core/rank
     Deed.ADMIT_ANNOUNCER: Role.MODERATOR,  # of that group: see core/rank
+    Deed.SEE_REACH: Role.ADMIN,
     Deed.APPLY_HELD_PLAN: Role.OWNER,
     Deed.THAW: Role.OWNER,
     Deed.MAKE_LINKS: Role.ADMIN,

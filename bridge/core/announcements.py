@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from html import escape
 from typing import Any
 
+from bridge.core import markup
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
 
 Part = Mapping[str, Any]
@@ -19,6 +21,8 @@ class Kind(StrEnum):
     """What an announcement is besides a text."""
 
     TEXT = "text"
+    ACKNOWLEDGE = "acknowledge"
+    """A text that everybody is asked to confirm."""
     POLL = "poll"
     EVENT = "event"
 
@@ -151,6 +155,20 @@ def first_words(parts: Sequence[Part], most: int = 60) -> str:
     """The beginning of an announcement, on one line, for lists."""
     body = " ".join(str(parts[0].get("body", "")).split()) if parts else ""
     return body if len(body) <= most else f"{body[: most - 1].rstrip()}…"
+
+
+def with_line(part: Part, line: str) -> Part:
+    """A message with one more paragraph below it, in its plain and in its formatted body.
+
+    Args:
+        line: in the markup of `core/markup`.
+    """
+    shown = markup.plain(line)
+    longer = {**part, "body": f"{part.get('body', '')}\n\n{shown}"}
+    formatted = part.get("formatted_body")
+    if isinstance(formatted, str):
+        longer["formatted_body"] = f"{formatted}\n<p>{escape(shown)}</p>"
+    return longer
 
 
 def person_of(place: str) -> UserId | None:

@@ -154,6 +154,8 @@ class Community:
     history: bool = True
     """Whether newcomers are given past announcements."""
     history_while_away: bool = False
+    reach_names: bool = False
+    """Whether admins see by name who has read an announcement and who reacted; else they see how many."""
     """Whether somebody who comes back is given what was announced while they were outside, too."""
     show_member_count: bool = False
     """Whether whoever has an invite link is told how many members there are."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from bridge.core import markup
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
@@ -162,6 +162,14 @@ class Reacted:
     key: str
 
 
+class Receipt(NamedTuple):
+    """Somebody has read a room up to an event. It comes by itself, in no order with events, and may come again."""
+
+    room_id: RoomId
+    user: UserId
+    event_id: EventId
+
+
 Event = Invited | MembershipChanged | StateChanged | Redacted | Posted | Said | Unreadable | Verifying | Reacted
 
 
@@ -311,6 +319,59 @@ class PostAgain:
     """A user id, or `operator`."""
     reply_room: RoomId | None
     """The chat in which the author is told; None tells nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskToAcknowledge:
+    """Have an announcement that was delivered acknowledged by whoever is in its room now."""
+
+    announcement: str
+    community: CommunityId
+    room_id: RoomId
+    event_id: EventId
+    at: int
+    """When it was delivered, in milliseconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemindToAcknowledge:
+    """Remind those who have not acknowledged an announcement yet."""
+
+    announcement: str
+    community: CommunityId
+    step: int
+    """Which of its reminders, from 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemindOne:
+    """Remind one person that an announcement waits for them, in their chat with the announcer."""
+
+    announcement: str
+    community: CommunityId
+    user: UserId
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class CloseAcknowledgement:
+    """Ask nobody any more, and tell the author who confirmed."""
+
+    announcement: str
+    community: CommunityId
+
+
+@dataclass(frozen=True, slots=True)
+class SendFigures:
+    """Send what is known of announcements as a file to whoever asked for it, as it is then."""
+
+    room_id: RoomId
+    community: CommunityId
+    by: UserId
+    what: str
+    """`picture` or `table` of the last announcements, or `acknowledgement` of one."""
+    announcement: str
+    """The one that it is about; empty for those that are about several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -524,6 +585,11 @@ Job = (
     | WithdrawCopy
     | KeepPins
     | PostAgain
+    | AskToAcknowledge
+    | RemindToAcknowledge
+    | RemindOne
+    | CloseAcknowledgement
+    | SendFigures
     | RedactEvent
     | ShareKeys
     | TakeBackState

@@ -50,6 +50,7 @@ def _within(parent: Community, one: OwnCommunity) -> Community:
         general=parent.general,
         history=parent.history,
         history_while_away=parent.history_while_away,
+        reach_names=parent.reach_names,
         groups_by=parent.groups_by,
         language=parent.language,
         room_version=parent.room_version,

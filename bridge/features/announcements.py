@@ -21,12 +21,14 @@ from bridge.core.announcements import (
     part_of,
     person_of,
     quietly,
+    with_line,
 )
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, EventId, RoomId
 from bridge.core.languages import EN, Language
 from bridge.core.messages import (
     Announce,
+    AskToAcknowledge,
     CloseCopies,
     DeliverAnnouncement,
     Posted,
@@ -44,6 +46,7 @@ from bridge.store.announcements import Announcement, Copy, Listed
 from bridge.store.communities import record
 from bridge.store.database import Database, Transaction
 from bridge.store.jobs import Jobs
+from bridge.store.reach import people_then as count_people
 
 PACE_MS = 250
 """Between one person's copy and the next one's."""
@@ -164,6 +167,8 @@ class Announcements:
             Its id; `Target.job_of` gives the ids of the jobs that deliver it.
         """
         now = self._clock.now_ms()
+        if kind is Kind.ACKNOWLEDGE:
+            parts = self._asking(parts, targets)
         content = orjson.dumps([dict(part) for part in parts]).decode()
         async with self._database.transaction() as tx:
             announcement = await store.add(tx, source, author, content, reply_room, now, kind=kind, audience=audience)
@@ -185,6 +190,11 @@ class Announcements:
                 await within(tx)
         self._wake()
         return announcement
+
+    def _asking(self, parts: Sequence[Part], targets: Sequence[Target]) -> list[Part]:
+        """The same announcement with the line that asks for a confirmation, in the language of the first community."""
+        language = self._language_of(targets[0].community) if targets else EN
+        return [with_line(parts[0], texts.please_acknowledge(language)), *parts[1:]]
 
     async def announce(self, job: Announce, complete: Complete) -> None:
         """Take an announcement that another feature prepared.
@@ -270,13 +280,17 @@ class Announcements:
                 unreached=reach.unreached,
                 now=now,
             )
+            await count_people(tx, job.announcement, job.community, job.place, reach.people)
             await self._jobs.complete(tx, job_id)
             taken = await store.get(tx, job.announcement)
             withdrawn = taken is not None and taken.withdrawn_at is not None
             if withdrawn:  # meanwhile
                 late = WithdrawCopy(job.announcement, job.community, job.place)
                 await self._jobs.add(tx, f"late-{job_id}", f"withdraw {job.room_id}", late, now)
-            elif tell:
+            if taken is not None and taken.kind is Kind.ACKNOWLEDGE and not job.place and not withdrawn:
+                ask = AskToAcknowledge(job.announcement, job.community, job.room_id, sent.event_id, now)
+                await self._jobs.add(tx, f"ask-{job_id}", f"ask {job.room_id}", ask, now)
+            if tell and not withdrawn:
                 await self._tell_author(tx, job.announcement, names)
         self._wake()
 

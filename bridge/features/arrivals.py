@@ -145,7 +145,12 @@ class Arrivals:
         name = str(job.community)
         groups = [group.name or str(group.key) for group in community.groups if group.kind.is_listed]
         text = texts.welcome(
-            community.name or name, community.welcome or "", community.rules or "", groups, community.language
+            community.name or name,
+            community.welcome or "",
+            community.rules or "",
+            groups,
+            community.reach_names,
+            community.language,
         )
         async with self._database.transaction() as tx:
             knows_how = await arrivals.was_welcomed(tx, job.user, but=job.community)

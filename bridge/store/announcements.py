@@ -49,6 +49,8 @@ class Copy:
     """Why it did not get there: for good where it is `closed`, else it may be tried again."""
     closed: bool = False
     """Whether it will not be sent any more, and nobody has to do anything about that."""
+    people: int | None = None
+    """How many members the room had when it went out; None where nobody can know."""
 
     @property
     def under_way(self) -> bool:
@@ -70,7 +72,7 @@ class Listed:
 
 
 _COLUMNS = "id, author, kind, audience, reply_room, at, human, withdrawn_at"
-_COPY = "announcement, community, place, room_id, event_id, others, devices, unreached, sent_at, failed, closed"
+_COPY = "announcement, community, place, room_id, event_id, others, devices, unreached, sent_at, failed, closed, people"
 
 
 def id_of(source: str) -> str:
@@ -355,4 +357,5 @@ def _copy(row: Row) -> Copy:
         row["sent_at"],
         row["failed"],
         bool(row["closed"]),
+        row["people"],
     )

@@ -88,7 +88,14 @@ class Operations(Protocol):
     ) -> dict[str, Any]: ...
 
     async def announce(
-        self, communities: Sequence[str], text: str, *, source: str, to: Sequence[str], progress: Progress
+        self,
+        communities: Sequence[str],
+        text: str,
+        *,
+        source: str,
+        to: Sequence[str],
+        progress: Progress,
+        acknowledge: bool = False,
     ) -> dict[str, Any]: ...
 
     async def status(self, *, forget_strange_devices: bool = False) -> dict[str, Any]: ...
@@ -216,7 +223,9 @@ class ControlDoor:
             raise Refused("an announcement needs a text and a source")
         words = body.get("to")
         to = [str(word) for word in words] if isinstance(words, list) else []
-        return await self._operations.announce(_names(body), text, source=source, to=to, progress=progress)
+        return await self._operations.announce(
+            _names(body), text, source=source, to=to, progress=progress, acknowledge=body.get("acknowledge") is True
+        )
 
     async def _verify(self, body: Mapping[str, Any], _: Progress) -> Any:
         number, user = body.get("id"), body.get("user")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -52,6 +52,7 @@ from bridge.core.messages import (
     Welcome,
     WithdrawCopy,
 )
+from bridge.features.acknowledgements import Reminders
 from bridge.features.adopting import Adopting
 from bridge.features.afterwards import Afterwards
 from bridge.features.announcements import Announcements
@@ -84,6 +85,7 @@ from bridge.matrix.recall import Recall
 from bridge.matrix.servers import OtherServers
 from bridge.plan.desired import Setting
 from bridge.plan.state import Accounts, Known, Membership, StateEvent
+from bridge.store.inbox import Inbox
 from bridge.store.jobs import Jobs, decode
 from bridge.store.rooms import RoomIndex
 from tests.fakes.faults import Faults, MortalDatabase
@@ -135,6 +137,8 @@ class Scene:
         """Who is in a community no more, for announcements in direct chats."""
         self.rules = rules or Rules()
         self.version = version
+        self.others: dict[type[Job], Callable[[str, Any], Awaitable[None]]] = {}
+        """Who does jobs of features that a test makes for itself."""
         self._url = database_url
         self._read = 0
         self._txns = itertools.count(1)
@@ -253,6 +257,8 @@ class Scene:
             lock_of=self.reconciler.lock_of,
             people=self.members.people,
             rooms=self.executor,
+            jobs=self.jobs,
+            wake=self._wake,
             clock=self.clock,
         )
         self.subcommunities = Subcommunities(
@@ -393,6 +399,9 @@ class Scene:
             reader=self.reader,
             rooms=self.executor,
             most_pins=5,
+            positions=Inbox(self.database).positions,
+            role_of=self.reconciler.role_of,
+            reminders=Reminders((24, 72), 168),
             secret=b"of the newsroom",
             url="",
             post_office=None,
@@ -611,6 +620,8 @@ class Scene:
                     case ChangeMembership():
                         await self.members.do(stored.id, job, EN)
                         self.watch.look_again(job.community)
+                    case _ if type(job) in self.others:
+                        await self.others[type(job)](stored.id, job)
                     case _:
                         await self._do_about_people(stored.id, job)
                 await self.jobs.finish(stored.id)

@@ -13,6 +13,7 @@ from bridge.core.community import Community, GroupsBy, Join
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, UserId
 from bridge.core.languages import DE
+from bridge.core.messages import Announce
 from bridge.core.profile import Aspect
 from bridge.store import declarations
 from tests.fakes.faults import Crash
@@ -161,3 +162,22 @@ async def test_a_name_that_is_set_survives_a_kill_at_any_point(new_scene: Callab
             assert point > 3
             return
         point += 1
+
+
+async def test_everybody_is_told_when_admins_may_see_names_and_when_they_may_no_more(scene: Scene) -> None:
+    await settle(scene)
+    told: list[tuple[str, str, tuple[str, ...]]] = []
+
+    async def announce(_: str, job: Announce) -> None:
+        told.append((job.author, str(job.parts[0]["body"]), job.audience))
+
+    scene.others[Announce] = announce
+    for word in ("yes", "yes", "no"):
+        await scene.profile.set(now(scene), ANN, Aspect.REACH_NAMES, word)
+        await scene.do_jobs()
+        scene.clock.now += 1
+    await scene.profile.reset(now(scene), ANN, Aspect.REACH_NAMES)
+    await scene.do_jobs()
+    assert [(author, audience) for author, _, audience in told] == [(ANN, ("everybody",))] * 2
+    assert told[0][1].startswith("Admins can see who has read")
+    assert told[1][1].startswith("Admins can see how many")

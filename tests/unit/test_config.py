@@ -278,6 +278,17 @@ PEOPLE = f"communities:\n  springfield:\n    owners:\n      - '@principal:exampl
         (f"? [a]\n: b {HERE}".replace("[a]", f"[a] {HERE}"), "", "a key must be text, not a list"),
         (f"reconcile:\n  max_removed_share: 30 {HERE}", "reconcile.max_removed_share", None),
         (f"reconcile:\n  max_removed_share: .nan {HERE}", "reconcile.max_removed_share", None),
+        (
+            f"acknowledgement:\n  remind_hours: 24 {HERE}",
+            "acknowledgement.remind_hours",
+            "'24' is a whole number, not a list of hours such as [24, 72]",
+        ),
+        (f"acknowledgement:\n  remind_hours: [24, 0] {HERE}", "acknowledgement.remind_hours", None),
+        (
+            f"acknowledgement:\n  remind_hours: [24, 24] {HERE}",
+            "acknowledgement.remind_hours",
+            "is not in ascending order, each once",
+        ),
         (f"logging:\n  level: inf {HERE}", "logging.level", None),
         (f"logging:\n  json: yes {HERE}", "logging.json", "'yes' is text, not true or false"),
         (f"room_version: '10' {HERE}", "room_version", "'10' is not one of 11, 12"),

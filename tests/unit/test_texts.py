@@ -59,6 +59,25 @@ ANNOUNCED: dict[str, Any] = {
     "failed": 1,
     "withdrawn_at": 1_790_000_000_000,
 }
+REACHED: dict[str, Any] = {
+    "number": 7,
+    "at": 1_790_000_000_000,
+    "author": "@ann:example.org",
+    "invited": 1,
+    "joined": 5,
+    "people": 6,
+    "delivered": None,
+    "read": 3,
+    "reacted": 2,
+    "reactions": {"👍": 2},
+    "read_by": ["@ann:example.org"],
+    "reacted_by": {"👍": ["@bea:example.org"]},
+    "confirmed": ["@ann:example.org"],
+    "waiting": [f"@user-{number}:example.org" for number in range(5)],
+    "withdrawn": ["@user-1:example.org"],
+    "left": 2,
+    "closed": True,
+}
 
 
 @pytest.mark.parametrize("name", sorted(DEFINED))
@@ -150,8 +169,8 @@ def _argument(parameter: inspect.Parameter, word: str, language: Language) -> An
         "Sequence[tuple[str, str, int]]": [(word, word, 0), (word, word, 1)],
         "Sequence[tuple[str, str, str, bool]]": [(word, word, "open", True)],
         "Sequence[tuple[str, str, bool]]": [("rules", word, False), ("welcome", "", True)],
-        "Mapping[str, Any]": {**STATUS, "name": word, **LINK, **PERSON, "user": word},
-        "Sequence[Mapping[str, Any]]": [{**LINK, "id": "abc", **PERSON, **TAG, **ANNOUNCED, "user": word}],
+        "Mapping[str, Any]": {**STATUS, "name": word, **LINK, **PERSON, **REACHED, "user": word},
+        "Sequence[Mapping[str, Any]]": [{**LINK, "id": "abc", **PERSON, **TAG, **REACHED, **ANNOUNCED, "user": word}],
     }[str(parameter.annotation)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from bridge.cli.demo.person import Person, Refused
 from bridge.cli.demo.scene import ADMIN, COMMUNITY, LEAVER, OWNER, PARENT, PEOPLE, TEACHER, Scene
@@ -12,9 +13,11 @@ Step = Callable[[Scene], Awaitable[str]]
 
 FIRST = "Welcome! **School starts on Monday.**"
 BY_CHAT = "The bus is ten minutes late today."
+TO_CONFIRM = "The trip is on Friday: bring rain clothes."
 BY_HAND = "Parents' evening is on Thursday."
 AFTERWARDS = "For those who are still with us."
 SECRET = "Who brings the cake?"  # noqa: S105 - a message, no password
+COUNTED_SECONDS = 30.0
 EVERY_MEMBER = (OWNER, ADMIN, TEACHER, PARENT, LEAVER)
 
 
@@ -113,6 +116,25 @@ async def announce_by_chat(scene: Scene) -> str:
     return f"the office wrote it in an encrypted chat; the announcer answered “{answer.text}”"
 
 
+async def confirm(scene: Scene) -> str:
+    ran = await scene.operator.command("announce", COMMUNITY, "--text", TO_CONFIRM, "--ack", "--json")
+    event_id, room = ran.json["targets"][0]["event_id"], scene.rooms["announcements"]
+    for name in (PARENT, TEACHER):
+        person = scene.people[name]
+        message = await person.wait_text(room, lambda one: one.event_id == event_id)
+        expect("Please confirm" in message.text, "nobody is asked to confirm it")
+        await person.react(room, event_id, "✅")
+    link = f"https://matrix.to/#/{room}/{event_id}"
+    wanted = {scene.people[name].user_id for name in (PARENT, TEACHER)}
+
+    found: dict[str, Any] = {}
+    async with asyncio.timeout(COUNTED_SECONDS):
+        while set(found.get("confirmed", [])) != wanted:
+            ran = await scene.operator.command("announcement", "ack", COMMUNITY, link, "--json", expect=(0, 1))
+            found = ran.json if ran.code == 0 else {}
+    return f"{len(wanted)} have confirmed; {len(found['waiting'])} have not, and would be reminded tomorrow"
+
+
 async def announce_by_hand(scene: Scene) -> str:
     await scene.people[ADMIN].send(scene.rooms["announcements"], BY_HAND)
     return await _readers(scene, BY_HAND, (OWNER, TEACHER, PARENT, LEAVER))
@@ -207,6 +229,7 @@ STORY: tuple[tuple[str, Step], ...] = (
     ("Members join", members_join),
     ("announce: by command", announce),
     ("announce: by chat", announce_by_chat),
+    ("announce --ack: two confirm it", confirm),
     ("An admin posts from a client", announce_by_hand),
     ("A member's post is refused", member_is_refused),
     ("Drift: an owner opens the space", owner_opens_space),

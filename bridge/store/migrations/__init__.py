@@ -26,6 +26,7 @@ from bridge.store.migrations import (
     v19_audience,
     v20_sending,
     v21_afterwards,
+    v22_knowing,
 )
 
 STEPS = (
@@ -50,4 +51,5 @@ STEPS = (
     v19_audience,
     v20_sending,
     v21_afterwards,
+    v22_knowing,
 )
