@@ -399,6 +399,7 @@ class House:
             joined_in=self._joined_in,
             chat_with=self.direct_chats.chat_with,
             look_again=self._again,
+            leave=self.executor.leave_as_announcer,
             before_announcing=self.looks.look,
             recall=Recall(self.client, self.keys, config.announcer),
             secret=link_secret_of(config),

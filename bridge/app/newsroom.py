@@ -105,6 +105,7 @@ class Newsroom:
         joined_in: Callable[[RoomId], Awaitable[Collection[UserId]]],
         chat_with: Callable[[UserId], Awaitable[RoomId]],
         look_again: Callable[[CommunityId], None],
+        leave: Callable[[RoomId, str], Awaitable[None]],
         before_announcing: Callable[[CommunityId, RoomKeyName], Awaitable[None]],
         recall: Recall,
         secret: bytes,
@@ -118,6 +119,7 @@ class Newsroom:
             everybody: who is in a community, with their tags: see `app/roster`.
             joined_in: who is in a room.
             chat_with: the announcer's chat with somebody, made where there is none.
+            leave: has the announcer leave a room, with a reason.
             before_announcing: sees who is out of a community before something is said in a room of it.
             secret: of which secrets are made that people ask for in chats.
             url: what stands before the addresses of pages; empty where nobody outside can reach them.
@@ -162,6 +164,7 @@ class Newsroom:
             people=people,
             language_of=reconciler.language_of,
             look_again=look_again,
+            leave=leave,
             messenger=messenger,
             jobs=jobs,
             wake=wake,

@@ -13,12 +13,13 @@ from typing import Protocol
 from bridge.core import rank, texts
 from bridge.core.community import Community
 from bridge.core.errors import CommunitiesError, Refused
-from bridge.core.ids import CommunityId, RoomKeyName, UserId
+from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import Language
 from bridge.core.messages import MembershipChanged, SendMessage, ShutAnnouncerOut, notice
 from bridge.core.rank import People
 from bridge.plan import changes
 from bridge.plan.desired import admits_announcer, moderators_of
+from bridge.plan.people import NOT_ADMITTED
 from bridge.plan.state import Accounts, Known, digest_of
 from bridge.ports import Clock, Messenger
 from bridge.store.communities import record
@@ -50,12 +51,18 @@ class Admitting:
         people: Callable[[Community], Awaitable[People]],
         language_of: Callable[[CommunityId], Language],
         look_again: Callable[[CommunityId], None],
+        leave: Callable[[RoomId, str], Awaitable[None]],
         messenger: Messenger,
         jobs: Jobs,
         wake: Callable[[], None],
         accounts: Accounts,
         clock: Clock,
     ) -> None:
+        """
+        Args:
+            leave: has the announcer leave a room, with a reason.
+        """
+        self._leave = leave
         self._database = database
         self._index = index
         self._memory = memory
@@ -135,7 +142,13 @@ class Admitting:
             except CommunitiesError as error:
                 log.info("%s/%s: nothing was said before the announcer goes: %s", job.community, job.key, error.what)
         await self._memory.update(job.community, lambda one: changes.not_admitting(one, job.key))
+        if room_id is not None and not self._lets_in(job.community, await self._memory.known(job.community), job.key):
+            await self._leave(room_id, NOT_ADMITTED)  # at once: a pass may wait for somebody's word
         self._look_again(job.community)
+
+    def _lets_in(self, name: CommunityId, known: Known, key: RoomKeyName) -> bool:
+        community = self._declared().get(name)
+        return community is not None and admits_announcer(known, community.group(key))
 
     async def moved(self, event: MembershipChanged) -> None:
         """The announcer came into a group, which is told what that means; or somebody in charge there removed it, which
@@ -146,8 +159,7 @@ class Admitting:
             return
         community = self._declared().get(place.community)
         known = await self._memory.known(place.community)
-        group = None if community is None else community.group(place.key)
-        if community is None or not admits_announcer(known, group):
+        if community is None or not self._lets_in(place.community, known, place.key):
             return
         if event.membership == "join" and event.before != "join":  # else it is called otherwise now
             await self._say_hello(community, event)

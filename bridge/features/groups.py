@@ -330,7 +330,8 @@ class Groups:
         steward = self._accounts.steward
         if room is None or steward not in room.members or room.members[steward].state != "join":
             return True
-        if (here := room.members.get(self._accounts.announcer)) is not None and here.present:
+        announcer = room.members.get(self._accounts.announcer)
+        if announcer is not None and announcer.present and room.level(steward) >= room.threshold("kick"):
             await self._rooms.kick(room_id, self._accounts.announcer, NOT_ADMITTED)
         space_id = known.rooms.get(SPACE)
         space = None if space_id is None else await self._room(space_id)

@@ -393,6 +393,7 @@ class Scene:
             joined_in=self._joined_in,
             chat_with=self.direct_chats.chat_with,
             look_again=self.watch.look_again,
+            leave=self.executor.leave_as_announcer,
             before_announcing=self._see_who_is_out,
             recall=Recall(client, cast(Any, None), ANNOUNCER),
             posts=self.posts,

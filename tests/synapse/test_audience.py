@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from bridge.cli.demo.person import Client
 from tests.harness.community import ANNOUNCER, STEWARD, Community, Estate
 from tests.harness.people import People
@@ -107,6 +109,12 @@ async def test_whoever_carries_a_tag_reads_it_once_in_a_chat_of_their_own(
         assert len(person.rooms - set(community.rooms.values())) == 1
         [chat] = person.rooms - set(community.rooms.values())
         await person.wait_text(chat, again)
+    # by the operator's command
+    ran = await estate.command("announce", community.id, "--to", "Tag:band", "--text", f"By hand, {office}", "--json")
+    [one] = json.loads(ran.out)["targets"]
+    assert (one["place"], bool(one["event_id"]), one["failed"]) == (lisa.user_id, True, None)
     copies = "SELECT place FROM announcement_copy WHERE event_id IS NOT NULL AND place LIKE '@%'"
-    assert sorted(place for (place,) in estate.rows(copies)) == sorted([lisa.user_id, bart.user_id] * 2)
+    assert sorted(place for (place,) in estate.rows(copies)) == sorted(
+        [lisa.user_id, bart.user_id] * 2 + [lisa.user_id]
+    )
     assert not maggie.rooms - set(community.rooms.values())

@@ -47,7 +47,7 @@ async def test_an_admin_announces_in_a_chat(school: School, who: str) -> None:
         assert message.sender == ANNOUNCER
         assert message.decrypted
         assert "<em>no school</em>" in message.content["formatted_body"]
-    assert told.text.split()[3].isdigit()
+    assert told.text.split(". ")[1].split()[0].isdigit()
 
     await person.send(room, "status")
     assert f"({community.id})" in (await answer(person, room, "rooms.", str(community.declaration["name"]))).text
