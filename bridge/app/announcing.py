@@ -29,7 +29,7 @@ class AnnouncementDesk:
 
         Args:
             by: who asks; None for the operator.
-            what: `most`, `before`, as the deed needs them.
+            what: `most`, `before`, `wanted`, `source`, as the deed needs them.
 
         Raises:
             Refused: a rule says no, or what is given cannot be understood.
@@ -42,8 +42,30 @@ class AnnouncementDesk:
                 found = await self._house.newsroom.announcements.listed(community.id, most, before)
                 shown = [_shown(one) for one in found]
                 return {"said": [texts.announcements_listed(shown, community.id, language)], "announcements": shown}
+            case "digest":
+                if by is None:
+                    raise Refused("summaries go to whoever asks for them", remedy="write `digest on` to the announcer")
+                wanted = what.get("wanted") is True
+                due = await self._house.newsroom.digests.want(community.id, by, wanted=wanted)
+                name = community.name or community.id
+                said = texts.digest_on(name, due, language) if wanted else texts.digest_off(name, language)
+                return {"said": [said], "wanted": wanted, "due": due}
+            case "feed caution":
+                await self._house.newsroom.feeds.check(community, by)
+                return {"said": [texts.feed_caution(community.name or community.id, language)]}
+            case "feed":
+                return await self._feed(community, by, what)
             case _:
                 raise Refused(f"{deed!r} is nothing that can be asked about announcements")
+
+    async def _feed(self, community: Community, by: UserId | None, what: Mapping[str, Any]) -> dict[str, Any]:
+        feeds, language = self._house.newsroom.feeds, answer_language(community, by)
+        source = str(what.get("source") or "")
+        if what.get("wanted") is True and source:
+            url = await feeds.open(community, by, source)
+            return {"said": [texts.feed_address(url, language)], "url": url}
+        await feeds.close(community, by, source)
+        return {"said": [texts.feed_is_closed(language)], "url": None}
 
 
 def _shown(one: Listed) -> dict[str, Any]:

@@ -39,6 +39,7 @@ from bridge.core.messages import (
     ReleaseGroup,
     RemindOfRequest,
     SayWelcome,
+    SendDigest,
     SendMembers,
     SendMessage,
     ShareKeys,
@@ -78,6 +79,7 @@ from bridge.matrix.key_server import HomeserverKeys, HomeserverRooms
 from bridge.matrix.pictures import Pictures
 from bridge.matrix.profiles import Profiles
 from bridge.matrix.reader import AnnouncerEyes, Reader
+from bridge.matrix.recall import Recall
 from bridge.matrix.sender import Sender
 from bridge.matrix.servers import OtherServers
 from bridge.plan.desired import Setting
@@ -194,18 +196,6 @@ class House:
             must_encrypt=lambda room_id: room_id in self.index.places,
         )
         self.keys.verifications.speak = self._speak
-        self.newsroom = Newsroom(
-            database=self.database,
-            index=self.index,
-            jobs=self.jobs,
-            wake=self.worker.wake,
-            messenger=self.sender,
-            accounts=self.accounts,
-            clock=self.clock,
-            declared=lambda: self.reconciler.declared,
-            language_of=self.reconciler.language_of,
-            before_announcing=self._see_who_is_out,
-        )
         self.enforcement = Enforcement(
             database=self.database,
             index=self.index,
@@ -246,6 +236,23 @@ class House:
             wake=self.worker.wake,
             accounts=self.accounts,
             clock=self.clock,
+        )
+        self.newsroom = Newsroom(
+            database=self.database,
+            index=self.index,
+            jobs=self.jobs,
+            wake=self.worker.wake,
+            messenger=self.sender,
+            accounts=self.accounts,
+            clock=self.clock,
+            declared=lambda: self.reconciler.declared,
+            language_of=self.reconciler.language_of,
+            before_announcing=self._see_who_is_out,
+            facts=facts,
+            recall=Recall(self.client, self.keys, config.announcer),
+            people=self.members.people,
+            secret=link_secret_of(config),
+            url=config.join.url if config.join.enabled else "",
         )
         self.tags = Tags(database=self.database, people=self.members.people, clock=self.clock)
         self.belongings = Belongings(
@@ -519,7 +526,7 @@ class House:
         match job:
             case SendMessage():
                 await self.sender.send(job.room_id, job.content, txn_id=job_id)
-            case DeliverAnnouncement() | Announce():
+            case DeliverAnnouncement() | Announce() | SendDigest():
                 await self.newsroom.do(job_id, job, complete)
             case RedactEvent():
                 await self.executor.redact(job.room_id, job.event_id, job.reason, txn_id=job_id)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC
 
-from bridge.core.announcements import Audience, Target
+from bridge.core.announcements import Audience, Target, first_words
 from bridge.core.community import ANNOUNCEMENTS, Community
 from bridge.core.errors import Refused
-from bridge.core.ids import CommunityId
+from bridge.core.ids import CommunityId, EventId, RoomId
 from bridge.core.languages import Language
-from bridge.core.messages import Announce, DeliverAnnouncement, Posted
+from bridge.core.messages import Announce, DeliverAnnouncement, Posted, SendDigest
+from bridge.core.rank import People
 from bridge.features.announcements import Announcements
+from bridge.features.digests import Digests
+from bridge.features.feeds import Feeds
+from bridge.matrix.recall import Recall
 from bridge.plan.family import Family
 from bridge.plan.state import Accounts
-from bridge.ports import Clock, Messenger
+from bridge.ports import Clock, Messenger, RoomFacts
 from bridge.store.database import Database
 from bridge.store.jobs import Jobs
 from bridge.store.rooms import RoomIndex
@@ -36,10 +41,18 @@ class Newsroom:
         declared: Callable[[], Mapping[CommunityId, Community]],
         language_of: Callable[[CommunityId], Language],
         before_announcing: Callable[[CommunityId], Awaitable[None]],
+        facts: RoomFacts,
+        recall: Recall,
+        people: Callable[[Community], Awaitable[People]],
+        secret: bytes,
+        url: str,
     ) -> None:
         """
         Args:
             declared: every community as it is to be.
+            people: what the rules ask of a community's people.
+            secret: of which secrets are made that people ask for in chats.
+            url: what stands before the addresses of pages; empty where nobody outside can reach them.
             before_announcing: sees who is out of a community before something is said in it.
         """
         self._index = index
@@ -55,8 +68,39 @@ class Newsroom:
             language_of=language_of,
             targets_of=self.targets_of,
         )
+        self._recall = recall
+        self.digests = Digests(
+            database=database,
+            index=index,
+            jobs=jobs,
+            wake=wake,
+            facts=facts,
+            words_of=self.words_of,
+            declared=lambda name: declared().get(name),
+            zone_of=lambda _: UTC,
+            language_of=language_of,
+            clock=clock,
+        )
 
-    async def do(self, job_id: str, job: DeliverAnnouncement | Announce, complete: Complete) -> None:
+        self.feeds = Feeds(
+            database=database,
+            index=index,
+            jobs=jobs,
+            wake=wake,
+            recall=recall.content,
+            declared=lambda name: declared().get(name),
+            people=people,
+            clock=clock,
+            secret=secret,
+            url=url,
+        )
+
+    async def words_of(self, room_id: RoomId, event_id: EventId) -> str:
+        """The first words of a message in an announcement room; empty for what was redacted."""
+        content = await self._recall.content(room_id, event_id)
+        return "" if content is None else first_words([content])
+
+    async def do(self, job_id: str, job: DeliverAnnouncement | Announce | SendDigest, complete: Complete) -> None:
         """Do a job about announcements: safe to repeat."""
         match job:
             case DeliverAnnouncement():
@@ -64,6 +108,8 @@ class Newsroom:
                 await self.announcements.deliver(job_id, job)
             case Announce():
                 await self.announcements.announce(job, complete)
+            case SendDigest():
+                await self.digests.send(job, complete)
 
     async def given_up(self, job_id: str, job: DeliverAnnouncement | Announce, reason: str) -> None:
         """Tell whoever has to know of a job that was given up."""

@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from bridge.commands import announcing, arguments, belonging, community, groups, keeping, links, people, subcommunities
+from bridge.commands import (
+    announcing,
+    arguments,
+    belonging,
+    community,
+    digests,
+    feeds,
+    groups,
+    keeping,
+    links,
+    people,
+    subcommunities,
+)
 from bridge.commands.deeds import Deeds
 from bridge.commands.grammar import About, Found, Unknown, recognise
 from bridge.commands.row import Request, Row
@@ -81,8 +93,6 @@ def _lines(rows: Sequence[Row], request: Request) -> list[tuple[str, str]]:
 
 def _list(deeds: Deeds, request: Request) -> str:
     rows = _shown(deeds, request)
-    if not rows:
-        return texts.help_nothing(request.language)
     places: Mapping[CommunityId, None] = dict.fromkeys(place for row in rows for place in row.where(request.roles))
     return texts.help_list(_lines([*rows, HELP], request), list(places), request.mark, request.language)
 
@@ -147,6 +157,8 @@ NO = Row(
 
 TABLE: tuple[Row, ...] = (
     *announcing.ROWS,
+    *digests.ROWS,
+    *feeds.ROWS,
     *people.ROWS,
     *belonging.ROWS,
     *groups.ROWS,

@@ -33,6 +33,8 @@ class Deed(StrEnum):
     SUBCOMMUNITIES = "subcommunity"
     ADOPT_GROUPS = "group adopt"
     MOVE_GROUPS = "group move"
+    DIGEST = "digest"
+    OUTSIDE = "feed"
 
 
 NEEDED: dict[Deed, Role] = {
@@ -59,6 +61,8 @@ NEEDED: dict[Deed, Role] = {
     Deed.SUBCOMMUNITIES: Role.ADMIN,
     Deed.ADOPT_GROUPS: Role.ADMIN,
     Deed.MOVE_GROUPS: Role.ADMIN,
+    Deed.DIGEST: Role.MEMBER,
+    Deed.OUTSIDE: Role.OWNER,
 }
 
 

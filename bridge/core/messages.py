@@ -416,6 +416,15 @@ class MakeGroup:
     """The room in which they are told; empty where there is none."""
 
 
+@dataclass(frozen=True, slots=True)
+class SendDigest:
+    """Send the summary of a week to whoever wants one of this community."""
+
+    community: CommunityId
+    due: int
+    """The end of the week, in milliseconds since 1970."""
+
+
 Job = (
     SendMessage
     | DeliverAnnouncement
@@ -438,4 +447,5 @@ Job = (
     | ShowLink
     | SendMembers
     | MakeGroup
+    | SendDigest
 )

@@ -82,6 +82,8 @@ PLACES = (
     Place("chats", "pending_command", "user_id"),
     Place("chats", "pending_command", "command", Way.DROP),
     Place("chats", "stranger", "user_id"),
+    Place("weekly summaries", "digest_wanted", "user_id"),
+    Place("feeds opened", "feed", "by_whom", Way.REPLACE),
     Place("announcements", "announcement", "author", Way.REPLACE, also="reply_room = NULL"),
     Place("announcements sent to them alone", "announcement_copy", "place"),
     Place("announcements", "announcement_copy", "failed", Way.MENTION),
@@ -127,7 +129,7 @@ EXEMPT: Mapping[tuple[str, str], str] = {
         for table in (
             "room", "role", "moderator", "profile", "named", "invited", "bidden", "settled", "heal", "frozen", "report",
             "audit", "announcement_copy", "announcement_number", "link", "entry", "join_request", "arrival",
-            "must_agree", "own_group", "shut_out", "tag", "belonging",
+            "must_agree", "own_group", "shut_out", "tag", "belonging", "digest_wanted", "feed",
         )
     },
     ("tag", "name"): "a word of an admin's for several people",
@@ -209,6 +211,7 @@ EXEMPT: Mapping[tuple[str, str], str] = {
     ("announcement_copy", "others"): _EVENT,
     ("announcement_number", "announcement"): _RANDOM,
     ("link", "id"): _RANDOM,
+    ("feed", "token_sha256"): _RANDOM,
     ("link", "token_sha256"): _RANDOM,
     ("link", "group_keys"): "keys of rooms",
     ("entry", "ticket"): _RANDOM,

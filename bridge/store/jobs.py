@@ -28,6 +28,7 @@ from bridge.core.messages import (
     ReleaseGroup,
     RemindOfRequest,
     SayWelcome,
+    SendDigest,
     SendMembers,
     SendMessage,
     ShareKeys,
@@ -59,6 +60,7 @@ KINDS: dict[str, type[Job]] = {
     "show_link.1": ShowLink,
     "send_members.1": SendMembers,
     "make_group.1": MakeGroup,
+    "send_digest.1": SendDigest,
 }
 """Kind names on disk. When the fields of a job change, its name is raised and the old one gets a decoder of its own."""
 

@@ -721,7 +721,7 @@ async def test_a_stranger_is_answered_once_a_day(lasting: Lasting) -> None:
     lasting.clock.now += DAY_MS + 1
     assert await chat.says("hello?") == plain(texts.stranger())
     deeds.role = Role.MEMBER
-    assert await chat.says("help") == plain(texts.help_nothing())
+    assert "digest" in str(await chat.says("help"))
 
 
 async def test_whose_community_was_deactivated_is_told_so_in_its_language_once() -> None:

@@ -38,6 +38,8 @@ from bridge.core.texts.communities import (
     subcommunity_moved,
 )
 from bridge.core.texts.confirmation import dropped, nothing_to_confirm, please_confirm
+from bridge.core.texts.digests import digest, digest_off, digest_on, explain_digest
+from bridge.core.texts.feeds import explain_feed, feed_address, feed_caution, feed_closed, feed_is_closed, feed_opened
 from bridge.core.texts.groups import (
     adoption_caution,
     explain_group_adopt,
@@ -85,7 +87,6 @@ from bridge.core.texts.help import (
     explain_yes,
     help_family,
     help_list,
-    help_nothing,
     help_one,
 )
 from bridge.core.texts.holding import (
@@ -192,6 +193,9 @@ __all__ = [
     "deactivate_caution",
     "deactivated",
     "deactivation_begins",
+    "digest",
+    "digest_off",
+    "digest_on",
     "dropped",
     "encrypted_only",
     "ended",
@@ -204,6 +208,8 @@ __all__ = [
     "explain_community_picture",
     "explain_deactivate",
     "explain_demote",
+    "explain_digest",
+    "explain_feed",
     "explain_group_adopt",
     "explain_group_archive",
     "explain_group_create",
@@ -246,6 +252,11 @@ __all__ = [
     "explain_who",
     "explain_yes",
     "fallback_owner",
+    "feed_address",
+    "feed_caution",
+    "feed_closed",
+    "feed_is_closed",
+    "feed_opened",
     "fight_in_the_control_room",
     "fight_over_profile",
     "frozen",
@@ -271,7 +282,6 @@ __all__ = [
     "groups_listed",
     "help_family",
     "help_list",
-    "help_nothing",
     "help_one",
     "invited",
     "invited_already",

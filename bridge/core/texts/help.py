@@ -47,15 +47,6 @@ def help_family(word: str, names: Sequence[str], mark: str = "", language: Langu
     return say(language, "{names}; `{mark}help {word}` says more", names=", ".join(names), word=word, mark=mark)
 
 
-def help_nothing(language: Language = EN) -> Marked:
-    """For members: they are in a community, and there is nothing to be asked for."""
-    return say(
-        language,
-        "I carry announcements. Owners and admins of a community can write to me here; you are neither, "
-        "so there is nothing for you to do: announcements reach you in the announcement room.",
-    )
-
-
 def help_one(
     form: str, purpose: str, example: str, names: Sequence[str], needed: Role, confirmed: bool, mark: str = "",
     language: Language = EN,

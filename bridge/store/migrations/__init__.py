@@ -20,6 +20,8 @@ from bridge.store.migrations import (
     v13_life_of_a_community,
     v14_belonging,
     v15_announcements,
+    v16_digests,
+    v17_feeds,
 )
 
 STEPS = (
@@ -38,4 +40,6 @@ STEPS = (
     v13_life_of_a_community,
     v14_belonging,
     v15_announcements,
+    v16_digests,
+    v17_feeds,
 )

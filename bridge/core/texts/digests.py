@@ -1,0 +1,50 @@
+"""The weekly summary of announcements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from bridge.core.languages import EN, Language, joined, say
+from bridge.core.markup import Marked, literal
+from bridge.core.texts.help import Explained
+from bridge.core.texts.pieces import utc, with_list
+
+
+def explain_digest(language: Language = EN) -> Explained:
+    return Explained(say(language, "sends you a summary of the week's announcements on Mondays, or no more"), "on")
+
+
+def digest_on(community: str, due: int, language: Language = EN) -> Marked:
+    """
+    Args:
+        due: when the first comes, in milliseconds since 1970.
+    """
+    return say(
+        language,
+        "You get a summary of what was announced in {community} every Monday, the first on {due}. "
+        "`digest off` ends it.",
+        community=community,
+        due=utc(due),
+    )
+
+
+def digest_off(community: str, language: Language = EN) -> Marked:
+    return say(language, "You get no summaries of {community} any more.", community=community)
+
+
+def digest(community: str, found: Sequence[tuple[int, int, str, str, str]], language: Language = EN) -> Marked:
+    """
+    Args:
+        found: of each announcement its number, when it was sent (milliseconds since 1970), its first words, its room
+            and its event.
+    """
+    lines = []
+    for number, at, words, room_id, event_id in found:
+        link = f"https://matrix.to/#/{quote(room_id)}/{quote(event_id)}"
+        shown = literal(words) if words else say(language, "(cannot be read any more)")
+        lines.append(
+            joined(" – ", [say(language, "#{number}, {date}", number=number, date=utc(at)), shown, Marked(link)])
+        )
+    head = say(language, "This week in {community}:", community=community)
+    return with_list(head, lines)
