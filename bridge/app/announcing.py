@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bridge.app.house import House
+from bridge.app.scheduling import DEEDS, ScheduleDesk
 from bridge.core import texts
 from bridge.core.community import Community
 from bridge.core.errors import Refused
@@ -23,13 +24,14 @@ class AnnouncementDesk:
 
     def __init__(self, house: House) -> None:
         self._house = house
+        self._schedules = ScheduleDesk(house)
 
     async def do(self, deed: str, community: Community, by: UserId | None, what: Mapping[str, Any]) -> dict[str, Any]:
         """Do one deed. Gives `said`, a list of sentences, and what belongs to the deed.
 
         Args:
             by: who asks; None for the operator.
-            what: `most`, `before`, `wanted`, `source`, as the deed needs them.
+            what: `most`, `before`, `wanted`, `source`, as the deed needs them; about schedules see `app/scheduling`.
 
         Raises:
             Refused: a rule says no, or what is given cannot be understood.
@@ -55,6 +57,8 @@ class AnnouncementDesk:
                 return {"said": [texts.feed_caution(community.name or community.id, language)]}
             case "feed":
                 return await self._feed(community, by, what)
+            case _ if deed in DEEDS:
+                return await self._schedules.do(deed, community, by, what)
             case _:
                 raise Refused(f"{deed!r} is nothing that can be asked about announcements")
 

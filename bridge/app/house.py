@@ -38,6 +38,7 @@ from bridge.core.messages import (
     RedactEvent,
     ReleaseGroup,
     RemindOfRequest,
+    RunSchedule,
     SayWelcome,
     SendDigest,
     SendMembers,
@@ -70,6 +71,7 @@ from bridge.features.readiness import Readiness
 from bridge.features.reconcile import Reconciler, Recovery, Rules
 from bridge.features.reconcile.watch import Watch
 from bridge.features.requests import Patience, Requests
+from bridge.features.schedules import Rules as Scheduling
 from bridge.features.subcommunities import Subcommunities
 from bridge.features.tags import Tags
 from bridge.intake.interest import Interest
@@ -253,6 +255,8 @@ class House:
             people=self.members.people,
             secret=link_secret_of(config),
             url=config.join.url if config.join.enabled else "",
+            role_of=self.reconciler.role_of,
+            scheduling=scheduling_of(config),
         )
         self.tags = Tags(database=self.database, people=self.members.people, clock=self.clock)
         self.belongings = Belongings(
@@ -526,7 +530,7 @@ class House:
         match job:
             case SendMessage():
                 await self.sender.send(job.room_id, job.content, txn_id=job_id)
-            case DeliverAnnouncement() | Announce() | SendDigest():
+            case DeliverAnnouncement() | Announce() | SendDigest() | RunSchedule():
                 await self.newsroom.do(job_id, job, complete)
             case RedactEvent():
                 await self.executor.redact(job.room_id, job.event_id, job.reason, txn_id=job_id)
@@ -665,10 +669,16 @@ class House:
 
     async def _given_up(self, job_id: str, job: Job | None, reason: str) -> None:
         log.error("job %s was given up: %s", job_id, reason)
-        if isinstance(job, DeliverAnnouncement | Announce):
+        if isinstance(job, DeliverAnnouncement | Announce | RunSchedule):
             await self.newsroom.given_up(job_id, job, reason)
         if isinstance(job, LetIn):
             await self.entering.came(job.ticket, Stage.FAILED)
+
+
+def scheduling_of(config: Config) -> Scheduling:
+    """The operator's settings of scheduled announcements."""
+    own = config.announcements
+    return Scheduling(config.timezone, own.late, own.grace_minutes * 60_000, config.limits.scheduled_per_community)
 
 
 def patience_of(config: Config) -> Patience:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC
+from zoneinfo import ZoneInfo
 
 from bridge.core.announcements import Audience, Target, first_words
-from bridge.core.community import ANNOUNCEMENTS, Community
+from bridge.core.community import ANNOUNCEMENTS, Community, Role
 from bridge.core.errors import Refused
-from bridge.core.ids import CommunityId, EventId, RoomId
+from bridge.core.ids import CommunityId, EventId, RoomId, UserId
 from bridge.core.languages import Language
-from bridge.core.messages import Announce, DeliverAnnouncement, Posted, SendDigest
+from bridge.core.messages import Announce, DeliverAnnouncement, Posted, RunSchedule, SendDigest
 from bridge.core.rank import People
 from bridge.features.announcements import Announcements
 from bridge.features.digests import Digests
 from bridge.features.feeds import Feeds
+from bridge.features.schedules import Rules, Schedules
 from bridge.matrix.recall import Recall
 from bridge.plan.family import Family
 from bridge.plan.state import Accounts
@@ -46,6 +47,8 @@ class Newsroom:
         people: Callable[[Community], Awaitable[People]],
         secret: bytes,
         url: str,
+        role_of: Callable[[CommunityId, UserId], Awaitable[Role | None]],
+        scheduling: Rules,
     ) -> None:
         """
         Args:
@@ -53,6 +56,7 @@ class Newsroom:
             people: what the rules ask of a community's people.
             secret: of which secrets are made that people ask for in chats.
             url: what stands before the addresses of pages; empty where nobody outside can reach them.
+            role_of: the role in force of somebody; None for who is not in the community.
             before_announcing: sees who is out of a community before something is said in it.
         """
         self._index = index
@@ -77,11 +81,22 @@ class Newsroom:
             facts=facts,
             words_of=self.words_of,
             declared=lambda name: declared().get(name),
-            zone_of=lambda _: UTC,
+            zone_of=lambda name: ZoneInfo(self.schedules.zone_of(name)),
             language_of=language_of,
             clock=clock,
         )
 
+        self.schedules = Schedules(
+            database=database,
+            index=index,
+            jobs=jobs,
+            wake=wake,
+            declared=lambda name: declared().get(name),
+            role_of=role_of,
+            language_of=language_of,
+            clock=clock,
+            rules=scheduling,
+        )
         self.feeds = Feeds(
             database=database,
             index=index,
@@ -100,7 +115,9 @@ class Newsroom:
         content = await self._recall.content(room_id, event_id)
         return "" if content is None else first_words([content])
 
-    async def do(self, job_id: str, job: DeliverAnnouncement | Announce | SendDigest, complete: Complete) -> None:
+    async def do(
+        self, job_id: str, job: DeliverAnnouncement | Announce | SendDigest | RunSchedule, complete: Complete
+    ) -> None:
         """Do a job about announcements: safe to repeat."""
         match job:
             case DeliverAnnouncement():
@@ -110,14 +127,18 @@ class Newsroom:
                 await self.announcements.announce(job, complete)
             case SendDigest():
                 await self.digests.send(job, complete)
+            case RunSchedule():
+                await self.schedules.run(job, complete)
 
-    async def given_up(self, job_id: str, job: DeliverAnnouncement | Announce, reason: str) -> None:
+    async def given_up(self, job_id: str, job: DeliverAnnouncement | Announce | RunSchedule, reason: str) -> None:
         """Tell whoever has to know of a job that was given up."""
         match job:
             case DeliverAnnouncement():
                 await self.announcements.failed(job, job_id, reason)
             case Announce():
                 await self.announcements.not_announced(job, job_id, reason)
+            case RunSchedule():
+                await self.schedules.given_up(job, reason)
 
     async def posted(self, community: CommunityId, event: Posted, *, by_admin: bool) -> None:
         """Something was posted in a community's announcement room, by an admin with their own client or not."""

@@ -15,7 +15,7 @@ from bridge.app.announcing import AnnouncementDesk
 from bridge.app.community import CommunityDesk
 from bridge.app.groups import GroupDesk
 from bridge.app.guard import Guard, Sight
-from bridge.app.house import House, patience_of, rules_of
+from bridge.app.house import House, patience_of, rules_of, scheduling_of
 from bridge.app.links import LinkDesk
 from bridge.app.subcommunities import SubcommunityDesk
 from bridge.config import Config, load
@@ -25,7 +25,7 @@ from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import Language
 from bridge.core.markup import plain
-from bridge.core.messages import DeliverAnnouncement, Job, SendMembers
+from bridge.core.messages import DeliverAnnouncement, Job, RunSchedule, SendMembers
 from bridge.features.announcements import render
 from bridge.features.deactivation import shown as ended_community
 from bridge.features.reconcile import Outcome, Progress
@@ -198,6 +198,7 @@ class Operations:
         self._house.history = config.history
         self._house.groups.limit = config.limits.groups_per_community
         self._house.requests.patience = patience_of(config)
+        self._house.newsroom.schedules.rules = scheduling_of(config)
         self._house.reconciler.declare(config.communities)
 
     async def announce(
@@ -364,6 +365,8 @@ class Operations:
         job = _job_of(stored)
         if isinstance(job, DeliverAnnouncement):
             await self._house.newsroom.announcements.dropped(job)
+        if isinstance(job, RunSchedule):
+            await self._house.newsroom.schedules.dropped(job)
         return True
 
     async def gauges(self) -> list[Gauge]:

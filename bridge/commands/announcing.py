@@ -7,6 +7,7 @@ from typing import Any
 from bridge.commands import arguments
 from bridge.commands.deeds import Deeds
 from bridge.commands.row import Request, Row
+from bridge.commands.schedules import AT, at_a_time
 from bridge.core import texts
 from bridge.core.access import Deed
 from bridge.core.languages import DE
@@ -15,8 +16,11 @@ from bridge.core.markup import Marked
 TEXT = arguments.text()
 
 
-async def announce(deeds: Deeds, request: Request) -> None:
-    """The answer comes when the announcement is there."""
+async def announce(deeds: Deeds, request: Request) -> str | None:
+    """The answer comes when the announcement is there; of one for later, at once."""
+    when = request.asked.get(AT)
+    if when is not None:
+        return await at_a_time(deeds, request, when)
     await deeds.publish(
         [request.community],
         request.asked[TEXT],
@@ -24,6 +28,7 @@ async def announce(deeds: Deeds, request: Request) -> None:
         author=request.person,
         reply_room=request.room_id,
     )
+    return None
 
 
 async def _ask(deeds: Deeds, request: Request, deed: str, **what: Any) -> str:
@@ -42,7 +47,7 @@ ROWS = (
         name="announce",
         names={DE: "ankündigen"},
         aliases=("ankuendigen", "ansage", "melden"),
-        arguments=(TEXT,),
+        arguments=(AT, TEXT),
         deed=Deed.ANNOUNCE,
         explain=texts.explain_announce,
         run=announce,

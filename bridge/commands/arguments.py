@@ -128,13 +128,17 @@ class Argument(Generic[T]):
         """The same behind its name, in any order: `uses 5`, `--uses 5` or `uses=5`."""
         return replace(self, option=True, optional=True)
 
-    def form(self, language: Language = EN) -> str:
-        """How it stands in the form of its command: `<required>`, `[optional]`."""
+    def form(self, language: Language = EN, dashes: str = "") -> str:
+        """How it stands in the form of its command: `<required>`, `[optional]`.
+
+        Args:
+            dashes: what stands before options and flags.
+        """
         name = self.called(language)
         if self.flag:
-            return f"[{name}]"
+            return f"[{dashes}{name}]"
         if self.option:
-            return f"[{name} …]"
+            return f"[{dashes}{name} …]"
         dots = " …" if self.many else ""
         return f"[{name}{dots}]" if self.optional else f"<{name}{dots}>"
 
@@ -284,6 +288,23 @@ def _text(words: Words, _: Setting) -> tuple[str, Words]:
 def text(name: str = "text", *, names: Mapping[Language, str] | None = None, optional: bool = False) -> Argument[str]:
     """All the rest, as it is written, with its lines. Stands last."""
     return Argument(name=name, read=_text, names=names or {DE: "Text"}, optional=optional, is_text=True)
+
+
+_COLON = re.compile(r":(?=\s|\Z)|\n")
+
+
+def _when(words: Words, _: Setting) -> tuple[str, Words]:
+    start = words.here
+    found = _COLON.search(start.text, start.at)
+    value = "" if found is None else start.text[start.at : found.start()].strip()
+    if found is None or not value:
+        raise Unfit(start.word()[0], ("tomorrow 8:00: …", "every monday at 8: …"))
+    return value, start.past(found)
+
+
+def when(name: str, *, names: Mapping[Language, str] | None = None) -> Argument[str]:
+    """A time in words, up to a colon with a space or an end of line behind it; `core/when` understands it."""
+    return Argument(name=name, read=_when, show="{}:".format, names=names or {})
 
 
 def _flag(words: Words, _: Setting) -> tuple[bool, Words]:

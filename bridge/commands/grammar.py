@@ -65,7 +65,8 @@ class Command:
             named: whether the place for the community is shown.
         """
         place = [f"[{community}]"] if named and self.about is not About.NONE else []
-        return " ".join([self.called(language), *place, *(one.form(language) for one in self.arguments)])
+        dashes = "--" if any(one.is_text for one in self.arguments) else ""
+        return " ".join([self.called(language), *place, *(one.form(language, dashes) for one in self.arguments)])
 
 
 @dataclass(frozen=True, slots=True)

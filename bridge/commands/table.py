@@ -16,6 +16,7 @@ from bridge.commands import (
     keeping,
     links,
     people,
+    schedules,
     subcommunities,
 )
 from bridge.commands.deeds import Deeds
@@ -35,7 +36,8 @@ async def help_(deeds: Deeds, request: Request) -> str:
         return _list(deeds, request)
     family = [row for row in _shown(deeds, request) if _family(row) and wanted.casefold() in _first_words(row)]
     if family:
-        return texts.help_list([_line(row, request) for row in family], [], request.mark, request.language)
+        alone = [row for row in _shown(deeds, request) if wanted.casefold() in row.all_names]
+        return texts.help_list([_line(row, request) for row in [*alone, *family]], [], request.mark, request.language)
     found = recognise(wanted.removeprefix("!"), TABLE)
     if not isinstance(found, Found):
         return unknown(found, request.mark, request.language)
@@ -87,7 +89,7 @@ def _lines(rows: Sequence[Row], request: Request) -> list[tuple[str, str]]:
             continue
         names = [one.called(request.language) for one in rows if _family(one) == family]
         word = names[0].split()[0]
-        lines[family] = f"{word} …", texts.help_family(word, names, request.mark, request.language)
+        lines[f"{family} …"] = f"{word} …", texts.help_family(word, names, request.mark, request.language)
     return list(lines.values())
 
 
@@ -157,6 +159,7 @@ NO = Row(
 
 TABLE: tuple[Row, ...] = (
     *announcing.ROWS,
+    *schedules.ROWS,
     *digests.ROWS,
     *feeds.ROWS,
     *people.ROWS,

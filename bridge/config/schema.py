@@ -15,6 +15,7 @@ from ruamel.yaml.nodes import Node
 from bridge.config import readers, sections
 from bridge.core.community import Community, Group, GroupsBy, Join, Posting, RoomKind
 from bridge.core.languages import LANGUAGES
+from bridge.core.schedule import Late
 
 ID = "<id>"
 """Stands for a stable id in the path of a key."""
@@ -141,6 +142,7 @@ COMMUNITY = Section(
         "show_member_count": Key(readers.boolean),
         "max_members": Key(readers.whole(0, 1_000_000)),
         "language": Key(readers.choice({str(language): language for language in LANGUAGES})),
+        "timezone": Key(readers.time_zone),
         "room_version": _ROOM_VERSION,
         "groups": Named(GROUP, "key", _RESERVED_GROUPS),
         "subcommunities": Again(),
@@ -200,13 +202,26 @@ SCHEMA = Section(
             sections.History,
             {"announcements": Key(readers.whole(0, 10_000)), "days": Key(readers.whole(1, 3650))},
         ),
-        "limits": Section(sections.Limits, {"groups_per_community": Key(readers.whole(0, 10_000))}),
+        "limits": Section(
+            sections.Limits,
+            {
+                "groups_per_community": Key(readers.whole(0, 10_000)),
+                "scheduled_per_community": Key(readers.whole(0, 10_000)),
+            },
+        ),
         "requests": Section(
             sections.Requests,
             {
                 "remind_hours": Key(readers.whole(1, 720)),
                 "expire_days": Key(readers.whole(1, 365)),
                 "again_hours": Key(readers.whole(0, 8760)),
+            },
+        ),
+        "announcements": Section(
+            sections.Announcements,
+            {
+                "late": Key(readers.choice({late.value: late for late in Late})),
+                "grace_minutes": Key(readers.whole(0, 10_080)),
             },
         ),
         "logging": Section(
@@ -216,6 +231,7 @@ SCHEMA = Section(
                 "json": Key(readers.boolean),
             },
         ),
+        "timezone": Key(readers.time_zone),
         "room_version": _ROOM_VERSION,
         "templates": Again(),
         "communities": Named(COMMUNITY, "id"),

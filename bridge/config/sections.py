@@ -12,6 +12,7 @@ from pathlib import Path
 from bridge.config.secret import Secret
 from bridge.core.community import Community
 from bridge.core.ids import UserId
+from bridge.core.schedule import Late
 
 WILDCARD_HOSTS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, never bound
 
@@ -166,6 +167,7 @@ class Limits:
     """Bounds that the operator sets."""
 
     groups_per_community: int = 100
+    scheduled_per_community: int = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +177,14 @@ class Requests:
     remind_hours: int = 24
     expire_days: int = 14
     again_hours: int = 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announcements:
+    """What becomes of scheduled announcements whose time passed while the service was away."""
+
+    late: Late = Late.SEND
+    grace_minutes: int = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,7 +211,10 @@ class Config:
     history: History = field(default_factory=History)
     limits: Limits = field(default_factory=Limits)
     requests: Requests = field(default_factory=Requests)
+    announcements: Announcements = field(default_factory=Announcements)
     logging: Logging = field(default_factory=Logging)
+    timezone: str = "UTC"
+    """The time zone of communities that name none."""
     room_version: str | None = None
     """The version of new rooms; None means the homeserver's default. Each community carries its own already."""
     communities: tuple[Community, ...] = ()

@@ -137,8 +137,8 @@ def step(timing: Timing, next_at: int, now: int, *, late: Late, grace_ms: int) -
 def instant(local: datetime, zone: tzinfo) -> int:
     """When a local time is, in milliseconds since 1970.
 
-    A time that does not exist, since the clock is set forth over it, is the first moment after; one that exists twice is
-    the first of both.
+    A time that does not exist, since the clock is set forth over it, is the first moment after; one that exists twice
+    is the first of both.
     """
     before = local.replace(tzinfo=zone, fold=0).astimezone(UTC)
     if before.astimezone(zone).replace(tzinfo=None) == local:
@@ -172,7 +172,8 @@ def checked_zone(name: str) -> str:
     try:
         return spelt[name.strip().casefold()]
     except KeyError:
-        raise ValueError(f"{name[:60]!r} is no time zone: they are called Europe/Berlin, America/Sao_Paulo or UTC") from None
+        called = "they are called Europe/Berlin, America/Sao_Paulo or UTC"
+        raise ValueError(f"{name[:60]!r} is no time zone: {called}") from None
 
 
 # --- rules ----------------------------------------------------------------------------------------------------------
@@ -241,12 +242,12 @@ def _check_numbers(name: str, value: str) -> None:
 
 def _check_days(parts: Mapping[str, str]) -> None:
     frequency, steps = parts["FREQ"], int(parts.get("INTERVAL", "1"))
-    within_month = frequency == "MONTHLY" or "BYMONTH" in parts
+    most = 0 if frequency not in ("MONTHLY", "YEARLY") else 5 if frequency == "MONTHLY" or "BYMONTH" in parts else 53
     for day in parts["BYDAY"].split(",") if "BYDAY" in parts else []:
         found = _DAY.match(day)
         if found is None:
             raise _no_rule("BYDAY has days as MO, or in months as 1MO and -1FR")
-        if found[1] and (frequency not in ("MONTHLY", "YEARLY") or not 1 <= abs(int(found[1])) <= (5 if within_month else 53)):
+        if found[1] and not 1 <= abs(int(found[1])) <= most:
             raise _no_rule(f"there is no {day[:10]} in it")
     if frequency in ("HOURLY", "DAILY") and steps > 1 and parts.keys() & {"BYDAY", "BYMONTH"}:
         raise _no_rule(f"INTERVAL with FREQ={frequency} takes no days and months")
@@ -264,9 +265,7 @@ def _local_until(value: str, zone: tzinfo) -> str:
     if not _UNTIL.match(value):
         raise _no_rule("UNTIL is written 20261224T180000Z, or 20261224")
     try:
-        if "T" not in value:
-            return f"{datetime.strptime(value, '%Y%m%d'):%Y%m%d}T235959"
-        until = datetime.strptime(value.rstrip("Z"), "%Y%m%dT%H%M%S")
+        until = datetime.fromisoformat(value.rstrip("Z") if "T" in value else f"{value}T235959")
         if value.endswith("Z"):
             until = until.replace(tzinfo=UTC).astimezone(zone).replace(tzinfo=None)
     except (ValueError, OverflowError):

@@ -52,6 +52,7 @@ def _within(parent: Community, one: OwnCommunity) -> Community:
         history_while_away=parent.history_while_away,
         groups_by=parent.groups_by,
         language=parent.language,
+        timezone=parent.timezone,
         room_version=parent.room_version,
     )
 

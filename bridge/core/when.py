@@ -13,7 +13,9 @@ from bridge.core.schedule import Timing, checked_rule, instant, local_of, rule_o
 
 LONGEST = 200
 """In characters."""
-EXAMPLES = "`tomorrow 8:00`, `on 24 december at 18:30`, `in 2 hours`, `every monday at 8`, `jeden ersten montag im monat um 9`"
+EXAMPLES = (
+    "`tomorrow 8:00`, `on 24 december at 18:30`, `in 2 hours`, `every monday at 8`, `jeden ersten montag im monat um 9`"
+)
 
 _DAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 _WEEKDAYS = {
@@ -64,11 +66,13 @@ _UNITS = {
     "year": "years? jahre?n?",
 }
 _UNIT = "|".join(f"(?P<{name}>{'|'.join(words.split())})" for name, words in _UNITS.items())
-_PART = r"am(?! (?:%s|\d|am)\b)" % f"{_WD}|{_ORD}"
+_HALF = rf"(?: ?(?P<half>am(?! (?:{_WD}|{_ORD}|\d|am)\b)|pm)\b"
+"""`am` before a day is German for *on*."""
+_UHR = r" ?(?:uhr|o'clock)(?: (?P<mm>\d\d)\b)?)"
 _TIMES = (
-    rf"\b(?:at|um|gegen) (?P<h>\d{{1,2}})(?:[:.](?P<m>\d\d))?(?: ?(?P<half>{_PART}|pm)\b| (?:uhr|o'clock)(?: (?P<mm>\d\d)\b)?)?(?![\d:.])",
-    rf"\b(?P<h>\d{{1,2}}):(?P<m>\d\d)(?: ?(?P<half>{_PART}|pm)\b| uhr)?(?![\d:])",
-    rf"\b(?P<h>\d{{1,2}})(?:\.(?P<m>\d\d))?(?: ?(?P<half>{_PART}|pm)\b| ?(?:uhr|o'clock)(?: (?P<mm>\d\d)\b)?)(?!\d)",
+    rf"\b(?:at|um|gegen) (?P<h>\d{{1,2}})(?:[:.](?P<m>\d\d))?{_HALF}|{_UHR}?(?![\d:.])",
+    rf"\b(?P<h>\d{{1,2}}):(?P<m>\d\d){_HALF}| uhr)?(?![\d:])",
+    rf"\b(?P<h>\d{{1,2}})(?:\.(?P<m>\d\d))?{_HALF}|{_UHR}(?!\d)",
     r"\b(?:at |um |zu )?(?P<noon>noon|mittags?|midday)\b",
     r"\b(?:at |um )?(?P<midnight>midnight|mitternachts?)\b",
     r"(?:(?<= )|\A)(?P<h>\d{1,2})\.(?P<m>\d\d)\Z",
@@ -82,9 +86,8 @@ _DATES = (
     rf"{_ON}(?P<d>\d{{1,2}})\. ?(?P<mo>\d{{1,2}})\. ?(?P<y>\d{{4}})?",
 )
 _EACH = r"(?:every|each|jede[nrsm]?|alle)"
-_OF_MONTH = (
-    r"(?:(?:of|in) (?:the|every|each|a) month|(?:im|des|eines|jeden|jedes) monats?|every month|jeden monat|of every month)"
-)
+_OF_MONTH = r"(?:(?:of|in) (?:the|every|each|a) month|(?:im|des|eines|jeden|jedes) monats?|every month)"
+_EVERY_N = rf"{_EACH} (?P<other>other |second |zweiten |zweite )?(?:(?P<n>{_N}) )?"
 _SEVERAL = rf"(?P<days>(?:{_WD})(?:(?:, ?| and | und | & |, and )(?:{_WD}))*)"
 _ANY_DAYS = re.compile(rf"\b(?:{_WD})\b")
 
@@ -394,7 +397,7 @@ _LAST_DAY = r"(?P<last>last day|letzten tag)"
 _RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], _Now], _Made]], ...] = tuple(
     (re.compile(pattern), rule)
     for pattern, rule in (
-        (rf"(?:daily|täglich|taeglich|{_EACH} (?P<other>other |second |zweiten )?(?:(?P<n>{_N}) )?(?:days?|tage?))", _daily),
+        (rf"(?:daily|täglich|taeglich|{_EVERY_N}(?:days?|tage?))", _daily),
         (
             rf"(?:on )?(?:weekdays|werktags|an werktagen|{_EACH} (?:weekday|working day|werktag)|monday to friday|"
             r"(?:von )?montag bis freitag|montags bis freitags)",
@@ -402,12 +405,8 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], _Now], _Made]], ..
         ),
         (rf"(?:{_EACH}|am|on the) (?P<ord>{_ORD}) (?P<day>{_WD}) {_OF_MONTH}", _nth),
         (rf"{_EACH} (?P<other>other |second |zweiten |zweite )?{_SEVERAL}", _weekly),
-        (rf"(?:on )?{_SEVERAL}(?<=s)", _weekly),
-        (
-            rf"(?:weekly|wöchentlich|woechentlich|{_EACH} (?P<other>other |second |zweite )?(?:(?P<n>{_N}) )?(?:weeks?|wochen?))"
-            rf"(?: (?:on |am )?{_SEVERAL})?",
-            _weekly,
-        ),
+        (rf"(?:on )?{_SEVERAL}(?<=days|tags|ochs|ends)", _weekly),
+        (rf"(?:weekly|wöchentlich|woechentlich|{_EVERY_N}(?:weeks?|wochen?))(?: (?:on |am )?{_SEVERAL})?", _weekly),
         (rf"(?:{_EACH}|am|on the) (?:{_NTH}|{_LAST_DAY}) {_OF_MONTH}", _day_of_month),
         (
             rf"(?:monthly|monatlich|{_EACH} (?:(?P<n>{_N}) )?(?:months?|monate?))"

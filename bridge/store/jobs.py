@@ -27,6 +27,7 @@ from bridge.core.messages import (
     RedactEvent,
     ReleaseGroup,
     RemindOfRequest,
+    RunSchedule,
     SayWelcome,
     SendDigest,
     SendMembers,
@@ -61,6 +62,7 @@ KINDS: dict[str, type[Job]] = {
     "send_members.1": SendMembers,
     "make_group.1": MakeGroup,
     "send_digest.1": SendDigest,
+    "run_schedule.1": RunSchedule,
 }
 """Kind names on disk. When the fields of a job change, its name is raised and the old one gets a decoder of its own."""
 
