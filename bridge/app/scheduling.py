@@ -7,14 +7,13 @@ from typing import Any
 
 from bridge.app.house import House
 from bridge.core import texts
-from bridge.core.announcements import EVERYBODY, Audience, first_words
+from bridge.core.announcements import EVERYBODY, Audience
 from bridge.core.community import Community
 from bridge.core.errors import Refused
 from bridge.core.ids import RoomId, UserId
 from bridge.features.announcements import render
 from bridge.features.members import answer_language
-from bridge.features.schedules import OPERATOR, shown_runs
-from bridge.store.schedules import Scheduled
+from bridge.features.schedules import OPERATOR, shown
 
 DEEDS = frozenset({"schedule", "scheduled", "schedule show", "schedule edit", "schedule skip", "schedule cancel"})
 
@@ -78,26 +77,6 @@ class ScheduleDesk:
                 one = await schedules.cancel(community.id, number, source=_word(what, "source"), author=author)
                 said = texts.schedule_cancelled(one.number, language)
         return {"said": [said], "scheduled": shown(one)}
-
-
-def shown(one: Scheduled) -> dict[str, Any]:
-    """A scheduled announcement as the documented JSON has it: `runs` are the next of them, at most three, in
-    milliseconds since 1970."""
-    return {
-        "id": one.id,
-        "number": one.number,
-        "community": one.community,
-        "author": one.author,
-        "words": one.words,
-        "zone": one.timing.zone,
-        "rule": one.timing.rule or None,
-        "recurring": bool(one.timing.rule),
-        "runs": shown_runs(one),
-        "kind": one.kind.value,
-        "audience": list(one.audience.as_words()),
-        "beginning": first_words(one.parts),
-        "text": str(one.parts[0].get("body", "")) if one.parts else "",
-    }
 
 
 def _word(what: Mapping[str, Any], name: str) -> str:

@@ -7,18 +7,21 @@ from typing import Annotated, Any
 
 import typer
 
+from bridge.cli import schedule
 from bridge.cli.door import service_or_alone
 from bridge.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json, say
 from bridge.config import load
 
-app = typer.Typer(no_args_is_help=True, help="See what was announced.", rich_markup_mode=None)
+app = typer.Typer(no_args_is_help=True, help="See and schedule announcements.", rich_markup_mode=None)
+
+app.add_typer(schedule.app, name="schedule")
 
 Community = Annotated[str, typer.Argument(metavar="COMMUNITY", help="The community's id.")]
 
 
 @app.callback()
 def announcements() -> None:
-    """See what was announced."""
+    """See and schedule announcements."""
 
 
 @app.command("list")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
 
 from bridge.core import texts
 from bridge.core.access import Deed, may
@@ -28,6 +30,8 @@ from bridge.store.schedules import Scheduled
 Complete = Callable[[Transaction], Awaitable[None]]
 """Marks the job as done, within the database transaction of what it does."""
 OPERATOR = "operator"
+MOST_SHOWN = 3
+"""How many coming runs are shown of one schedule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,29 +311,24 @@ class Schedules:
         )
         await self._jobs.add(tx, f"announce-{source}", f"announce {one.community}", job, now)
         if what.missed or now - what.run > ON_TIME_MS:
-            text = texts.schedule_caught_up(one.number, first_words(one.parts), what.missed, self._language(one))
+            text = texts.schedule_caught_up(shown(one), what.missed, self._language(one))
             await self._tell(tx, one, f"late-{what.run}", text)
 
     async def _refuse(self, tx: Transaction, one: Scheduled, what: Step) -> None:
-        language, beginning = self._language(one), first_words(one.parts)
+        language = self._language(one)
         if what.fate is Fate.SKIP:
-            text = texts.schedule_missed(one.number, beginning, what.run, one.timing.zone, what.missed, language)
+            text = texts.schedule_missed(shown(one), what.run, what.missed, language)
             await self._tell(tx, one, f"missed-{what.run}", text)
             return
-        again = what.next_at is not None
-        text = texts.schedule_not_permitted(
-            one.number, beginning, one.author, one.community, again=again, language=language
-        )
-        await self._tell(
-            tx, one, f"refused-{what.run}", text, author=False
-        )  # who was demoted hears nothing more from here
+        text = texts.schedule_not_permitted(shown(one), what.next_at is not None, language)
+        await self._tell(tx, one, f"refused-{what.run}", text, author=False)  # who was demoted hears no more
 
     async def given_up(self, job: RunSchedule, reason: str) -> None:
         """Tell that a run was given up. It is parked; released, it goes on from there."""
         async with self._database.transaction() as tx:
             one = await store.get(tx, job.schedule)
             if one is not None and one.next_at == job.due:
-                text = texts.schedule_stuck(one.number, first_words(one.parts), reason, self._language(one))
+                text = texts.schedule_stuck(shown(one), reason, self._language(one))
                 await self._tell(tx, one, f"stuck-{job.due}", text)
         self._wake()
 
@@ -358,16 +357,30 @@ class Schedules:
             await self._jobs.add(tx, key, chat, SendMessage(chat, content), now)
 
 
-def shown_runs(one: Scheduled, most: int = 3) -> list[int]:
-    """The next runs of a schedule, in milliseconds since 1970."""
+def shown(one: Scheduled) -> dict[str, Any]:
+    """A scheduled announcement as the documented JSON has it: `runs` are the next of them, at most three, in
+    milliseconds since 1970."""
+    return {
+        "id": one.id,
+        "number": one.number,
+        "community": one.community,
+        "author": one.author,
+        "words": one.words,
+        "zone": one.timing.zone,
+        "rule": one.timing.rule or None,
+        "recurring": bool(one.timing.rule),
+        "runs": _runs(one),
+        "kind": one.kind.value,
+        "audience": list(one.audience.as_words()),
+        "beginning": first_words(one.parts),
+        "text": str(one.parts[0].get("body", "")) if one.parts else "",
+    }
+
+
+def _runs(one: Scheduled) -> list[int]:
     if one.next_at is None:
         return []
-    runs = [one.next_at]
-    for at in one.timing.runs(one.next_at):
-        if len(runs) == most:
-            break
-        runs.append(at)
-    return runs
+    return [one.next_at, *islice(one.timing.runs(one.next_at), MOST_SHOWN - 1)]
 
 
 def _job_of(schedule: str, due: int) -> str:

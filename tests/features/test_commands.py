@@ -364,7 +364,7 @@ async def test_help_shows_what_somebody_may_and_nothing_else(role: Role) -> None
 
 
 @pytest.mark.parametrize(("text", "parts"), [
-    ("!help", ("- `!announce <text>` – ", "`!help link` says more", "Write `!help` and a command")),
+    ("!help", ("- `!announce [--at …] <text>` – ", "`!help link` says more", "Write `!help` and a command")),
     ("!help transfer", ("!transfer <user> – ", "For example: `!transfer @edna:example.org`", "I ask for your `!yes`")),
     ("!anounce Hello", ("Did you mean `!announce`? Write `!help` to see",)),
     ("!sing", ("Write `!help` to see",)),
@@ -393,7 +393,7 @@ async def test_an_announcement_is_taken_under_the_events_own_id_and_answered_whe
 
 
 @pytest.mark.parametrize(("text", "part"), [
-    ("announce", "`announce [community] <text>`"),
+    ("announce", "`announce [community] [--at …] <text>`"),
     ("announce school", "for example `announce There is no school tomorrow.`"),
     ("anounce Hello", "Did you mean `announce`?"),
     ("thaw shcool", "Did you mean `school`?"),
@@ -581,7 +581,7 @@ async def test_a_command_in_a_control_room_is_about_its_community() -> None:
 async def test_the_language_of_the_community_is_spoken() -> None:
     answer = await ask(FakeDeeds(Role.OWNER, language=DE), "hilfe")
     assert answer is not None
-    assert "`ankündigen <" in answer
+    assert "`ankündigen [--um …] <" in answer
 
 
 @pytest.mark.parametrize("control_of", [None, SCHOOL])

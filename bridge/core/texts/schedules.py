@@ -121,30 +121,36 @@ def schedule_cancelled(number: int, language: Language = EN) -> Marked:
     return say(language, "Number {number} is called off.", number=number)
 
 
-def schedule_missed(number: int, beginning: str, run: int, zone: str, missed: int, language: Language = EN) -> Marked:
+def schedule_missed(one: Mapping[str, Any], run: int, missed: int, language: Language = EN) -> Marked:
     """
     Args:
+        one: as in `schedules_listed`.
         run: the last run that was missed, in milliseconds since 1970.
+        missed: how many were missed, that one among them.
     """
-    when = local_time(run, zone, language)
     first = say(
         language,
         "“{beginning}” (scheduled as number {number}) was not announced on {when} ({zone}): "
         "the service was away, and then it was too late.",
-        beginning=beginning,
-        number=number,
-        when=when,
-        zone=zone,
+        beginning=one["beginning"],
+        number=one["number"],
+        when=local_time(run, one["zone"], language),
+        zone=one["zone"],
     )
     return joined(" ", [first, *_earlier(missed - 1, language)])
 
 
-def schedule_caught_up(number: int, beginning: str, missed: int, language: Language = EN) -> Marked:
+def schedule_caught_up(one: Mapping[str, Any], missed: int, language: Language = EN) -> Marked:
+    """
+    Args:
+        one: as in `schedules_listed`.
+        missed: how many were missed before the one that is sent.
+    """
     first = say(
         language,
         "“{beginning}” (scheduled as number {number}) is announced late, since the service was away.",
-        beginning=beginning,
-        number=number,
+        beginning=one["beginning"],
+        number=one["number"],
     )
     return joined(" ", [first, *_earlier(missed, language)])
 
@@ -152,42 +158,51 @@ def schedule_caught_up(number: int, beginning: str, missed: int, language: Langu
 def _earlier(count: int, language: Language) -> list[Marked]:
     if not count:
         return []
-    one, many = "{count} time before that was missed, too.", "{count} times before that were missed, too."
-    return [say_many(language, one, many, count)]
+    return [
+        say_many(
+            language,
+            "{count} time before that was missed, too.",
+            "{count} times before that were missed, too.",
+            count,
+        )
+    ]
 
 
-def schedule_not_permitted(
-    number: int, beginning: str, author: str, community: str, *, again: bool, language: Language = EN
-) -> Marked:
+def schedule_not_permitted(one: Mapping[str, Any], again: bool, language: Language = EN) -> Marked:
     """
     Args:
+        one: as in `schedules_listed`, and `community`.
         again: whether it comes again.
     """
     text = say(
         language,
         "“{beginning}” (scheduled as number {number}) was not announced: {author}, who set it, may not announce in "
         "{community} any more.",
-        beginning=beginning,
-        number=number,
-        author=Marked(by_whom(author)),
-        community=community,
+        beginning=one["beginning"],
+        number=one["number"],
+        author=Marked(by_whom(one["author"])),
+        community=one["community"],
     )
     if not again:
         return text
     more = say(
         language,
         "`schedule edit {number} …` by an admin takes it over, `schedule cancel {number}` ends it.",
-        number=number,
+        number=one["number"],
     )
     return joined(" ", [text, more])
 
 
-def schedule_stuck(number: int, beginning: str, why: str, language: Language = EN) -> Marked:
+def schedule_stuck(one: Mapping[str, Any], why: str, language: Language = EN) -> Marked:
+    """
+    Args:
+        one: as in `schedules_listed`.
+    """
     return say(
         language,
         "“{beginning}” (scheduled as number {number}) could not be announced: {why}. It waits for the operator, who "
         "finds it with `parked`.",
-        beginning=beginning,
-        number=number,
+        beginning=one["beginning"],
+        number=one["number"],
         why=why,
     )
