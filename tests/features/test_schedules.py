@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -386,11 +387,13 @@ FIRST = moment(2026, 11, 27, 8, 0)
 async def test_the_service_dies_at_every_point_and_each_run_is_announced_once(
     tmp_path: Path, story: Story, then: list[tuple[int, list[str]]]
 ) -> None:
+    empty = Scene(f"sqlite:///{tmp_path}/empty.db")
+    await empty.start()
+    await empty.stop()
     point = 0
     while True:
-        folder = tmp_path / str(point)
-        folder.mkdir()
-        scene = Scene(f"sqlite:///{folder}/a.db")
+        shutil.copy(tmp_path / "empty.db", tmp_path / f"{point}.db")
+        scene = Scene(f"sqlite:///{tmp_path}/{point}.db")
         await scene.start()
         ground = Ground(scene)
         scene.faults.arm(point)
@@ -412,4 +415,4 @@ async def test_the_service_dies_at_every_point_and_each_run_is_announced_once(
         if ended:
             break
         point += 1
-    assert point > 10
+    assert point > 10, point
