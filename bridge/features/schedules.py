@@ -291,7 +291,7 @@ class Schedules:
         if what.fate is Fate.SEND and allowed:
             await self._announce(tx, one, what)
         else:
-            await self._refuse(tx, one, what)
+            await self._refuse(tx, one, what, allowed=allowed)
 
     async def _may(self, one: Scheduled) -> bool:
         if one.author == OPERATOR:
@@ -314,14 +314,15 @@ class Schedules:
             text = texts.schedule_caught_up(shown(one), what.missed, self._language(one))
             await self._tell(tx, one, f"late-{what.run}", text)
 
-    async def _refuse(self, tx: Transaction, one: Scheduled, what: Step) -> None:
+    async def _refuse(self, tx: Transaction, one: Scheduled, what: Step, *, allowed: bool) -> None:
+        """Tell of a run that is not announced; its author is told nothing any more if they may not announce."""
         language = self._language(one)
         if what.fate is Fate.SKIP:
             text = texts.schedule_missed(shown(one), what.run, what.missed, language)
-            await self._tell(tx, one, f"missed-{what.run}", text)
+            await self._tell(tx, one, f"missed-{what.run}", text, author=allowed)
             return
         text = texts.schedule_not_permitted(shown(one), what.next_at is not None, language)
-        await self._tell(tx, one, f"refused-{what.run}", text, author=False)  # who was demoted hears no more
+        await self._tell(tx, one, f"refused-{what.run}", text, author=False)
 
     async def given_up(self, job: RunSchedule, reason: str) -> None:
         """Tell that a run was given up. It is parked; released, it goes on from there."""

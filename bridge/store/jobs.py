@@ -30,6 +30,7 @@ from bridge.core.messages import (
     RunSchedule,
     SayWelcome,
     SendDigest,
+    SendLetter,
     SendMembers,
     SendMessage,
     ShareKeys,
@@ -63,6 +64,7 @@ KINDS: dict[str, type[Job]] = {
     "make_group.1": MakeGroup,
     "send_digest.1": SendDigest,
     "run_schedule.1": RunSchedule,
+    "send_letter.1": SendLetter,
 }
 """Kind names on disk. When the fields of a job change, its name is raised and the old one gets a decoder of its own."""
 

@@ -22,7 +22,8 @@ from bridge.store.migrations import (
     v15_announcements,
     v16_digests,
     v17_feeds,
-    v18_schedules,
+    v18_mail,
+    v19_schedules,
 )
 
 STEPS = (
@@ -43,5 +44,6 @@ STEPS = (
     v15_announcements,
     v16_digests,
     v17_feeds,
-    v18_schedules,
+    v18_mail,
+    v19_schedules,
 )
