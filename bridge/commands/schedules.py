@@ -16,7 +16,7 @@ WHEN = arguments.when("when", names={DE: "wann"})
 AT = arguments.when("at", names={DE: "um"}).as_option()
 TEXT = arguments.text()
 NUMBER = arguments.number("number", 1, 999_999, names={DE: "Nummer"})
-WHAT = arguments.choice("at|text", {"at": "when", "um": "when", "am": "when", "text": "text"}, names={DE: "um|text"})
+WHAT = arguments.choice("what", {"at": "when", "um": "when", "am": "when", "text": "text"}, names={DE: "was"})
 CHANGE = arguments.text("new", names={DE: "neu"})
 
 
@@ -68,9 +68,9 @@ ROWS = (
         run=schedule,
     ),
     Row(
-        name="scheduled",
-        names={DE: "geplant"},
-        aliases=("schedule list",),
+        name="schedule list",
+        names={DE: "planen liste"},
+        aliases=("scheduled", "geplant"),
         deed=Deed.ANNOUNCE,
         explain=texts.explain_scheduled,
         run=scheduled,

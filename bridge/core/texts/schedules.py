@@ -14,7 +14,7 @@ from bridge.core.texts.pieces import by_whom, local_time, with_list
 
 def explain_schedule(language: Language = EN) -> Explained:
     return Explained(
-        say(language, "announces something at a time, or again and again; the text stands behind a colon"),
+        say(language, "announces something at a time, or again and again"),
         "tomorrow 8:00: School is closed today.",
     )
 
