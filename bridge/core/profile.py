@@ -103,7 +103,7 @@ def stored(community: Community, aspect: Aspect, text: str) -> str:
         try:
             return checked_zone(text)
         except ValueError as error:
-            raise Refused(str(error), where=where) from error
+            raise Refused(str(error), where=where, remedy="give the name that the IANA has for it") from error
     if len(text.encode()) > LONGEST_TEXT:
         raise Refused(f"is longer than {LONGEST_TEXT} bytes", where=where, remedy="write less")
     if aspect is Aspect.PICTURE and not _MXC.match(text):

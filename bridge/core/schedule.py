@@ -172,8 +172,7 @@ def checked_zone(name: str) -> str:
     try:
         return spelt[name.strip().casefold()]
     except KeyError:
-        called = "they are called Europe/Berlin, America/Sao_Paulo or UTC"
-        raise ValueError(f"{name[:60]!r} is no time zone: {called}") from None
+        raise ValueError(f"{name[:60]!r} is no time zone, such as Europe/Berlin, America/Sao_Paulo or UTC") from None
 
 
 # --- rules ----------------------------------------------------------------------------------------------------------

@@ -99,6 +99,7 @@ class FakeDeeds:
     groups_by_members: bool = False
     ended: tuple[str, Language] | None = None
     done: list[tuple[str, ...]] = field(default_factory=list)
+    asked_of_announcements: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     memory: Any = field(default_factory=Memory)
     links: FakeLinks = field(default_factory=FakeLinks)
 
@@ -132,6 +133,7 @@ class FakeDeeds:
         self, deed: str, community: str, what: Mapping[str, Any], by: UserId | None = None
     ) -> dict[str, Any]:
         self.done.append(("announcements", deed, community, str(by)))
+        self.asked_of_announcements.append((deed, dict(what)))
         return {"said": [f"{deed} {community}"]}
 
     async def community_status(self, community: CommunityId) -> dict[str, Any]:
@@ -308,6 +310,55 @@ async def test_every_command_has_help(row: Row) -> None:
         assert answer is not None
         assert answer.startswith(f"{form} – ") or f"`{form}` – " in answer
         assert plain(row.explain(EN).purpose) in answer
+
+
+@pytest.mark.parametrize(
+    ("text", "deed", "what"),
+    [
+        ("schedule tomorrow 8:00: Hello: you", "schedule", {"when": "tomorrow 8:00", "text": "Hello: you"}),
+        (
+            "schedule school: every monday at 8\nHello\nall",
+            "schedule",
+            {"when": "every monday at 8", "text": "Hello\nall"},
+        ),
+        ("planen FREQ=DAILY;BYHOUR=8: Hi", "schedule", {"when": "FREQ=DAILY;BYHOUR=8", "text": "Hi"}),
+        ("announce school: --at friday 17:00: Hello", "schedule", {"when": "friday 17:00", "text": "Hello"}),
+        ("scheduled", "scheduled", {}),
+        ("geplant school", "scheduled", {}),
+        ("schedule show 3", "schedule show", {"number": 3}),
+        ("schedule edit school 3 at every day at 9", "schedule edit", {"number": 3, "when": "every day at 9"}),
+        ("planen ändern 3 um täglich um 9", "schedule edit", {"number": 3, "when": "täglich um 9"}),
+        ("schedule edit 3 text Hello: you", "schedule edit", {"number": 3, "text": "Hello: you"}),
+        ("schedule skip 3", "schedule skip", {"number": 3}),
+        ("schedule cancel 3", "schedule cancel", {"number": 3}),
+    ],
+)
+async def test_schedules_are_asked_for_in_words(text: str, deed: str, what: dict[str, Any]) -> None:
+    deeds = FakeDeeds(Role.ADMIN)
+    await ask(deeds, text)
+    assert deeds.asked_of_announcements[-1] == (deed, {"source": "$1", "reply_room": CHAT, **what})
+    member = FakeDeeds(Role.MEMBER)
+    assert await ask(member, text) == plain(texts.not_allowed(Role.ADMIN))
+    assert member.asked_of_announcements == []
+
+
+@pytest.mark.parametrize("text", ["schedule tomorrow 8:00 Hello", "schedule : Hello", "schedule tomorrow 8:00:"])
+async def test_a_schedule_without_a_colon_or_a_text_is_shown_how_it_is_written(text: str) -> None:
+    deeds = FakeDeeds(Role.ADMIN)
+    answer = await ask(deeds, text)
+    assert answer is not None
+    assert "`schedule" in answer
+    assert deeds.asked_of_announcements == []
+
+
+async def test_help_shows_a_command_that_is_the_first_word_of_others_with_them() -> None:
+    lines = str(await ask(FakeDeeds(Role.ADMIN), "help schedule")).splitlines()
+    shown = [line for line in lines if line.startswith("- ")]
+    assert shown[0].startswith("- `schedule <when> <text>`")
+    assert len(shown) == 6
+    whole = str(await ask(FakeDeeds(Role.ADMIN), "help"))
+    assert "- `schedule <when> <text>`" in whole
+    assert "- `schedule …`" in whole
 
 
 # --- who may ----------------------------------------------------------------------------------------------------------
