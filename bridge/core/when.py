@@ -263,7 +263,8 @@ def _day(words: str, clock: time | None, now: _Now) -> date | None:
     if found := re.fullmatch(rf"{prefix}(?P<day>{_WD})", words):
         ahead = (_DAYS.index(_DAY_OF[found["day"]]) - today.weekday()) % 7
         passed = ahead == 0 and clock is not None and clock <= now.local.time()
-        return today + timedelta(days=7 if passed or (ahead == 0 and "n" in words[:2]) else ahead)
+        next_week = ahead == 0 and words.startswith(("next", "nächste", "naechste"))
+        return today + timedelta(days=7 if passed or next_week else ahead)
     return _date(words, now, clock)
 
 

@@ -57,7 +57,8 @@ def local(at: int) -> str:
         ("tues at 8", "2026-12-01 08:00"),
         ("next friday at 6pm", "2026-11-27 18:00"),
         ("thursday at 8", "2026-12-03 08:00"),
-        ("thursday at 10", "2026-11-26 10:00"),
+        ("on thursday at 10", "2026-11-26 10:00"),
+        ("next thursday at 10", "2026-12-03 10:00"),
     ],
 )
 def test_once(words: str, when: str | None) -> None:
