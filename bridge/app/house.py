@@ -70,6 +70,7 @@ from bridge.features.readiness import Readiness
 from bridge.features.reconcile import Reconciler, Recovery, Rules
 from bridge.features.reconcile.watch import Watch
 from bridge.features.requests import Patience, Requests
+from bridge.features.schedules import Rules as Scheduling
 from bridge.features.subcommunities import Subcommunities
 from bridge.features.tags import Tags
 from bridge.intake.interest import Interest
@@ -411,6 +412,7 @@ class House:
             positions=self.inbox.positions,
             role_of=self.reconciler.role_of,
             reminders=reminders_of(config),
+            scheduling=scheduling_of(config),
             post_office=self._post_office(),
         )
         self.handouts = Handouts(
@@ -733,6 +735,12 @@ class House:
             await self.newsroom.given_up(job_id, job, reason, park)
         if isinstance(job, LetIn):
             await self.entering.came(job.ticket, Stage.FAILED)
+
+
+def scheduling_of(config: Config) -> Scheduling:
+    """The operator's settings of scheduled announcements."""
+    own = config.announcements
+    return Scheduling(config.timezone, own.late, own.grace_minutes * 60_000, config.limits.scheduled_per_community)
 
 
 def patience_of(config: Config) -> Patience:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from datetime import UTC
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from bridge.app.reaching import ReachDesk, RoleOf
 from bridge.core.access import Deed, may
@@ -28,6 +28,7 @@ from bridge.core.messages import (
     Redacted,
     RemindOne,
     RemindToAcknowledge,
+    RunSchedule,
     SendDigest,
     SendFigures,
     SendLetter,
@@ -48,6 +49,7 @@ from bridge.features.pins import Pins
 from bridge.features.reach import Positions, Reach
 from bridge.features.reconcile import Reconciler
 from bridge.features.reposts import Reposts
+from bridge.features.schedules import Rules, Schedules
 from bridge.matrix.recall import Recall
 from bridge.plan.desired import admits_announcer, moderated_by
 from bridge.plan.state import Accounts
@@ -74,6 +76,7 @@ AnnouncementJob = (
     | RemindToAcknowledge
     | RemindOne
     | CloseAcknowledgement
+    | RunSchedule
 )
 """The jobs that are done here."""
 
@@ -110,6 +113,7 @@ class Newsroom:
         recall: Recall,
         secret: bytes,
         url: str,
+        scheduling: Rules,
         post_office: PostOffice | None,
     ) -> None:
         """
@@ -123,6 +127,7 @@ class Newsroom:
             before_announcing: sees who is out of a community before something is said in a room of it.
             secret: of which secrets are made that people ask for in chats.
             url: what stands before the addresses of pages; empty where nobody outside can reach them.
+            role_of: the role in force of somebody; None for who is not in the community.
             post_office: None where the operator has set up no mail server.
         """
         self._index = index
@@ -191,10 +196,21 @@ class Newsroom:
             facts=facts,
             words_of=self.words_of,
             declared=self._community,
-            zone_of=lambda _: UTC,
+            zone_of=lambda name: ZoneInfo(self.schedules.zone_of(name)),
             language_of=reconciler.language_of,
             clock=clock,
             unsubscribe_url=self.mailing.unsubscribe_url,
+        )
+        self.schedules = Schedules(
+            database=database,
+            index=index,
+            jobs=jobs,
+            wake=wake,
+            declared=self._community,
+            role_of=role_of,
+            language_of=reconciler.language_of,
+            clock=clock,
+            rules=scheduling,
         )
         self.afterwards = Afterwards(
             database=database,
@@ -296,6 +312,8 @@ class Newsroom:
                 await self.announcements.close_copies(job)
             case SendDigest():
                 await self.digests.send(job, complete)
+            case RunSchedule():
+                await self.schedules.run(job, complete)
             case SendLetter():
                 await self.mailing.send(job_id, job)
             case SendFigures():
@@ -352,6 +370,8 @@ class Newsroom:
                 await self.announcements.failed(job, job_id, reason, park)
             case Announce():
                 await self.announcements.not_announced(job, job_id, reason, park)
+            case RunSchedule():
+                await self.schedules.given_up(job, reason)
             case EditCopy() | WithdrawCopy():
                 await self.afterwards.failed(job, job_id, reason)
             case KeepPins():
@@ -364,6 +384,8 @@ class Newsroom:
         match job:
             case DeliverAnnouncement():
                 await self.announcements.dropped(job)
+            case RunSchedule():
+                await self.schedules.dropped(job)
             case EditCopy() | WithdrawCopy():
                 await self.afterwards.dropped(job)
 

@@ -15,7 +15,7 @@ from bridge.app.announcing import AnnouncementDesk
 from bridge.app.community import CommunityDesk
 from bridge.app.groups import GroupDesk
 from bridge.app.guard import Guard, Sight
-from bridge.app.house import House, patience_of, reminders_of, rules_of
+from bridge.app.house import House, patience_of, reminders_of, rules_of, scheduling_of
 from bridge.app.links import LinkDesk
 from bridge.app.subcommunities import SubcommunityDesk
 from bridge.config import Config, load
@@ -202,6 +202,7 @@ class Operations:
         self._house.newsroom.pins.most = config.limits.pins_per_room
         self._house.requests.patience = patience_of(config)
         self._house.newsroom.acknowledgements.reminders = reminders_of(config)
+        self._house.newsroom.schedules.rules = scheduling_of(config)
         self._house.reconciler.declare(config.communities)
 
     async def announce(

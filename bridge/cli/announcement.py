@@ -8,21 +8,22 @@ from typing import Annotated, Any
 
 import typer
 
-from bridge.cli import afterwards
+from bridge.cli import afterwards, schedule
 from bridge.cli.door import service_or_alone
 from bridge.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json, say
 from bridge.config import load
 from bridge.core.errors import Refused
 
-app = typer.Typer(no_args_is_help=True, help="See, change and repeat what was announced.", rich_markup_mode=None)
+app = typer.Typer(no_args_is_help=True, help="See, schedule, change and repeat announcements.", rich_markup_mode=None)
 app.add_typer(afterwards.app)
+app.add_typer(schedule.app, name="schedule")
 
 Community = Annotated[str, typer.Argument(metavar="COMMUNITY", help="The community's id.")]
 
 
 @app.callback()
 def announcements() -> None:
-    """See, change and repeat what was announced."""
+    """See, schedule, change and repeat announcements."""
 
 
 @app.command("list")

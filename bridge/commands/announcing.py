@@ -7,6 +7,7 @@ from typing import Any
 from bridge.commands import arguments
 from bridge.commands.deeds import Deeds
 from bridge.commands.row import Request, Row
+from bridge.commands.schedules import AT, at_a_time
 from bridge.core import texts
 from bridge.core.access import Deed
 from bridge.core.languages import DE
@@ -17,8 +18,11 @@ TEXT = arguments.text()
 TO = arguments.word("to", names={DE: "an"}).as_option().repeated()
 
 
-async def announce(deeds: Deeds, request: Request) -> None:
-    """The answer comes when the announcement is there."""
+async def announce(deeds: Deeds, request: Request) -> str | None:
+    """The answer comes when the announcement is there; of one for later, at once."""
+    when = request.asked.get(AT)
+    if when is not None:
+        return await at_a_time(deeds, request, when)
     await deeds.publish(
         request.community,
         request.asked[TEXT],
@@ -28,6 +32,7 @@ async def announce(deeds: Deeds, request: Request) -> None:
         to=request.asked.all(TO),
         acknowledge=request.asked.get(ACK) is True,
     )
+    return None
 
 
 async def _ask(deeds: Deeds, request: Request, deed: str, **what: Any) -> str:
@@ -46,7 +51,7 @@ ROWS = (
         name="announce",
         names={DE: "ankündigen"},
         aliases=("ankuendigen", "ansage", "melden"),
-        arguments=(ACK, TO, TEXT),
+        arguments=(ACK, AT, TO, TEXT),
         deed=Deed.ANNOUNCE_IN_GROUPS,
         explain=texts.explain_announce,
         run=announce,

@@ -133,13 +133,13 @@ class Argument(Generic[T]):
         """How it stands in the form of its command: `<required>`, `[optional]`.
 
         Args:
-            dashes: what stands before options and flags: two dashes where they could be meant as words of a text.
+            dashes: what stands before options and flags.
         """
-        name = self.called(language) if self.is_positional else f"{dashes}{self.called(language)}"
+        name = self.called(language)
         if self.flag:
-            return f"[{name}]"
+            return f"[{dashes}{name}]"
         if self.option:
-            return f"[{name} …]"
+            return f"[{dashes}{name} …]"
         dots = " …" if self.many else ""
         return f"[{name}{dots}]" if self.optional else f"<{name}{dots}>"
 
@@ -306,6 +306,23 @@ def _text(words: Words, _: Setting) -> tuple[str, Words]:
 def text(name: str = "text", *, names: Mapping[Language, str] | None = None, optional: bool = False) -> Argument[str]:
     """All the rest, as it is written, with its lines. Stands last."""
     return Argument(name=name, read=_text, names=names or {DE: "Text"}, optional=optional, is_text=True)
+
+
+_COLON = re.compile(r":(?=\s|\Z)|\n")
+
+
+def _when(words: Words, _: Setting) -> tuple[str, Words]:
+    start = words.here
+    found = _COLON.search(start.text, start.at)
+    value = "" if found is None else start.text[start.at : found.start()].strip()
+    if found is None or not value:
+        raise Unfit(start.word()[0], ("tomorrow 8:00: …", "every monday at 8: …"))
+    return value, start.past(found)
+
+
+def when(name: str, *, names: Mapping[Language, str] | None = None) -> Argument[str]:
+    """A time in words, up to a colon with a space or an end of line behind it; `core/when` understands it."""
+    return Argument(name=name, read=_when, show="{}:".format, names=names or {})
 
 
 def _flag(words: Words, _: Setting) -> tuple[bool, Words]:

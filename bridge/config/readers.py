@@ -16,6 +16,7 @@ from bridge.config.nodes import is_empty, items, kind_of, shown, text_of, words_
 from bridge.core.community import Tag
 from bridge.core.ids import RoomKeyName, UserId, parse_stable_id, parse_user_id
 from bridge.core.mail import parse_sender
+from bridge.core.schedule import checked_zone
 from bridge.core.tags import MOST_TAGS, parse_tag
 
 T = TypeVar("T")
@@ -146,6 +147,11 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """` (did you mean …?)` where a known word is near."""
     near = difflib.get_close_matches(word.lower()[:40], list(known), n=1)
     return f" (did you mean {near[0]}?)" if near else ""
+
+
+def time_zone(node: Node) -> str:
+    """The IANA name of a time zone."""
+    return checked_zone(text(node))
 
 
 def mxc(node: Node) -> str:

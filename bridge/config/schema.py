@@ -15,6 +15,7 @@ from ruamel.yaml.nodes import Node
 from bridge.config import readers, sections
 from bridge.core.community import Community, Group, GroupsBy, Join, Posting, RoomKind
 from bridge.core.languages import LANGUAGES
+from bridge.core.schedule import Late
 
 ID = "<id>"
 """Stands for a stable id in the path of a key."""
@@ -143,6 +144,7 @@ COMMUNITY = Section(
         "show_member_count": Key(readers.boolean),
         "max_members": Key(readers.whole(0, 1_000_000)),
         "language": Key(readers.choice({str(language): language for language in LANGUAGES})),
+        "timezone": Key(readers.time_zone),
         "room_version": _ROOM_VERSION,
         "groups": Named(GROUP, "key", _RESERVED_GROUPS),
         "subcommunities": Again(),
@@ -215,7 +217,11 @@ SCHEMA = Section(
         ),
         "limits": Section(
             sections.Limits,
-            {"groups_per_community": Key(readers.whole(0, 10_000)), "pins_per_room": Key(readers.whole(1, 50))},
+            {
+                "groups_per_community": Key(readers.whole(0, 10_000)),
+                "pins_per_room": Key(readers.whole(1, 50)),
+                "scheduled_per_community": Key(readers.whole(0, 10_000)),
+            },
         ),
         "requests": Section(
             sections.Requests,
@@ -229,6 +235,13 @@ SCHEMA = Section(
             sections.Acknowledgement,
             {"remind_hours": Key(readers.hours), "until_hours": Key(readers.whole(1, 8760))},
         ),
+        "announcements": Section(
+            sections.Announcements,
+            {
+                "late": Key(readers.choice({late.value: late for late in Late})),
+                "grace_minutes": Key(readers.whole(0, 10_080)),
+            },
+        ),
         "logging": Section(
             sections.Logging,
             {
@@ -236,6 +249,7 @@ SCHEMA = Section(
                 "json": Key(readers.boolean),
             },
         ),
+        "timezone": Key(readers.time_zone),
         "room_version": _ROOM_VERSION,
         "templates": Again(),
         "communities": Named(COMMUNITY, "id"),

@@ -12,6 +12,7 @@ from pathlib import Path
 from bridge.config.secret import Secret
 from bridge.core.community import Community
 from bridge.core.ids import UserId
+from bridge.core.schedule import Late
 
 WILDCARD_HOSTS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, never bound
 
@@ -189,6 +190,7 @@ class Limits:
     groups_per_community: int = 100
     pins_per_room: int = 3
     """Announcements that the service pins in one room."""
+    scheduled_per_community: int = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,6 +208,14 @@ class Acknowledgement:
 
     remind_hours: tuple[int, ...] = (24, 72)
     until_hours: int = 168
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announcements:
+    """What becomes of scheduled announcements whose time passed while the service was away."""
+
+    late: Late = Late.SEND
+    grace_minutes: int = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,7 +244,10 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     requests: Requests = field(default_factory=Requests)
     acknowledgement: Acknowledgement = field(default_factory=Acknowledgement)
+    announcements: Announcements = field(default_factory=Announcements)
     logging: Logging = field(default_factory=Logging)
+    timezone: str = "UTC"
+    """The time zone of communities that name none."""
     room_version: str | None = None
     """The version of new rooms; None means the homeserver's default. Each community carries its own already."""
     communities: tuple[Community, ...] = ()

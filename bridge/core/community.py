@@ -163,6 +163,8 @@ class Community:
     """How many members invite links let in; 0 is any number."""
     language: Language = EN
     """In which the service talks to its people."""
+    timezone: str = ""
+    """The IANA name of the time zone in which times are meant; empty is the service's."""
     room_version: str | None = None
     fallback_owner: UserId | None = None
     """Who becomes an owner when all owners are out of the community, as they are when their accounts are gone."""

@@ -553,6 +553,15 @@ class MakeGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class RunSchedule:
+    """Have a scheduled announcement announced, since a run of it is due."""
+
+    schedule: str
+    due: int
+    """The run, in milliseconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
 class SendDigest:
     """Send the summary of a week to whoever wants one of this community."""
 
@@ -609,5 +618,6 @@ Job = (
     | SendMembers
     | MakeGroup
     | SendDigest
+    | RunSchedule
     | SendLetter
 )

@@ -16,6 +16,7 @@ from bridge.core.community import Community, GroupsBy, Join
 from bridge.core.errors import Refused
 from bridge.core.languages import LANGUAGES
 from bridge.core.lines import one_line
+from bridge.core.schedule import checked_zone
 
 LONGEST_NAME = 120
 """In characters; no more of it is carried into the names of rooms."""
@@ -36,6 +37,7 @@ class Aspect(StrEnum):
     RULES = "rules"
     RULES_REQUIRED = "rules_required"
     LANGUAGE = "language"
+    TIMEZONE = "timezone"
     JOIN = "join"
     GROUPS_BY = "groups_by"
     MEMBERS_MAY_INVITE = "members_may_invite"
@@ -98,6 +100,11 @@ def stored(community: Community, aspect: Aspect, text: str) -> str:
         return value
     if not text:
         raise Refused("is empty", where=where, remedy="write it behind the command; `community reset` takes it away")
+    if aspect is Aspect.TIMEZONE:
+        try:
+            return checked_zone(text)
+        except ValueError as error:
+            raise Refused(str(error), where=where, remedy="give the name that the IANA has for it") from error
     if len(text.encode()) > LONGEST_TEXT:
         raise Refused(f"is longer than {LONGEST_TEXT} bytes", where=where, remedy="write less")
     if aspect is Aspect.PICTURE and not _MXC.match(text):

@@ -53,6 +53,7 @@ def _within(parent: Community, one: OwnCommunity) -> Community:
         reach_names=parent.reach_names,
         groups_by=parent.groups_by,
         language=parent.language,
+        timezone=parent.timezone,
         room_version=parent.room_version,
     )
 

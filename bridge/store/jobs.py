@@ -35,6 +35,7 @@ from bridge.core.messages import (
     RemindOfRequest,
     RemindOne,
     RemindToAcknowledge,
+    RunSchedule,
     SayWelcome,
     SendDigest,
     SendFigures,
@@ -87,6 +88,7 @@ KINDS: dict[str, type[Job]] = {
     "send_members.1": SendMembers,
     "make_group.1": MakeGroup,
     "send_digest.1": SendDigest,
+    "run_schedule.1": RunSchedule,
     "send_letter.1": SendLetter,
 }
 """Kind names on disk. When the fields of a job change, its name is raised and the old one gets a decoder of its own."""

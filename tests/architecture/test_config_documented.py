@@ -32,6 +32,7 @@ SAID_IN_WORDS = {
     "room_version": "the homeserver's",
     "templates": "none",
     f"communities.{ID}.room_version": "`room_version`",
+    f"communities.{ID}.timezone": "the service's",
     f"communities.{ID}.removed": "nobody",
     **{
         f"communities.{ID}.{key}": "none"

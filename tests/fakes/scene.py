@@ -72,6 +72,7 @@ from bridge.features.reconcile import Outcome, Reconciler, Recovery, Rules
 from bridge.features.reconcile.watch import Watch
 from bridge.features.reposts import Reposts
 from bridge.features.requests import Patience, Requests
+from bridge.features.schedules import Rules as ScheduleRules
 from bridge.features.subcommunities import Subcommunities
 from bridge.features.tags import Tags
 from bridge.intake.interest import Interest
@@ -403,6 +404,7 @@ class Scene:
             positions=Inbox(self.database).positions,
             role_of=self.reconciler.role_of,
             reminders=Reminders((24, 72), 168),
+            scheduling=ScheduleRules(),
             secret=b"of the newsroom",
             url="",
             post_office=None,

@@ -99,6 +99,7 @@ class FakeDeeds:
     groups_by_members: bool = False
     ended: tuple[str, Language] | None = None
     done: list[tuple[str, ...]] = field(default_factory=list)
+    asked_of_announcements: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     memory: Any = field(default_factory=Memory)
     links: FakeLinks = field(default_factory=FakeLinks)
 
@@ -142,6 +143,7 @@ class FakeDeeds:
         self, deed: str, community: str, what: Mapping[str, Any], by: UserId | None = None
     ) -> dict[str, Any]:
         self.done.append(("announcements", deed, community, str(by)))
+        self.asked_of_announcements.append((deed, dict(what)))
         return {"said": [f"{deed} {community}"]}
 
     async def community_status(self, community: CommunityId) -> dict[str, Any]:
@@ -320,6 +322,55 @@ async def test_every_command_has_help(row: Row) -> None:
         assert plain(row.explain(EN).purpose) in answer
 
 
+@pytest.mark.parametrize(
+    ("text", "deed", "what"),
+    [
+        ("schedule tomorrow 8:00: Hello: you", "schedule", {"when": "tomorrow 8:00", "text": "Hello: you"}),
+        (
+            "schedule school: every monday at 8\nHello\nall",
+            "schedule",
+            {"when": "every monday at 8", "text": "Hello\nall"},
+        ),
+        ("planen FREQ=DAILY;BYHOUR=8: Hi", "schedule", {"when": "FREQ=DAILY;BYHOUR=8", "text": "Hi"}),
+        ("announce school: --at friday 17:00: Hello", "schedule", {"when": "friday 17:00", "text": "Hello"}),
+        ("scheduled", "scheduled", {}),
+        ("geplant school", "scheduled", {}),
+        ("schedule show 3", "schedule show", {"number": 3}),
+        ("schedule edit school 3 at every day at 9", "schedule edit", {"number": 3, "when": "every day at 9"}),
+        ("planen ändern 3 um täglich um 9", "schedule edit", {"number": 3, "when": "täglich um 9"}),
+        ("schedule edit 3 text Hello: you", "schedule edit", {"number": 3, "text": "Hello: you"}),
+        ("schedule skip 3", "schedule skip", {"number": 3}),
+        ("schedule cancel 3", "schedule cancel", {"number": 3}),
+    ],
+)
+async def test_schedules_are_asked_for_in_words(text: str, deed: str, what: dict[str, Any]) -> None:
+    deeds = FakeDeeds(Role.ADMIN)
+    await ask(deeds, text)
+    assert deeds.asked_of_announcements[-1] == (deed, {"source": "$1", "reply_room": CHAT, **what})
+    member = FakeDeeds(Role.MEMBER)
+    assert await ask(member, text) == plain(texts.not_allowed(Role.ADMIN))
+    assert member.asked_of_announcements == []
+
+
+@pytest.mark.parametrize("text", ["schedule tomorrow 8:00 Hello", "schedule : Hello", "schedule tomorrow 8:00:"])
+async def test_a_schedule_without_a_colon_or_a_text_is_shown_how_it_is_written(text: str) -> None:
+    deeds = FakeDeeds(Role.ADMIN)
+    answer = await ask(deeds, text)
+    assert answer is not None
+    assert "`schedule" in answer
+    assert deeds.asked_of_announcements == []
+
+
+async def test_help_shows_a_command_that_is_the_first_word_of_others_with_them() -> None:
+    lines = str(await ask(FakeDeeds(Role.ADMIN), "help schedule")).splitlines()
+    shown = [line for line in lines if line.startswith("- ")]
+    assert shown[0].startswith("- `schedule <when> <text>`")
+    assert len(shown) == 6
+    whole = str(await ask(FakeDeeds(Role.ADMIN), "help"))
+    assert "- `schedule <when> <text>`" in whole
+    assert "- `schedule …`" in whole
+
+
 # --- who may ----------------------------------------------------------------------------------------------------------
 
 OFFERED = {
@@ -374,7 +425,14 @@ async def test_help_shows_what_somebody_may_and_nothing_else(role: Role) -> None
 
 
 @pytest.mark.parametrize(("text", "parts"), [
-    ("!help", ("- `!announce [--ack] [to …] <text>` – ", "`!help link` says more", "Write `!help` and a command")),
+    (
+        "!help",
+        (
+            "- `!announce [--ack] [--at …] [--to …] <text>` – ",
+            "`!help link` says more",
+            "Write `!help` and a command",
+        ),
+    ),
     ("!help transfer", ("!transfer <user> – ", "For example: `!transfer @edna:example.org`", "I ask for your `!yes`")),
     ("!anounce Hello", ("Did you mean `!announce`? Write `!help` to see",)),
     ("!sing", ("Write `!help` to see",)),
@@ -403,7 +461,7 @@ async def test_an_announcement_is_taken_under_the_events_own_id_and_answered_whe
 
 
 @pytest.mark.parametrize(("text", "part"), [
-    ("announce", "`announce [community] [--ack] [to …] <text>`"),
+    ("announce", "`announce [community] [--ack] [--at …] [--to …] <text>`"),
     ("announce school", "for example `announce There is no school tomorrow.`"),
     ("anounce Hello", "Did you mean `announce`?"),
     ("thaw shcool", "Did you mean `school`?"),
@@ -591,7 +649,7 @@ async def test_a_command_in_a_control_room_is_about_its_community() -> None:
 async def test_the_language_of_the_community_is_spoken() -> None:
     answer = await ask(FakeDeeds(Role.OWNER, language=DE), "hilfe")
     assert answer is not None
-    assert "`ankündigen [--bestätigen] [an …] <" in answer
+    assert "`ankündigen [--bestätigen] [--um …] [--an …] <" in answer
 
 
 @pytest.mark.parametrize("control_of", [None, SCHOOL])

@@ -47,6 +47,7 @@ async def test_what_people_set_reaches_the_rooms_survives_a_restart_and_can_be_t
         Aspect.RULES: "Be kind.\nBe brief.",
         Aspect.RULES_REQUIRED: "ja",
         Aspect.LANGUAGE: "DE",
+        Aspect.TIMEZONE: "europe/berlin",
         Aspect.JOIN: "request",
         Aspect.GROUPS_BY: "members",
         Aspect.MEMBERS_MAY_INVITE: "on",
@@ -57,6 +58,7 @@ async def test_what_people_set_reaches_the_rooms_survives_a_restart_and_can_be_t
     await settle(scene)
     have = now(scene)
     assert (have.rules, have.rules_required, have.language) == ("Be kind.\nBe brief.", True, DE)
+    assert have.timezone == "Europe/Berlin"
     assert (have.join, have.groups_by, have.members_may_invite) == (Join.REQUEST, GroupsBy.MEMBERS, True)
     assert scene.space.content("m.room.name") == {"name": "Springfield Elementary"}
     assert scene.space.content("m.room.topic") == {"topic": "Everybody of the school"}
@@ -114,6 +116,7 @@ async def test_what_the_file_states_is_changed_there_alone(
         (Aspect.NAME, "\x07\n"),
         (Aspect.PICTURE, "https://example.org/x.png"),
         (Aspect.LANGUAGE, "klingon"),
+        (Aspect.TIMEZONE, "Europe/Springfield"),
         (Aspect.RULES_REQUIRED, "yes"),
         (Aspect.MEMBERS_MAY_INVITE, "perhaps"),
         (Aspect.WELCOME, "x" * 20_000),

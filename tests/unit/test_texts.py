@@ -79,6 +79,18 @@ REACHED: dict[str, Any] = {
     "closed": True,
 }
 
+SCHEDULED: dict[str, Any] = {
+    "number": 3,
+    "community": "school",
+    "author": "@ann:example.org",
+    "words": "every monday at 8",
+    "zone": "Europe/Berlin",
+    "recurring": True,
+    "runs": [1_790_000_000_000, 1_790_600_000_000],
+    "beginning": "word",
+    "text": "word",
+}
+
 
 @pytest.mark.parametrize("name", sorted(DEFINED))
 def test_every_sentence_is_said_somewhere(name: str) -> None:
@@ -169,8 +181,10 @@ def _argument(parameter: inspect.Parameter, word: str, language: Language) -> An
         "Sequence[tuple[str, str, int]]": [(word, word, 0), (word, word, 1)],
         "Sequence[tuple[str, str, str, bool]]": [(word, word, "open", True)],
         "Sequence[tuple[str, str, bool]]": [("rules", word, False), ("welcome", "", True)],
-        "Mapping[str, Any]": {**STATUS, "name": word, **LINK, **PERSON, **REACHED, "user": word},
-        "Sequence[Mapping[str, Any]]": [{**LINK, "id": "abc", **PERSON, **TAG, **REACHED, **ANNOUNCED, "user": word}],
+        "Mapping[str, Any]": {**STATUS, "name": word, **LINK, **PERSON, **REACHED, **SCHEDULED, "user": word},
+        "Sequence[Mapping[str, Any]]": [
+            {**LINK, "id": "abc", **PERSON, **TAG, **REACHED, **ANNOUNCED, **SCHEDULED, "user": word}
+        ],
     }[str(parameter.annotation)]
 
 

@@ -18,6 +18,8 @@ BY_HAND = "Parents' evening is on Thursday."
 AFTERWARDS = "For those who are still with us."
 SECRET = "Who brings the cake?"  # noqa: S105 - a message, no password
 COUNTED_SECONDS = 30.0
+AT_A_TIME = "The bell rings in a minute."
+SECONDS_AHEAD = 2
 EVERY_MEMBER = (OWNER, ADMIN, TEACHER, PARENT, LEAVER)
 
 
@@ -108,7 +110,7 @@ async def _readers(scene: Scene, text: str, names: tuple[str, ...], event_id: st
 
 async def announce_by_chat(scene: Scene) -> str:
     office = scene.people[ADMIN]
-    chat = await office.create_dm(scene.announcer)
+    scene.chat = chat = await office.create_dm(scene.announcer)
     await office.wait_joined(chat, scene.announcer)
     await office.send(chat, f"announce {COMMUNITY} {BY_CHAT}")
     answer = await office.wait_text(chat, lambda message: message.text.startswith("Sent to"))
@@ -133,6 +135,23 @@ async def confirm(scene: Scene) -> str:
             ran = await scene.operator.command("announcement", "ack", COMMUNITY, link, "--json", expect=(0, 1))
             found = ran.json if ran.code == 0 else {}
     return f"{len(wanted)} have confirmed; {len(found['waiting'])} have not, and would be reminded tomorrow"
+
+
+async def schedule(scene: Scene) -> str:
+    office = scene.people[ADMIN]
+    asked = await office.send(scene.chat, f"schedule {COMMUNITY} in {SECONDS_AHEAD} seconds: {AT_A_TIME}")
+    answer = await office.wait_text(scene.chat, lambda message: message.text.startswith("Scheduled"))
+    scene.scheduled = (await office.event(scene.chat, asked))["origin_server_ts"] + SECONDS_AHEAD * 1000
+    return f"the announcer answered “{answer.text}”"
+
+
+async def scheduled_arrives(scene: Scene) -> str:
+    shown = await _readers(scene, AT_A_TIME, (OWNER, TEACHER, PARENT))
+    message = await scene.people[PARENT].wait_text(scene.rooms["announcements"], AT_A_TIME)
+    wire = await scene.people[PARENT].event(scene.rooms["announcements"], message.event_id)
+    late = wire["origin_server_ts"] - scene.scheduled
+    expect(late >= 0, "it was announced before its time")
+    return f"{shown}, {late} ms after its time"
 
 
 async def announce_by_hand(scene: Scene) -> str:
@@ -230,11 +249,13 @@ STORY: tuple[tuple[str, Step], ...] = (
     ("announce: by command", announce),
     ("announce: by chat", announce_by_chat),
     ("announce --ack: two confirm it", confirm),
+    ("schedule: an announcement in a while", schedule),
     ("An admin posts from a client", announce_by_hand),
     ("A member's post is refused", member_is_refused),
     ("Drift: an owner opens the space", owner_opens_space),
     ("Drift: the announcement room opened", token_opens_room),
     ("A group stays private", group_is_private),
+    ("The scheduled announcement arrives", scheduled_arrives),
     ("Removed people cannot read on", removed_cannot_read),
     ("The steward has no device", steward_has_no_device),
 )

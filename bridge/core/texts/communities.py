@@ -119,6 +119,8 @@ def setting_name(key: str, language: Language = EN) -> Marked:
             return say(language, "newcomers have to agree to the rules")
         case "language":
             return say(language, "language")
+        case "timezone":
+            return say(language, "time zone")
         case "join":
             return say(language, "how people enter")
         case "groups_by":

@@ -27,6 +27,7 @@ from bridge.store.migrations import (
     v20_sending,
     v21_afterwards,
     v22_knowing,
+    v23_schedules,
 )
 
 STEPS = (
@@ -52,4 +53,5 @@ STEPS = (
     v20_sending,
     v21_afterwards,
     v22_knowing,
+    v23_schedules,
 )
