@@ -41,22 +41,28 @@ class AnnouncementDesk:
                 before = _number(what, "before", 2**53, 2**53)
                 found = await self._house.newsroom.announcements.listed(community.id, most, before)
                 shown = [_shown(one) for one in found]
-                return {"said": [texts.announcements_listed(shown, community.id, language)], "announcements": shown}
+                return {
+                    "said": [texts.announcements_listed(shown, await self._name(community), language)],
+                    "announcements": shown,
+                }
             case "digest":
                 if by is None:
                     raise Refused("summaries go to whoever asks for them", remedy="write `digest on` to the announcer")
                 wanted = what.get("wanted") is True
                 due = await self._house.newsroom.digests.want(community.id, by, wanted=wanted)
-                name = community.name or community.id
+                name = await self._name(community)
                 said = texts.digest_on(name, due, language) if wanted else texts.digest_off(name, language)
                 return {"said": [said], "wanted": wanted, "due": due}
             case "feed caution":
                 await self._house.newsroom.feeds.check(community, by)
-                return {"said": [texts.feed_caution(community.name or community.id, language)]}
+                return {"said": [texts.feed_caution(await self._name(community), language)]}
             case "feed":
                 return await self._feed(community, by, what)
             case _:
                 raise Refused(f"{deed!r} is nothing that can be asked about announcements")
+
+    async def _name(self, community: Community) -> str:
+        return await self._house.reconciler.name_of(community.id)
 
     async def _feed(self, community: Community, by: UserId | None, what: Mapping[str, Any]) -> dict[str, Any]:
         feeds, language = self._house.newsroom.feeds, answer_language(community, by)

@@ -57,6 +57,7 @@ from bridge.features.adopting import Adopting
 from bridge.features.arrivals import Arrivals
 from bridge.features.belonging import Belongings
 from bridge.features.chats import Chats
+from bridge.features.control_room import ControlRooms
 from bridge.features.conversations import Conversations
 from bridge.features.deactivation import Deactivations
 from bridge.features.enforcement import Enforcement
@@ -247,6 +248,7 @@ class House:
             clock=self.clock,
             declared=lambda: self.reconciler.declared,
             language_of=self.reconciler.language_of,
+            name_of=self.reconciler.name_of,
             before_announcing=self._see_who_is_out,
             facts=facts,
             recall=Recall(self.client, self.keys, config.announcer),
@@ -369,6 +371,16 @@ class House:
             look=AnnouncerEyes(self.client, config.announcer),
             messenger=self.sender,
             look_again=self._again,
+            jobs=self.jobs,
+            wake=self.worker.wake,
+            accounts=self.accounts,
+            clock=self.clock,
+        )
+        self.control_rooms = ControlRooms(
+            database=self.database,
+            index=self.index,
+            declared=self._declared,
+            name_of=self.reconciler.name_of,
             jobs=self.jobs,
             wake=self.worker.wake,
             accounts=self.accounts,

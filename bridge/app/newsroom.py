@@ -40,6 +40,7 @@ class Newsroom:
         clock: Clock,
         declared: Callable[[], Mapping[CommunityId, Community]],
         language_of: Callable[[CommunityId], Language],
+        name_of: Callable[[CommunityId], Awaitable[str]],
         before_announcing: Callable[[CommunityId], Awaitable[None]],
         facts: RoomFacts,
         recall: Recall,
@@ -67,6 +68,7 @@ class Newsroom:
             clock=clock,
             language_of=language_of,
             targets_of=self.targets_of,
+            name_of=name_of,
         )
         self._recall = recall
         self.digests = Digests(

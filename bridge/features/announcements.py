@@ -33,6 +33,10 @@ Complete = Callable[[Transaction], Awaitable[None]]
 """Marks the job as done, within the database transaction of what it does."""
 
 
+async def _by_id(community: CommunityId) -> str:
+    return str(community)
+
+
 async def _everybody_is_nowhere(_: CommunityId, __: Audience) -> Sequence[Target]:
     return []
 
@@ -84,8 +88,10 @@ class Announcements:
         clock: Clock,
         language_of: Callable[[CommunityId], Language] = lambda _: EN,
         targets_of: TargetsOf = _everybody_is_nowhere,
+        name_of: Callable[[CommunityId], Awaitable[str]] = _by_id,
     ) -> None:
         self._targets_of = targets_of
+        self._name_of = name_of
         self._database = database
         self._jobs = jobs
         self._wake = wake
@@ -156,7 +162,7 @@ class Announcements:
         """Tell the author that what was prepared could not be taken."""
         if job.reply_room is None:
             return
-        text = texts.announcement_failed(job.community, why, self._language_of(job.community))
+        text = texts.announcement_failed(await self._name_of(job.community), why, self._language_of(job.community))
         content = call(text, [job.author] if job.author.startswith("@") else [])
         async with self._database.transaction() as tx:
             send = SendMessage(job.reply_room, content)
@@ -181,7 +187,7 @@ class Announcements:
 
     async def _delivered(self, job_id: str, job: DeliverAnnouncement, sent: Sent, others: Sequence[EventId]) -> None:
         assert job.room_id is not None
-        now = self._clock.now_ms()
+        now, name = self._clock.now_ms(), await self._name_of(job.community)
         async with self._database.transaction() as tx:
             reach = await shares.reach(tx, job.room_id, ours=self._accounts.both)
             await store.delivered(
@@ -198,22 +204,21 @@ class Announcements:
             taken = await store.get(tx, job.announcement)
             reply_room = None if taken is None else taken.reply_room
             if reply_room is not None:
-                content = notice(
-                    texts.announced(job.community, sent.devices, reach.unreached, self._language_of(job.community))
-                )
+                content = notice(texts.announced(name, sent.devices, reach.unreached, self._language_of(job.community)))
                 await self._jobs.add(tx, f"told-{job_id}", reply_room, SendMessage(reply_room, content), now)
         if reply_room is not None:
             self._wake()
 
     async def failed(self, job: DeliverAnnouncement, job_id: str, why: str) -> None:
         """Record that an announcement did not reach a room, and tell its author."""
+        name = await self._name_of(job.community)
         async with self._database.transaction() as tx:
             await store.failed(tx, job.announcement, job.community, job.place, why)
             taken = await store.get(tx, job.announcement)
             if taken is not None and taken.reply_room is not None:
                 language = self._language_of(job.community)
                 author = [taken.author] if taken.author.startswith("@") else []
-                content = call(texts.announcement_failed(job.community, why, language), author)
+                content = call(texts.announcement_failed(name, why, language), author)
                 now = self._clock.now_ms()
                 # its id differs from that of the good news, which may follow when the job is released
                 await self._jobs.add(

@@ -15,6 +15,7 @@ from bridge.core.errors import BadRequest, Forbidden
 from bridge.core.ids import CommunityId, EventId, RoomId, UserId, domain_of
 from bridge.core.messages import MembershipChanged, Reacted, SayWelcome, SendMessage, Welcome, notice
 from bridge.plan import changes
+from bridge.plan.desired import name_of
 from bridge.plan.state import Accounts, Known, digest_of
 from bridge.ports import Clock, Made, Messenger, RoomReaderAsAnnouncer
 from bridge.store import arrivals, communities
@@ -183,11 +184,9 @@ class Arrivals:
         community = self._declared(job.community)
         if community is None:
             return
-        name = str(job.community)
         groups = [group.name or str(group.key) for group in community.groups if group.kind.is_listed]
-        text = texts.welcome(
-            community.name or name, community.welcome or "", community.rules or "", groups, community.language
-        )
+        name = name_of(community, await self._memory.known(community.id))
+        text = texts.welcome(name, community.welcome or "", community.rules or "", groups, community.language)
         if community.rules_required:
             text = texts.please_agree(text, community.language)
         sent = await self._messenger.send(job.room_id, notice(text), txn_id=job_id)

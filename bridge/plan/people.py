@@ -9,7 +9,7 @@ from enum import Enum
 from bridge.core.community import ANNOUNCEMENTS, CONTROL, SPACE, Community, Role
 from bridge.core.ids import RoomKeyName, UserId, domain_of
 from bridge.core.power_levels import threshold
-from bridge.plan.actions import Action, Ban, BringAnnouncer, Cause, Invite, Kick, Unban
+from bridge.plan.actions import Action, Ban, BringAnnouncer, Cause, Invite, Kick, MayPass, Unban
 from bridge.plan.desired import DesiredRoom
 from bridge.plan.kin import ALONE, Kin
 from bridge.plan.state import Accounts, Known, Membership, RoomState
@@ -465,7 +465,9 @@ def _invitation(
     if uninvited(key, user, here, known, accounts) or (key == ANNOUNCEMENTS and kicked):
         return Invite(key, user, by_announcer, join), None
     if kicked:
-        return None, f"{here.sender} removed {user} from {key}, but they belong there: an admin may invite them again"
+        # clients remove somebody from the rooms of a space first, and from the space itself last
+        note = f"{here.sender} removed {user} from {key}, but they belong there: an admin may invite them again"
+        return None, MayPass(note)
     if here.state == "leave" and key == CONTROL:
         return None, f"{user} left or declined {key}: take their role away and give it again, and they are invited"
     if here.state == "leave":

@@ -48,6 +48,7 @@ from bridge.features.announcements import Announcements
 from bridge.features.arrivals import Arrivals
 from bridge.features.belonging import Belongings
 from bridge.features.chats import Chats
+from bridge.features.control_room import ControlRooms
 from bridge.features.deactivation import Deactivations
 from bridge.features.enforcement import Enforcement
 from bridge.features.entering import Entering
@@ -320,6 +321,16 @@ class Scene:
             accounts=ACCOUNTS,
             clock=self.clock,
         )
+        self.control_rooms = ControlRooms(
+            database=self.database,
+            index=self.index,
+            declared=self._declared,
+            name_of=self.reconciler.name_of,
+            jobs=self.jobs,
+            wake=self._wake,
+            accounts=ACCOUNTS,
+            clock=self.clock,
+        )
         self.chats = Chats(
             database=self.database,
             index=self.index,
@@ -480,6 +491,7 @@ class Scene:
                 if user not in ACCOUNTS.both:
                     await self.requests.moved(parsed(event, MembershipChanged))
                     await self.belongings.moved(parsed(event, MembershipChanged))
+                    await self.control_rooms.moved(parsed(event, MembershipChanged))
             elif user == ANNOUNCER and membership == "invite":
                 encrypted = self.homeserver.room(room_id).content("m.room.encryption") is not None
                 await self.chats.invited(Invited(event_id, room_id, sender, sent_at, user, encrypted))

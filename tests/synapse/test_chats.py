@@ -41,13 +41,13 @@ async def test_an_admin_announces_in_a_chat(school: School, who: str) -> None:
 
     text = f"From the {who}:\n\n*no school* tomorrow"
     await person.send(room, f"Announce {community.id} {text}")
-    told = await answer(person, room, f"Sent to {community.id}.", "devices can read it")
+    told = await answer(person, room, f"Sent to {community.declaration['name']}.", "devices can read it")
     for member in school.members:
         message = await member.wait_text(community.announcements, text)
         assert message.sender == ANNOUNCER
         assert message.decrypted
         assert "<em>no school</em>" in message.content["formatted_body"]
-    assert told.text.split()[3].isdigit()
+    assert told.text.partition(". ")[2].split()[0].isdigit()
 
     await person.send(room, "status")
     assert f"({community.id})" in (await answer(person, room, "rooms.", str(community.declaration["name"]))).text
@@ -66,7 +66,7 @@ async def test_the_only_community_goes_without_saying_and_mistakes_are_understoo
     meant = await answer(person, room, "Did you mean `announce`?")
     assert "Did you mean <code>announce</code>?" in meant.content["formatted_body"]
     await person.send(room, f"announce {text}")
-    await answer(person, room, f"Sent to {community.id}.")
+    await answer(person, room, f"Sent to {community.declaration['name']}.")
     assert (await homer.wait_text(community.announcements, text)).decrypted
 
     await person.send(room, "help who")
