@@ -10,7 +10,7 @@ from bridge.app.house import House
 from bridge.core import texts
 from bridge.core.community import Community
 from bridge.core.errors import Refused
-from bridge.core.ids import UserId
+from bridge.core.ids import EventId, UserId
 from bridge.features.members import answer_language
 from bridge.store.announcements import Listed
 
@@ -29,7 +29,7 @@ class AnnouncementDesk:
 
         Args:
             by: who asks; None for the operator.
-            what: `most`, `before`, `wanted`, `source`, as the deed needs them.
+            what: `most`, `before`, `wanted`, `text`, `source`, as the deed needs them.
 
         Raises:
             Refused: a rule says no, or what is given cannot be understood.
@@ -53,6 +53,16 @@ class AnnouncementDesk:
                 name = await self._name(community)
                 said = texts.digest_on(name, due, language) if wanted else texts.digest_off(name, language)
                 return {"said": [said], "wanted": wanted, "due": due}
+            case "email caution":
+                await self._house.newsroom.mailing.check(community, by)
+                return {"said": [texts.mail_caution(await self._name(community), language)]}
+            case "email":
+                allowed = what.get("wanted") is True
+                source = str(what.get("source") or "")
+                await self._house.newsroom.mailing.allow(community, by, source, allowed=allowed)
+                return {"said": [texts.mail_is_allowed(language) if allowed else texts.mail_has_ended(language)]}
+            case "digest email" | "digest code":
+                return await self._by_mail(deed, community, by, what)
             case "feed caution":
                 await self._house.newsroom.feeds.check(community, by)
                 return {"said": [texts.feed_caution(await self._name(community), language)]}
@@ -63,6 +73,21 @@ class AnnouncementDesk:
 
     async def _name(self, community: Community) -> str:
         return await self._house.reconciler.name_of(community.id)
+
+    async def _by_mail(
+        self, deed: str, community: Community, by: UserId | None, what: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Somebody's own letters."""
+        if by is None:
+            raise Refused("letters go to whoever asks for them", remedy="write `digest …` to the announcer")
+        mailing, language = self._house.newsroom.mailing, answer_language(community, by)
+        text = str(what.get("text") or "")
+        if deed == "digest email":
+            address = await mailing.ask(community, by, text, EventId(str(what.get("source") or "")))
+            return {"said": [texts.code_sent(address, language)]}
+        address = await mailing.confirm(community, by, text)
+        due = await self._house.newsroom.digests.by_mail(community.id)
+        return {"said": [texts.digest_email_on(address, due, language)]}
 
     async def _feed(self, community: Community, by: UserId | None, what: Mapping[str, Any]) -> dict[str, Any]:
         feeds, language = self._house.newsroom.feeds, answer_language(community, by)

@@ -10,15 +10,16 @@ from bridge.core.community import ANNOUNCEMENTS, Community
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, EventId, RoomId
 from bridge.core.languages import Language
-from bridge.core.messages import Announce, DeliverAnnouncement, Posted, SendDigest
+from bridge.core.messages import Announce, DeliverAnnouncement, Posted, SendDigest, SendLetter
 from bridge.core.rank import People
 from bridge.features.announcements import Announcements
 from bridge.features.digests import Digests
 from bridge.features.feeds import Feeds
+from bridge.features.mailing import Mailing
 from bridge.matrix.recall import Recall
 from bridge.plan.family import Family
 from bridge.plan.state import Accounts
-from bridge.ports import Clock, Messenger, RoomFacts
+from bridge.ports import Clock, Messenger, PostOffice, RoomFacts
 from bridge.store.database import Database
 from bridge.store.jobs import Jobs
 from bridge.store.rooms import RoomIndex
@@ -47,6 +48,7 @@ class Newsroom:
         people: Callable[[Community], Awaitable[People]],
         secret: bytes,
         url: str,
+        post_office: PostOffice | None,
     ) -> None:
         """
         Args:
@@ -54,6 +56,7 @@ class Newsroom:
             people: what the rules ask of a community's people.
             secret: of which secrets are made that people ask for in chats.
             url: what stands before the addresses of pages; empty where nobody outside can reach them.
+            post_office: None where the operator has set up no mail server.
             before_announcing: sees who is out of a community before something is said in it.
         """
         self._index = index
@@ -70,6 +73,17 @@ class Newsroom:
             targets_of=self.targets_of,
             name_of=name_of,
         )
+        self.mailing = Mailing(
+            database=database,
+            index=index,
+            jobs=jobs,
+            wake=wake,
+            post_office=post_office,
+            people=people,
+            clock=clock,
+            secret=secret,
+            url=url,
+        )
         self._recall = recall
         self.digests = Digests(
             database=database,
@@ -82,8 +96,8 @@ class Newsroom:
             zone_of=lambda _: UTC,
             language_of=language_of,
             clock=clock,
+            unsubscribe_url=self.mailing.unsubscribe_url,
         )
-
         self.feeds = Feeds(
             database=database,
             index=index,
@@ -97,12 +111,22 @@ class Newsroom:
             url=url,
         )
 
+    async def community_of_ticket(self, ticket: str) -> str | None:
+        """The name of the community whose letters a ticket ends; None for one that ends none."""
+        found = await self.mailing.subscriber(ticket)
+        if found is None:
+            return None
+        community = self._declared().get(found.community)
+        return str(found.community) if community is None else community.name or str(community.id)
+
     async def words_of(self, room_id: RoomId, event_id: EventId) -> str:
         """The first words of a message in an announcement room; empty for what was redacted."""
         content = await self._recall.content(room_id, event_id)
         return "" if content is None else first_words([content])
 
-    async def do(self, job_id: str, job: DeliverAnnouncement | Announce | SendDigest, complete: Complete) -> None:
+    async def do(
+        self, job_id: str, job: DeliverAnnouncement | Announce | SendDigest | SendLetter, complete: Complete
+    ) -> None:
         """Do a job about announcements: safe to repeat."""
         match job:
             case DeliverAnnouncement():
@@ -112,6 +136,8 @@ class Newsroom:
                 await self.announcements.announce(job, complete)
             case SendDigest():
                 await self.digests.send(job, complete)
+            case SendLetter():
+                await self.mailing.send(job_id, job)
 
     async def given_up(self, job_id: str, job: DeliverAnnouncement | Announce, reason: str) -> None:
         """Tell whoever has to know of a job that was given up."""

@@ -190,6 +190,7 @@ class Operations:
             "encryption",
             "control",
             "join",
+            "email",
             "logging",
         )
         for section in fixed:

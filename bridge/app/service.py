@@ -33,6 +33,7 @@ from bridge.web.control import ControlDoor
 from bridge.web.feed import Feed
 from bridge.web.join.page import JoinPage, Look
 from bridge.web.metrics import Metrics
+from bridge.web.unsubscribe import Unsubscribing
 
 log = logging.getLogger(__name__)
 
@@ -162,6 +163,10 @@ class Service:
             look = Look(join.url, join.account_url, join.account_text, join.element_url, join.trusted_proxies)
             entrance = HouseEntrance(self.house, ready=lambda: self.operations.ready)
             JoinPage(entrance, look).add_routes(app)
+            newsroom = self.house.newsroom
+            Unsubscribing(newsroom.community_of_ticket, newsroom.mailing.unsubscribe, join.trusted_proxies).add_routes(
+                app
+            )
             Feed(self.house.newsroom.feeds.document, join.trusted_proxies).add_routes(app)
         async with listening(self.house, app):
             yield

@@ -425,6 +425,19 @@ class SendDigest:
     """The end of the week, in milliseconds since 1970."""
 
 
+@dataclass(frozen=True, slots=True)
+class SendLetter:
+    """Send one e-mail, to an address that somebody named as theirs."""
+
+    community: CommunityId
+    user: UserId
+    address: str
+    subject: str
+    text: str
+    unsubscribe: str
+    """As of `core/mail.Letter`."""
+
+
 Job = (
     SendMessage
     | DeliverAnnouncement
@@ -448,4 +461,5 @@ Job = (
     | SendMembers
     | MakeGroup
     | SendDigest
+    | SendLetter
 )

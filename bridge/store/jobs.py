@@ -29,6 +29,7 @@ from bridge.core.messages import (
     RemindOfRequest,
     SayWelcome,
     SendDigest,
+    SendLetter,
     SendMembers,
     SendMessage,
     ShareKeys,
@@ -61,6 +62,7 @@ KINDS: dict[str, type[Job]] = {
     "send_members.1": SendMembers,
     "make_group.1": MakeGroup,
     "send_digest.1": SendDigest,
+    "send_letter.1": SendLetter,
 }
 """Kind names on disk. When the fields of a job change, its name is raised and the old one gets a decoder of its own."""
 

@@ -40,3 +40,5 @@ async def test_a_member_asks_for_a_summary_in_their_chat(schools: dict[str, Scho
     await answer(homer, chat, "every Monday, the first on 20")
     await homer.send(chat, "digest off")
     await answer(homer, chat, "no summaries")
+    await homer.send(chat, "digest homer@example.org")
+    await answer(homer, chat, "do not go out by e-mail here")
