@@ -36,7 +36,7 @@ class AboutPeople:
 
         Args:
             by: who asks; None for the operator.
-            what: `users`, `groups`, `group`, `role`, `reason`, `add`, `revoke_links`, `tag`, `filter`, `source`, `wait` and
+            what: `users`, `groups`, `group`, `role`, `reason`, `add`, `revoke_links`, `tag`, `filter`, `source`, `wait`,
                 `room` (where it is answered), as the deed needs them.
 
         Raises:
@@ -94,8 +94,10 @@ class AboutPeople:
                 said = [text]
             case "requests":
                 rank.check_decision(await members.people(community), by)
-                waiting, name = await self._house.requests.waiting(community.id), await self._name(community)
-                said = [texts.requests_waiting([facts(one, name, language) for one in waiting], name, language)]
+                requests, name = self._house.requests, await self._name(community)
+                waiting = await requests.waiting(community.id)
+                cards = [facts(one, await requests.place_of(one), language) for one in waiting]
+                said = [texts.requests_waiting(cards, name, language)]
                 return {"said": said, "done": True, "requests": [_shown(request) for request in waiting]}
             case "members" | "who" | "tags" | "tag" | "untag":
                 return await self._belonging(deed, community, by, what)

@@ -52,14 +52,15 @@ class ControlRooms:
         if place is None or community is None or event.user in self._accounts.both:
             return
         if place.key == CONTROL and event.membership == "join" and event.before != "join":
-            await self._greet(community, event.room_id)
+            await self._greet(community, event)
         elif place.key == SPACE and event.before == "join" and event.membership in ("leave", "ban"):
             await self._tell_who_left(community, event)
 
-    async def _greet(self, community: Community, room_id: RoomId) -> None:
+    async def _greet(self, community: Community, event: MembershipChanged) -> None:
         text = texts.control_room_greeting(await self._name_of(community.id), community.language)
-        over = (self._clock.now_ms() // TOGETHER_MS + 1) * TOGETHER_MS
-        await self._say(f"greet-{over}-{room_id}", room_id, text, over)
+        over = (event.sent_at // TOGETHER_MS + 1) * TOGETHER_MS
+        due = min(over, self._clock.now_ms() + TOGETHER_MS)  # another server's clock may be wrong
+        await self._say(f"greet-{over}-{event.room_id}", event.room_id, text, due)
 
     async def _tell_who_left(self, community: Community, event: MembershipChanged) -> None:
         room_id = self._index.room_of(community.id, CONTROL)

@@ -178,7 +178,7 @@ class Requests:
                         remedy="wait until the admins have decided",
                     )
         self._wake()
-        return await self._name_for(request)
+        return await self.place_of(request)
 
     async def _must_not_be_in(self, community: Community, user: UserId, key: RoomKeyName) -> None:
         known = await self._memory.known(community.id)
@@ -390,7 +390,7 @@ class Requests:
         show = texts.join_request_open if request.wish is None else texts.suggestion_open
         # whoever suggests a group is in the community already; a card that is decided needs it no more
         since = None if request.wish is not None else await self._ages.here_since(request.user)
-        place = await self._name_for(request)
+        place = await self.place_of(request)
         about = facts(request, place, language, since)
         content = call(show(about, request.user, language), known.roles)
         sent = await self._messenger.send(room_id, content, txn_id=job_id)
@@ -429,7 +429,7 @@ class Requests:
         control = known.rooms.get(CONTROL)
         if request.card is not None and control is not None:
             language = self._language_of(request)
-            about = facts(request, await self._name_for(request), language)
+            about = facts(request, await self.place_of(request), language)
             text = texts.join_request_decided(about, request.state.value, request.decided_by, request.reason, language)
             await self._messenger.send(control, _edit(request.card, text), txn_id=job_id)
 
@@ -474,14 +474,14 @@ class Requests:
         if request.wish is not None:
             wish, state = request.wish.name, request.state.value
             return texts.answer_to_suggestion(
-                wish, await self._name_for(request), state, request.reason, self._language_of(request)
+                wish, await self.place_of(request), state, request.reason, self._language_of(request)
             )
         hours = -(-self.patience.again_ms // 3_600_000)
         return texts.answer_to_request(
-            await self._name_for(request), request.state.value, request.reason, hours, self._language_of(request)
+            await self.place_of(request), request.state.value, request.reason, hours, self._language_of(request)
         )
 
-    async def _name_for(self, request: JoinRequest) -> str:
+    async def place_of(self, request: JoinRequest) -> str:
         """What people call the community, or the group of it, that is asked for."""
         community = self._declared(request.community)
         if community is None:
@@ -505,7 +505,7 @@ class Requests:
             return
         now = self._clock.now_ms()
         waits = texts.request_waits if request.wish is None else texts.suggestion_waits
-        text = waits(request.user, await self._name_for(request), self._language_of(request))
+        text = waits(request.user, await self.place_of(request), self._language_of(request))
         async with self._database.transaction() as tx:
             job = SendMessage(control, call(text, known.roles))
             await self._jobs.add(tx, f"reminder-{request.id}", control, job, now)

@@ -1,4 +1,4 @@
-"""What owners and admins see in the control room of what people do with their own clients, and that they see it once."""
+"""What the control room is told of what people do with their own clients, and that it is told once."""
 
 from __future__ import annotations
 
