@@ -36,8 +36,8 @@ class AboutPeople:
 
         Args:
             by: who asks; None for the operator.
-            what: `users`, `groups`, `group`, `role`, `reason`, `add`, `revoke_links`, `tag`, `filter`, `source`, `wait`,
-                `room` (where it is answered), as the deed needs them.
+            what: `users`, `groups`, `group`, `role`, `reason`, `add`, `revoke_links`, `tag`, `filter`, `source`,
+                `wait` and `room` (where it is answered), as the deed needs them.
 
         Raises:
             Refused: a rule says no, or what is given cannot be understood.

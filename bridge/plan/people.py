@@ -303,7 +303,8 @@ def membership_actions(
         actions += _announcer(key, members, accounts)
         for user, standing in census.standing.items():
             here = members.get(user, ABSENT)
-            out = _removal(community, key, user, standing, here, roles, dropped)
+            in_space = rooms[SPACE].members.get(user, ABSENT) if SPACE in rooms else ABSENT
+            out = _removal(community, key, user, standing, here, in_space, roles, dropped)
             if out is None and _must_agree(community, key, user, known, roles):
                 if here.state not in ("join", "invite", "knock"):
                     continue
@@ -365,6 +366,7 @@ def _removal(
     user: UserId,
     standing: Standing,
     here: Membership,
+    in_space: Membership,
     roles: Mapping[UserId, Role],
     dropped: Mapping[UserId, frozenset[str]],
 ) -> Action | None:
@@ -375,7 +377,9 @@ def _removal(
     if standing is Standing.REMOVED:
         return Kick(key, user, "no longer a member of the community", Cause.DECLARED)
     if standing is Standing.LEFT:
-        return Kick(key, user, "no longer a member of the community", Cause.CASCADE)
+        by_themselves = in_space.state == "leave" and in_space.sender == user
+        why = "left the community, and so its rooms" if by_themselves else "no longer a member of the community"
+        return Kick(key, user, why, Cause.CASCADE)
     if standing is Standing.INTRUDER:
         return Kick(key, user, "only members of the community can be in this group", Cause.CASCADE)
     if here.state == "knock":
