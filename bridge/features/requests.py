@@ -237,7 +237,8 @@ class Requests:
         if found is None or found.how != ASK or place.key not in found.keys or event.sender in self._accounts.both:
             return
         if await self._membership(event.room_id, event.user) in ("invite", "join"):
-            await self._decide(found, State.APPROVED, event.sender, "")
+            by = event.sender if event.sender != event.user else texts.the_service()  # an invitation of ours
+            await self._decide(found, State.APPROVED, by, "")
 
     async def _open(
         self,
