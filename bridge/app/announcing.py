@@ -51,7 +51,8 @@ class AnnouncementDesk:
                 before = _number(what, "before", 2**53, 2**53)
                 found = await self._house.newsroom.announcements.listed(community.id, most, before)
                 shown = [_shown(one) for one in found]
-                return {"said": [texts.announcements_listed(shown, community.id, language)], "announcements": shown}
+                name = await self._house.reconciler.name_of(community.id)
+                return {"said": [texts.announcements_listed(shown, name, language)], "announcements": shown}
             case "reach":
                 return await self._house.newsroom.reach_desk.reach(community, by, what, language)
             case "acknowledgement":

@@ -56,6 +56,7 @@ from bridge.features.adopting import Adopting
 from bridge.features.arrivals import Arrivals
 from bridge.features.belonging import Belongings
 from bridge.features.chats import Chats
+from bridge.features.control_room import ControlRooms
 from bridge.features.conversations import Conversations
 from bridge.features.deactivation import Deactivations
 from bridge.features.direct_chats import DirectChats
@@ -374,6 +375,16 @@ class House:
             facts=facts,
             messenger=self.sender,
             look_again=self._again,
+            jobs=self.jobs,
+            wake=self.worker.wake,
+            accounts=self.accounts,
+            clock=self.clock,
+        )
+        self.control_rooms = ControlRooms(
+            database=self.database,
+            index=self.index,
+            declared=self._declared,
+            name_of=self.reconciler.name_of,
             jobs=self.jobs,
             wake=self.worker.wake,
             accounts=self.accounts,

@@ -22,6 +22,7 @@ from bridge.config import Config, load
 from bridge.core.announcements import EVERYBODY, Audience, Kind, Target
 from bridge.core.community import ANNOUNCEMENTS, Community, GroupsBy, Role
 from bridge.core.errors import Refused
+from bridge.core.groups import groups_to_ask_for
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import Language
 from bridge.core.markup import plain
@@ -497,6 +498,10 @@ class Operations:
 
     # --- groups ---------------------------------------------------------------------------------------------------
 
+    def groups_to_ask_for(self, community: CommunityId) -> Sequence[RoomKeyName]:
+        declared = self._house.reconciler.declared.get(community)
+        return [] if declared is None else [group.key for group in groups_to_ask_for(declared)]
+
     def members_ask_for_groups(self, community: CommunityId) -> bool:
         declared = self._house.reconciler.declared.get(community)
         return declared is not None and declared.groups_by is not GroupsBy.ADMINS
@@ -558,6 +563,9 @@ class Operations:
     def groups_of(self, community: CommunityId) -> Sequence[RoomKeyName]:
         declared = self._house.reconciler.declared.get(community)
         return [] if declared is None else [group.key for group in declared.groups]
+
+    async def name_of(self, community: CommunityId) -> str:
+        return await self._house.reconciler.name_of(community)
 
     def language_of(self, community: CommunityId) -> Language:
         return self._house.reconciler.language_of(community)

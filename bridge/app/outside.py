@@ -38,12 +38,12 @@ class OutsideDesk:
                     raise Refused("summaries go to whoever asks for them", remedy="write `digest on` to the announcer")
                 wanted = what.get("wanted") is True
                 due = await self._house.newsroom.digests.want(community.id, by, wanted=wanted)
-                name = community.name or community.id
+                name = await self._name(community)
                 said = texts.digest_on(name, due, language) if wanted else texts.digest_off(name, language)
                 return {"said": [said], "wanted": wanted, "due": due}
             case "email caution":
                 await self._house.newsroom.mailing.check(community, by)
-                return {"said": [texts.mail_caution(community.name or community.id, language)]}
+                return {"said": [texts.mail_caution(await self._name(community), language)]}
             case "email":
                 allowed = what.get("wanted") is True
                 source = str(what.get("source") or "")
@@ -53,11 +53,14 @@ class OutsideDesk:
                 return await self._by_mail(deed, community, by, what)
             case "feed caution":
                 await self._house.newsroom.feeds.check(community, by)
-                return {"said": [texts.feed_caution(community.name or community.id, language)]}
+                return {"said": [texts.feed_caution(await self._name(community), language)]}
             case "feed":
                 return await self._feed(community, by, what)
             case _:
                 raise Refused(f"{deed!r} is nothing that can be asked about summaries and feeds")
+
+    async def _name(self, community: Community) -> str:
+        return await self._house.reconciler.name_of(community.id)
 
     async def _by_mail(
         self, deed: str, community: Community, by: UserId | None, what: Mapping[str, Any]

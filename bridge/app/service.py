@@ -320,6 +320,7 @@ class Service:
             await self.house.belongings.moved(event)
             await self.house.readiness.membership_changed(event)
             await self.house.requests.moved(event)
+            await self.house.control_rooms.moved(event)
 
     async def _invited(self, event: Invited) -> None:
         place = self.house.index.place_of(event.room_id)

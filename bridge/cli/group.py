@@ -89,7 +89,7 @@ def picture(
     json: AsJson = False,
 ) -> None:
     """Give a group a picture, or take it away."""
-    _do("picture", community, config, json, key=key, remove=remove, data=content_of(file))
+    _do("picture", community, config, json, key=key, remove=remove, data=content_of(file, remove=remove))
 
 
 @app.command()

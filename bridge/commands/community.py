@@ -87,6 +87,7 @@ async def deactivate(deeds: Deeds, request: Request) -> str:
 DEACTIVATE = Row(
     name="community deactivate",
     names={DE: "gemeinschaft auflösen"},
+    aliases=("subcommunity dissolve", "dissolve", "teil auflösen"),
     arguments=(TYPED,),
     deed=Deed.DEACTIVATE,
     explain=texts.explain_deactivate,

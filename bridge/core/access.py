@@ -23,6 +23,7 @@ class Deed(StrEnum):
     REMOVE = "remove"
     BAN = "ban"
     DECIDE = "approve"
+    ASK = "ask"
     MODERATORS = "moderator"
     APPOINT = "promote"
     TRANSFER = "transfer"
@@ -54,6 +55,7 @@ NEEDED: dict[Deed, Role] = {
     Deed.REMOVE: Role.ADMIN,
     Deed.BAN: Role.ADMIN,
     Deed.DECIDE: Role.ADMIN,
+    Deed.ASK: Role.MEMBER,
     Deed.MODERATORS: Role.ADMIN,
     Deed.APPOINT: Role.OWNER,
     Deed.TRANSFER: Role.OWNER,

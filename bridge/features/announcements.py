@@ -218,7 +218,8 @@ class Announcements:
         """Tell the author that what was prepared could not be taken."""
         if job.reply_room is None:
             return
-        text = texts.announcement_failed(job.community, why, self._language_of(job.community))
+        name = await self._name_of(Target(job.community, None))
+        text = texts.announcement_failed(name, why, self._language_of(job.community))
         content = call(text, [job.author] if job.author.startswith("@") else [])
         async with self._database.transaction() as tx:
             if not await park(tx):

@@ -14,6 +14,7 @@ from bridge.core.errors import BadRequest, Forbidden
 from bridge.core.ids import CommunityId, EventId, RoomId, UserId
 from bridge.core.messages import MembershipChanged, Reacted, SayWelcome, SendMessage, Welcome, notice
 from bridge.plan import changes
+from bridge.plan.desired import name_of
 from bridge.plan.state import Accounts, Known, digest_of
 from bridge.ports import Clock, Messenger
 from bridge.store import arrivals
@@ -142,10 +143,10 @@ class Arrivals:
         community = self._declared(job.community)
         if community is None:
             return
-        name = str(job.community)
         groups = [group.name or str(group.key) for group in community.groups if group.kind.is_listed]
+        name = name_of(community, await self._memory.known(community.id))
         text = texts.welcome(
-            community.name or name,
+            name,
             community.welcome or "",
             community.rules or "",
             groups,

@@ -265,8 +265,7 @@ def parent_link(setting: Setting) -> Mapping[str, Any]:
 def _profile_of(
     community: Community, known: Known, key: RoomKeyName, group: Group | None
 ) -> tuple[dict[str, Mapping[str, Any]], frozenset[str]]:
-    title = _text(known.profile.get((SPACE, "m.room.name")), "name")
-    community_name = clipped(community.name or title or str(community.id))
+    community_name = clipped(name_of(community, known))
     name: str | None
     topic: str | None
     avatar: str | None
@@ -300,6 +299,16 @@ def _text(content: Mapping[str, Any] | None, field: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
+def name_of(community: Community, known: Known) -> str:
+    """What people call a community: as the file or they themselves name it, and else its id."""
+    return community.name or _text(known.profile.get((SPACE, "m.room.name")), "name") or str(community.id)
+
+
+def group_name_of(group: Group, known: Known) -> str:
+    """What people call a group: as the file or they themselves name it, and else its key."""
+    return group.name or _text(known.profile.get((group.key, "m.room.name")), "name") or str(group.key)
+
+
 def clipped(name: str) -> str:
     """A community's name, short enough and on one line, to be part of another name."""
     line = " ".join(name.split())
@@ -308,7 +317,10 @@ def clipped(name: str) -> str:
 
 _DEFAULTS = {
     ANNOUNCEMENTS: ("{} – Announcements", "News for everybody in {}. Only admins post here."),
-    CONTROL: ("{} – Control room", "For the owners and admins of {}: reports, questions and decisions."),
+    CONTROL: (
+        "{} – Control room",
+        "For the owners and admins of {}: reports, questions and decisions. Write !help for what I can do.",
+    ),
     GENERAL: ("{} – General", "A chat for everybody in {}."),
 }
 

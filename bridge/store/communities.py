@@ -348,23 +348,25 @@ async def thaw(tx: Transaction, community: CommunityId) -> None:
     await tx.execute("DELETE FROM heal WHERE community = $1", community)
 
 
-async def new_reports(tx: Transaction, community: CommunityId, reports: Mapping[str, str], now: int) -> list[str]:
-    """Remember what is being reported, by digest, and give the texts that were not reported before.
+async def new_reports(
+    tx: Transaction, community: CommunityId, reports: Mapping[str, str], now: int
+) -> tuple[dict[str, str], list[str]]:
+    """Remember what is being reported, by digest; give what was not reported before, and the digests of what is over.
 
     What is no longer the case is forgotten, so that it is reported again if it returns.
     """
     rows = await tx.fetch("SELECT digest FROM report WHERE community = $1", community)
     had = {row["digest"] for row in rows}
     fresh = [digest for digest in reports if digest not in had]
+    over = sorted(had - set(reports))
     await tx.execute_many(
-        "DELETE FROM report WHERE community = $1 AND digest = $2",
-        [(community, digest) for digest in sorted(had - set(reports))],
+        "DELETE FROM report WHERE community = $1 AND digest = $2", [(community, digest) for digest in over]
     )
     await tx.execute_many(
         "INSERT INTO report (community, digest, text, at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
         [(community, digest, reports[digest], now) for digest in fresh],
     )
-    return [reports[digest] for digest in fresh]
+    return {digest: reports[digest] for digest in fresh}, over
 
 
 async def record(tx: Transaction, now: int, community: str, room_id: str, actor: str, what: str, detail: str) -> None:
@@ -373,6 +375,15 @@ async def record(tx: Transaction, now: int, community: str, room_id: str, actor:
         "INSERT INTO audit (at, community, room_id, actor, what, detail) VALUES ($1, $2, $3, $4, $5, $6)",
         now, community, room_id, actor, what, detail,
     )  # fmt: skip
+
+
+async def is_recorded(tx: Transaction, community: str, room_id: str, what: str, detail: str) -> bool:
+    """Whether the audit trail has such a line of a room, whoever did it."""
+    row = await tx.fetch_row(
+        "SELECT 1 FROM audit WHERE community = $1 AND room_id = $2 AND what = $3 AND detail = $4 LIMIT 1",
+        community, room_id, what, detail,
+    )  # fmt: skip
+    return row is not None
 
 
 async def open_chat(tx: Transaction, room_id: RoomId, user: UserId, now: int) -> None:

@@ -59,6 +59,7 @@ from bridge.features.announcements import Announcements
 from bridge.features.arrivals import Arrivals
 from bridge.features.belonging import Belongings
 from bridge.features.chats import Chats
+from bridge.features.control_room import ControlRooms
 from bridge.features.deactivation import Deactivations
 from bridge.features.direct_chats import DirectChats
 from bridge.features.enforcement import Enforcement
@@ -409,6 +410,16 @@ class Scene:
             url="",
             post_office=None,
         )
+        self.control_rooms = ControlRooms(
+            database=self.database,
+            index=self.index,
+            declared=self._declared,
+            name_of=self.reconciler.name_of,
+            jobs=self.jobs,
+            wake=self._wake,
+            accounts=ACCOUNTS,
+            clock=self.clock,
+        )
         self.chats = Chats(
             database=self.database,
             index=self.index,
@@ -575,6 +586,7 @@ class Scene:
                 if user not in ACCOUNTS.both:
                     await self.requests.moved(parsed(event, MembershipChanged))
                     await self.belongings.moved(parsed(event, MembershipChanged))
+                    await self.control_rooms.moved(parsed(event, MembershipChanged))
             elif user == ANNOUNCER and membership == "invite":
                 encrypted = self.homeserver.room(room_id).content("m.room.encryption") is not None
                 await self.chats.invited(Invited(event_id, room_id, sender, sent_at, user, encrypted))

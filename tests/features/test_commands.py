@@ -115,6 +115,9 @@ class FakeDeeds:
     def groups_of(self, community: CommunityId) -> Sequence[RoomKeyName]:
         return [RoomKeyName("chess")]
 
+    async def name_of(self, community: CommunityId) -> str:
+        return {SCHOOL: "The School"}.get(community, str(community))
+
     def language_of(self, community: CommunityId) -> Language:
         return self.language
 
@@ -176,6 +179,9 @@ class FakeDeeds:
         )
         found = {"key": "altos", "kind": "hidden", "digest": "12ab"} if deed == "propose" else {"heirs": [BOB]}
         return {"said": ["done"], "done": False, **found}
+
+    def groups_to_ask_for(self, community: CommunityId) -> Sequence[RoomKeyName]:
+        return [RoomKeyName("chess")] if self.groups_by_members else []
 
     def members_ask_for_groups(self, community: CommunityId) -> bool:
         return self.groups_by_members and community == SCHOOL
@@ -269,7 +275,7 @@ async def test_help_folds_families_and_unfolds_them_by_name(language: Language, 
 async def test_links_are_listed_without_those_that_nobody_can_use() -> None:
     answer = await ask(FakeDeeds(Role.ADMIN), "links")
     assert answer is not None
-    assert "1 link leads into school" in answer
+    assert "1 link leads into The School" in answer
     assert "1 more is not shown" in answer
     assert "join/" not in answer
 
@@ -550,12 +556,12 @@ async def test_members_may_make_groups_where_the_community_lets_them_and_change_
 async def test_members_are_shown_and_found() -> None:
     deeds = FakeDeeds(Role.ADMIN)
     answer = await ask(deeds, "members")
-    assert answer == f"2 people are in school.\n- {ANN}: owner · chess\n- {BOB}: member · #teacher"
+    assert answer == f"2 people are in The School.\n- {ANN}: owner · chess\n- {BOB}: member · #teacher"
     people = (("bob", BOB), ("owner", ANN), ("Eigentümer", ANN), ("chess", ANN), ("teacher", BOB), ("#Teacher", BOB))
     for word, found in people:
         answer = await ask(deeds, f"members {word}")
         assert answer is not None
-        assert answer.startswith("2 people are in school. 1 matches:\n")
+        assert answer.startswith("2 people are in The School. 1 matches:\n")
         assert found in answer
         assert len(answer.splitlines()) == 2
 
@@ -587,7 +593,7 @@ async def test_people_are_tagged(words: str) -> None:
 
 async def test_tags_are_listed() -> None:
     assert await ask(FakeDeeds(Role.ADMIN), "tags") == (
-        "Tags in school:\n- `teacher` – 1 person\n- `year-5` – 2 people, by the configuration"
+        "Tags in The School:\n- `teacher` – 1 person\n- `year-5` – 2 people, by the configuration"
     )
 
 
@@ -873,3 +879,25 @@ async def test_whatever_somebody_writes_they_do_no_more_than_they_may(
         "person": lambda: may(role, Deed.SEE_MEMBERS),
     }
     assert all(needed[what]() and where == SCHOOL for what, where, *_ in deeds.done)
+
+
+@dataclass
+class DeclaredOwners(FakeDeeds):
+    """The file says who the owners are."""
+
+    async def people(self, deed: str, community: str, by: UserId | None = None, **what: Any) -> dict[str, Any]:
+        self.done.append((deed, community))
+        raise Refused("communities.school.owners in the configuration decides that", remedy="change it there")
+
+
+async def test_what_the_file_forbids_is_refused_before_anybody_has_to_say_yes() -> None:
+    deeds = DeclaredOwners(Role.OWNER)
+    answer = await ask(deeds, f"transfer {BOB}")
+    assert "communities.school.owners in the configuration decides that" in str(answer)
+    assert set(deeds.done) == {("may transfer", SCHOOL)}
+    assert deeds.memory.waiting == {}
+
+
+async def test_members_are_shown_how_to_ask_for_groups_where_there_are_some() -> None:
+    assert "`ask <group>`" in str(await ask(FakeDeeds(Role.MEMBER, groups_by_members=True), "help"))
+    assert "`ask <group>`" not in str(await ask(FakeDeeds(Role.MEMBER), "help"))

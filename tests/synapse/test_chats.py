@@ -47,7 +47,7 @@ async def test_an_admin_announces_in_a_chat(school: School, who: str) -> None:
         assert message.sender == ANNOUNCER
         assert message.decrypted
         assert "<em>no school</em>" in message.content["formatted_body"]
-    assert told.text.split(". ")[1].split()[0].isdigit()
+    assert told.text.partition(". ")[2].split()[0].isdigit()
 
     await person.send(room, "status")
     assert f"({community.id})" in (await answer(person, room, "rooms.", str(community.declaration["name"]))).text
@@ -124,7 +124,7 @@ async def test_a_community_is_spoken_to_in_its_language(estate: Estate, schools:
         await owner.send(room, "Hilfe")
         await answer(owner, room, "Das kannst du mir schreiben:", "`ankündigen <")
         await owner.send(room, f"ankündigen Morgen frei, sagt {room}")
-        await answer(owner, room, f"An {community.id} geschickt.")
+        await answer(owner, room, f"An {community.declaration['name']} geschickt.")
     finally:
         del community.declaration["language"]
         estate.write_config()
@@ -138,7 +138,7 @@ async def test_a_member_is_told_clearly_that_they_may_not(estate: Estate, school
         await member.send(room, f"announce {community.id} lemonade, one dollar")
         await answer(member, room, "Only owners and admins of a community can do that")
         await member.send(room, "help")
-        await answer(member, room, "there is nothing for you to do")
+        await answer(member, room, "You can write to me", "digest")
         await member.send(room, "status")
         await answer(member, room, "Only owners and admins")
         for command in (f"thaw {community.id}", f"apply {community.id} 0123456789abcdef"):
@@ -227,4 +227,4 @@ async def test_a_flood_is_answered_so_often_and_harms_nobody_else(estate: Estate
     assert sum("more than I can keep up with" in message.text for message in said) == 1
     other = await chat_with_announcer(marge)
     await marge.send(other, "help")
-    await answer(marge, other, "there is nothing for you to do")
+    await answer(marge, other, "You can write to me", "digest")

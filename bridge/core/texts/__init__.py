@@ -70,6 +70,7 @@ from bridge.core.texts.communities import (
     subcommunity_moved,
 )
 from bridge.core.texts.confirmation import dropped, nothing_to_confirm, please_confirm
+from bridge.core.texts.control_room import control_room_greeting, departed
 from bridge.core.texts.digests import digest, digest_off, digest_on, explain_digest
 from bridge.core.texts.feeds import explain_feed, feed_address, feed_caution, feed_closed, feed_is_closed, feed_opened
 from bridge.core.texts.groups import (
@@ -135,6 +136,7 @@ from bridge.core.texts.holding import (
     plan_held,
     redacted_post,
     report,
+    role_put_back,
     role_taken_over,
     thawed,
     which_plan,
@@ -214,10 +216,14 @@ from bridge.core.texts.reach import (
 from bridge.core.texts.requests import (
     answer_to_request,
     answer_to_suggestion,
+    asked_for_group,
+    explain_ask,
+    group_in,
     group_suggested,
     join_request,
     join_request_decided,
     join_request_open,
+    moderator_asked,
     request_decided,
     request_waits,
     requests_waiting,
@@ -278,6 +284,7 @@ __all__ = [
     "answer_to_suggestion",
     "applied",
     "apply_caution",
+    "asked_for_group",
     "bidden_by",
     "closed_name",
     "closed_to_newcomers",
@@ -287,9 +294,11 @@ __all__ = [
     "code_text",
     "community_picture",
     "confirm_reminder",
+    "control_room_greeting",
     "deactivate_caution",
     "deactivated",
     "deactivation_begins",
+    "departed",
     "digest",
     "digest_email_on",
     "digest_off",
@@ -306,6 +315,7 @@ __all__ = [
     "explain_announcements",
     "explain_apply",
     "explain_approve",
+    "explain_ask",
     "explain_ban",
     "explain_community_picture",
     "explain_deactivate",
@@ -389,6 +399,7 @@ __all__ = [
     "group_archived",
     "group_changed",
     "group_created",
+    "group_in",
     "group_kind",
     "group_left_alone",
     "group_move_begins",
@@ -430,6 +441,7 @@ __all__ = [
     "missed",
     "missing",
     "moderator_added",
+    "moderator_asked",
     "moderator_removed",
     "not_allowed",
     "not_entitled",
@@ -459,6 +471,7 @@ __all__ = [
     "request_waits",
     "requests_waiting",
     "role_name",
+    "role_put_back",
     "role_taken_over",
     "schedule_cancelled",
     "schedule_caught_up",

@@ -31,11 +31,11 @@ from bridge.features.reconcile.work import Work
 from bridge.plan import few, safety
 from bridge.plan.actions import Action, AdoptRole, Ban, Kick, Phase, Plan, SetState
 from bridge.plan.adoption import JUDGED
-from bridge.plan.desired import Setting, admits_announcer
+from bridge.plan.desired import Setting, admits_announcer, name_of
 from bridge.plan.diff import compare
 from bridge.plan.kin import Kin
 from bridge.plan.people import ABSENT
-from bridge.plan.state import Known, RoomState
+from bridge.plan.state import Known, RoomState, digest_of
 from bridge.ports import Clock, RoomExecutor, RoomReader
 from bridge.store import communities as store
 from bridge.store import deactivations, declarations, profile
@@ -407,9 +407,18 @@ class Reconciler:
                 settled={**known.settled, **judged},
             )
 
+        await self._tell_of_refused_roles(look)
         await self.memory.update(look.community.id, take_over)
         await self.memory.kinds_follow(look.community)
         await self._tell_of_roles(look)
+
+    async def _tell_of_refused_roles(self, look: Look) -> None:
+        """Tell which roles are put back that an owner gave in the space, and which key of the file decides."""
+        community = look.community
+        for one in look.comparison.refused_roles:
+            key = f"communities.{community.id}.{one.key}"
+            text = texts.role_put_back(one.user, one.wanted, one.by, key, community.language)
+            await self.notices.tell(community.id, text, key=f"role-{digest_of([one.event_id, one.user])}")
 
     async def _tell_of_roles(self, look: Look) -> None:
         """Tell which roles were taken over from people, and if the fallback owner had to step in."""
@@ -567,6 +576,11 @@ class Reconciler:
         if declared is None:  # people are told in their language also how a community ends
             declared = self.effective_all(self._loaded).get(community)
         return EN if declared is None else declared.language
+
+    async def name_of(self, community: CommunityId) -> str:
+        """What people call a community; its id where it is not there any more."""
+        declared = self.declared.get(community)
+        return str(community) if declared is None else name_of(declared, await self.memory.known(community))
 
     async def language_for(self, user: UserId) -> Language:
         """In which somebody is talked to: that of the first community that they are in."""
