@@ -7,12 +7,14 @@ import sys
 
 NAMES = (
     "intake",
+    "receipts",
     "rooms",
     "heal",
     "start",
     "entering",
     "event",
     "hundred",
+    "announce",
     "history",
     "megolm",
     "megolm_synapse",

@@ -90,17 +90,17 @@ class Device:
         """Wait in `/sync` until an encrypted to-device message is there; when that was."""
         while True:
             answer = await self.sync(since, timeout_ms=30_000)
-            if _keys(answer):
+            if keys_in(answer):
                 return time.perf_counter()
             since = answer["next_batch"]
 
 
-def _keys(answer: dict[str, Any]) -> list[dict[str, Any]]:
+def keys_in(answer: dict[str, Any]) -> list[dict[str, Any]]:
     events = answer.get("to_device", {}).get("events", [])
     return [event["content"] for event in events if event["type"] == "m.room.encrypted"]
 
 
-async def _all(work: Iterable[Awaitable[Any]]) -> list[Any]:
+async def all_of(work: Iterable[Awaitable[Any]]) -> list[Any]:
     """Do it all, some at a time."""
     gate = asyncio.Semaphore(AT_ONCE)
 
@@ -115,7 +115,7 @@ def devices_a_user(devices: int) -> int:
     return 1 if devices < 20 else 2 if devices < 200 else 5
 
 
-async def _person(synapse: PrivateSynapse, http: aiohttp.ClientSession, name: str, devices: int) -> list[Device]:
+async def person(synapse: PrivateSynapse, http: aiohttp.ClientSession, name: str, devices: int) -> list[Device]:
     account = await synapse.register(name)
     logins = [(account.access_token, account.device_id)]
     body = {
@@ -221,11 +221,11 @@ class Room:
 
         row = await self._timed(case, say, watch=fresh)
         began = time.perf_counter()
-        answers = await _all(device.sync(self._since, timeout_ms=0) for device in self._devices)
+        answers = await all_of(device.sync(self._since, timeout_ms=0) for device in self._devices)
         row["all_sync"] = time.perf_counter() - began
         event = await self._stage.raw(self._room_id, sent[0])
         for device, answer in zip(self._devices, answers, strict=True):
-            for content in _keys(answer):
+            for content in keys_in(answer):
                 device.reader.take(content)
             assert device.reader.read(event["content"]) == TEXT
         row["read"] = len(self._devices)
@@ -289,10 +289,10 @@ async def measure(sizes: list[int]) -> list[dict[str, Any]]:
 async def _room(stage: Stage, requests: Requests, http: aiohttp.ClientSession, size: int) -> Room:
     a_user = devices_a_user(size)
     names = [f"member-{size}-{number}" for number in range(size // a_user)]
-    people = await _all(_person(stage.homeserver, http, name, a_user) for name in names)
+    people = await all_of(person(stage.homeserver, http, name, a_user) for name in names)
     room_id = await stage.create_room()
     await stage.set_state(room_id, "m.room.join_rules", {"join_rule": "public"})
-    await _all(devices[0].ask("POST", path("v3", "join", room_id), json={}) for devices in people)
+    await all_of(devices[0].ask("POST", path("v3", "join", room_id), json={}) for devices in people)
     return Room(stage, requests, [device for devices in people for device in devices], room_id)
 
 

@@ -166,7 +166,10 @@ class Messenger(Protocol):
     """The one door for messages. It knows whether a room is encrypted, and never sends plaintext into one that is."""
 
     async def send(self, room_id: RoomId, content: Mapping[str, Any], *, txn_id: str) -> Sent:
-        """Send an `m.room.message` as the announcer; the same `txn_id` again gives the same event.
+        """Send an `m.room.message` as the announcer; the same `txn_id` again gives the same event, however late.
+
+        Args:
+            txn_id: of what a job sends it begins with the job's id.
 
         Raises:
             CannotEncrypt: the room is encrypted and the keys are not ready.
@@ -185,6 +188,20 @@ class Messenger(Protocol):
 
     async def react(self, room_id: RoomId, event_id: EventId, key: str, *, txn_id: str) -> None:
         """React to a message as the announcer (client-server API, `m.annotation`); reactions are never encrypted."""
+        ...
+
+
+class Posts(Protocol):
+    """Messages that stand in rooms."""
+
+    async def edits_of(
+        self, room_id: RoomId, event_id: EventId, *, sender: UserId, by_announcer: bool
+    ) -> list[EventId]:
+        """The events by which their author replaced a message."""
+        ...
+
+    async def redact(self, room_id: RoomId, event_id: EventId, reason: str, *, txn_id: str, by_announcer: bool) -> None:
+        """Take a message away, as the steward, or as the announcer in direct chats, in which the steward is not."""
         ...
 
 

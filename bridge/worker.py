@@ -39,8 +39,12 @@ Complete = Callable[[Transaction], Awaitable[None]]
 """Takes the job away within the database transaction that records what it did, so that both happen or neither."""
 JobHandler = Callable[[str, Job, Complete], Awaitable[None]]
 """Does one job, given its id. A handler that never calls `complete` has its job taken away when it returns."""
-OnParked = Callable[[str, Job | None, str], Awaitable[None]]
-"""Told the id of a job that was given up, the job (None if it cannot be decoded) and the reason."""
+Park = Callable[[Transaction], Awaitable[bool]]
+"""Gives the job up within the database transaction that tells of it, so that both happen or neither; whether it was
+not given up before."""
+OnParked = Callable[[str, Job | None, str, Park], Awaitable[None]]
+"""Told the id of a job that is given up, the job (None if it cannot be decoded) and the reason. If it never calls
+`park`, the job is parked when it returns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,17 +233,27 @@ class Worker:
             await self._insist("postpone a job", partial(self._jobs.postpone, stored.id, due_at, reason))
             return
         log.error("job %s is given up after %d attempts: %s", stored.id, attempts, reason, exc_info=error)
-        await self._insist("park a job", partial(self._jobs.park, stored.id, reason))
-        await self._report(stored, job, reason)
+        await self._insist("park a job", partial(self._give_up, stored, job, reason))
         self._tell(stored.id, Outcome(State.PARKED, reason))
 
-    async def _report(self, stored: StoredJob, job: Job | None, reason: str) -> None:
-        if self._on_parked is None:
-            return
+    async def _give_up(self, stored: StoredJob, job: Job | None, reason: str) -> None:
+        parked = False
+
+        async def park(tx: Transaction) -> bool:
+            nonlocal parked
+            parked = True
+            return await self._jobs.park_within(tx, stored.id, reason)
+
         try:
-            await self._on_parked(stored.id, job, reason)
-        except Exception:
+            if self._on_parked is not None:
+                await self._on_parked(stored.id, job, reason, park)
+        except Exception as error:
+            if is_outage(error):
+                raise
             log.exception("that job %s was given up could not be reported", stored.id)
+            parked = False
+        if not parked:
+            await self._jobs.park(stored.id, reason)
 
     def _tell(self, job_id: str, outcome: Outcome) -> None:
         for future in self._awaited.get(job_id, ()):

@@ -14,7 +14,7 @@ from bridge.app.house import House
 from bridge.core import rank, texts
 from bridge.core.community import Community, Role
 from bridge.core.errors import Refused
-from bridge.core.ids import CommunityId, RoomKeyName, UserId, parse_user_id
+from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId, parse_user_id
 from bridge.core.roster import matching
 from bridge.features.members import answer_language
 from bridge.features.requests import facts
@@ -36,18 +36,19 @@ class AboutPeople:
 
         Args:
             by: who asks; None for the operator.
-            what: `users`, `groups`, `group`, `role`, `reason`, `add`, `revoke_links`, `tag`, `filter`, `source` and
-                `wait`, as the deed needs them.
+            what: `users`, `groups`, `group`, `role`, `reason`, `add`, `revoke_links`, `tag`, `filter`, `source`,
+                `wait` and `room` (where it is answered), as the deed needs them.
 
         Raises:
             Refused: a rule says no, or what is given cannot be understood.
         """
         members, language = self._house.members, answer_language(community, by)
         source = str(what.get("source") or "")
+        room = RoomId(str(what["room"])) if what.get("room") else None
         match deed:
             case "invite":
                 groups = [RoomKeyName(key) for key in _texts(what, "groups")]
-                said = await members.invite(community, by, _users(what), groups)
+                said = await members.invite(community, by, _users(what), groups, room=room)
             case "remove" | "ban":
                 reason = str(what.get("reason") or "")
                 job = await members.remove(
@@ -66,12 +67,19 @@ class AboutPeople:
                 said = [texts.removal_begins(_user(what), deed, language)]
                 return {"said": said, "done": await self._after(community.id, job, what)}
             case "promote" | "demote":
-                said = [await members.give_role(community, by, _user(what), _role(deed, what))]
+                said = [await members.give_role(community, by, _user(what), _role(deed, what), room=room)]
             case "moderator":
                 key, add = RoomKeyName(str(what.get("group"))), what.get("add") is True
-                said = [await members.moderator(community, by, key, _user(what), add=add)]
+                said = [await members.moderator(community, by, key, _user(what), add=add, room=room)]
+            case "may transfer":
+                user = _user(what)
+                await members.check_transfer(community, by, user)
+                return {"said": [texts.transfer_caution(user, await self._name(community), language)], "done": False}
             case "transfer":
-                said = [await members.transfer(community, by, _user(what))]
+                said = [await members.transfer(community, by, _user(what), room=room)]
+            case "ask":
+                place = await self._house.requests.ask_for_group(community, by, str(what.get("group") or ""), source)
+                return {"said": [texts.asked_for_group(place, language)], "done": False}
             case "approve" | "reject":
                 rank.check_decision(await members.people(community), by)
                 reason = str(what.get("reason") or "")
@@ -86,8 +94,10 @@ class AboutPeople:
                 said = [text]
             case "requests":
                 rank.check_decision(await members.people(community), by)
-                waiting, name = await self._house.requests.waiting(community.id), community.name or str(community.id)
-                said = [texts.requests_waiting([facts(one, name, language) for one in waiting], name, language)]
+                requests, name = self._house.requests, await self._name(community)
+                waiting = await requests.waiting(community.id)
+                cards = [facts(one, await requests.place_of(one), language) for one in waiting]
+                said = [texts.requests_waiting(cards, name, language)]
                 return {"said": said, "done": True, "requests": [_shown(request) for request in waiting]}
             case "members" | "who" | "tags" | "tag" | "untag":
                 return await self._belonging(deed, community, by, what)
@@ -95,6 +105,9 @@ class AboutPeople:
                 raise Refused(f"{deed!r} is nothing that can be asked about people")
         done = await self._follow(community.id, what)
         return {"said": said, "done": done}
+
+    async def _name(self, community: Community) -> str:
+        return await self._house.reconciler.name_of(community.id)
 
     async def _belonging(
         self, deed: str, community: Community, by: UserId | None, what: Mapping[str, Any]
@@ -106,11 +119,15 @@ class AboutPeople:
             return {"said": [], "done": True, "members": [_member(person) for person in found]}
         if deed == "who":
             person = await house.roster.person(community.id, _user(what))
-            said = [texts.who(person, community.id, language)]
+            said = [texts.who(person, await self._name(community), language)]
             return {"said": said, "done": True, "members": [_member(person)]}
         if deed == "tags":
             tags = await house.roster.tags(community.id)
-            return {"said": [texts.tags_listed(tags, community.id, language)], "done": True, "tags": tags}
+            return {
+                "said": [texts.tags_listed(tags, await self._name(community), language)],
+                "done": True,
+                "tags": tags,
+            }
         users, give = _users(what), deed == "tag"
         name = await house.tags.change(community, by, users, str(what.get("tag") or ""), give=give)
         return {"said": [texts.tagged(users, name, give, language)], "done": True}

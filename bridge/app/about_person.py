@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +18,8 @@ from bridge.store.erasure import Found, Way
 
 WHERE = "person"
 IN = ("join", "invite", "knock")
+ROUNDS, PAUSE_SECONDS = 10, 0.5
+"""How often, and with what pause, is erased again what a removal a moment ago still brings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +76,19 @@ class AboutPerson:
         if bans:
             await self._each("unban", person)
         found = await self._house.erasure.erase(person, bans=bans)
-        left = [one for one in await self._house.erasure.show(person, bans=bans) if one.way is not Way.KEEP]
+        left = await self._left(person, bans=bans)
+        for _ in range(ROUNDS if leave or bans else 0):  # what the removal set going names them again
+            if not left:
+                break
+            await asyncio.sleep(PAUSE_SECONDS)
+            await self._house.erasure.erase(person, bans=bans)
+            left = await self._left(person, bans=bans)
         standing = asdict(await self._standing(person))
         return {"user": person, "standing": standing, **_told(found), "left": _counts(left)}
+
+    async def _left(self, person: UserId, *, bans: bool) -> list[Found]:
+        """What is stored about somebody and is to go."""
+        return [one for one in await self._house.erasure.show(person, bans=bans) if one.way is not Way.KEEP]
 
     def _user(self, user: str) -> UserId:
         try:

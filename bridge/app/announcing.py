@@ -6,12 +6,13 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from bridge.app import afterwards, outside, scheduling
 from bridge.app.house import House
 from bridge.app.writing import Writing
 from bridge.core import texts
 from bridge.core.community import Community
 from bridge.core.errors import Refused
-from bridge.core.ids import EventId, UserId
+from bridge.core.ids import UserId
 from bridge.features.members import answer_language
 from bridge.store.announcements import Listed
 
@@ -24,6 +25,11 @@ class AnnouncementDesk:
 
     def __init__(self, house: House) -> None:
         self._house = house
+        self._desks = (
+            (afterwards.DEEDS, afterwards.AfterwardsDesk(house)),
+            (scheduling.DEEDS, scheduling.ScheduleDesk(house)),
+            (outside.DEEDS, outside.OutsideDesk(house)),
+        )
 
     @property
     def _writing(self) -> Writing:
@@ -41,12 +47,16 @@ class AnnouncementDesk:
 
         Args:
             by: who asks; None for the operator.
-            what: `most`, `before`, `wanted`, `text`, `source`, as the deed needs them; of `write` and `preview` see
-                `app/writing`.
+            what: `most`, `before`, `announcement`, `reply_to`, `room`, `file`, `source`, and what `app/afterwards`,
+                `app/scheduling`, `app/outside` and, of `write` and `preview`, `app/writing` say, as the deed needs
+                them.
 
         Raises:
             Refused: a rule says no, or what is given cannot be understood.
         """
+        for deeds, desk in self._desks:
+            if deed in deeds:
+                return await desk.do(deed, community, by, what)
         language = answer_language(community, by)
         match deed:
             case "list":
@@ -54,61 +64,18 @@ class AnnouncementDesk:
                 before = _number(what, "before", 2**53, 2**53)
                 found = await self._house.newsroom.announcements.listed(community.id, most, before)
                 shown = [_shown(one) for one in found]
-                return {"said": [texts.announcements_listed(shown, community.id, language)], "announcements": shown}
+                name = await self._house.reconciler.name_of(community.id)
+                return {"said": [texts.announcements_listed(shown, name, language)], "announcements": shown}
             case "write" if by is not None:
-                await self._writing.write(community, by, what)
-                return {"said": []}
+                return {"said": await self._writing.write(community, by, what)}
             case "preview":
-                return {"said": [], "preview": await self._writing.previewed(community, what)}
-            case "digest":
-                if by is None:
-                    raise Refused("summaries go to whoever asks for them", remedy="write `digest on` to the announcer")
-                wanted = what.get("wanted") is True
-                due = await self._house.newsroom.digests.want(community.id, by, wanted=wanted)
-                name = community.name or community.id
-                said = texts.digest_on(name, due, language) if wanted else texts.digest_off(name, language)
-                return {"said": [said], "wanted": wanted, "due": due}
-            case "email caution":
-                await self._house.newsroom.mailing.check(community, by)
-                return {"said": [texts.mail_caution(community.name or community.id, language)]}
-            case "email":
-                allowed = what.get("wanted") is True
-                source = str(what.get("source") or "")
-                await self._house.newsroom.mailing.allow(community, by, source, allowed=allowed)
-                return {"said": [texts.mail_is_allowed(language) if allowed else texts.mail_has_ended(language)]}
-            case "digest email" | "digest code":
-                return await self._by_mail(deed, community, by, what)
-            case "feed caution":
-                await self._house.newsroom.feeds.check(community, by)
-                return {"said": [texts.feed_caution(community.name or community.id, language)]}
-            case "feed":
-                return await self._feed(community, by, what)
+                return {"said": [], "preview": await self._writing.previewed(community, by, what)}
+            case "reach":
+                return await self._house.newsroom.reach_desk.reach(community, by, what, language)
+            case "acknowledgement":
+                return await self._house.newsroom.reach_desk.acknowledgement(community, by, what, language)
             case _:
                 raise Refused(f"{deed!r} is nothing that can be asked about announcements")
-
-    async def _by_mail(
-        self, deed: str, community: Community, by: UserId | None, what: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """Somebody's own letters."""
-        if by is None:
-            raise Refused("letters go to whoever asks for them", remedy="write `digest …` to the announcer")
-        mailing, language = self._house.newsroom.mailing, answer_language(community, by)
-        text = str(what.get("text") or "")
-        if deed == "digest email":
-            address = await mailing.ask(community, by, text, EventId(str(what.get("source") or "")))
-            return {"said": [texts.code_sent(address, language)]}
-        address = await mailing.confirm(community, by, text)
-        due = await self._house.newsroom.digests.by_mail(community.id)
-        return {"said": [texts.digest_email_on(address, due, language)]}
-
-    async def _feed(self, community: Community, by: UserId | None, what: Mapping[str, Any]) -> dict[str, Any]:
-        feeds, language = self._house.newsroom.feeds, answer_language(community, by)
-        source = str(what.get("source") or "")
-        if what.get("wanted") is True and source:
-            url = await feeds.open(community, by, source)
-            return {"said": [texts.feed_address(url, language)], "url": url}
-        await feeds.close(community, by, source)
-        return {"said": [texts.feed_is_closed(language)], "url": None}
 
 
 def _shown(one: Listed) -> dict[str, Any]:

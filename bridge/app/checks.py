@@ -449,6 +449,30 @@ def rate_limits(file: Path | None) -> list[Finding]:
     return [_limit(config, limit) for limit in LIMITS]
 
 
+def receipts(file: Path, registration_id: str) -> list[Finding]:
+    """Whether the registration that the homeserver's config names asks for receipts; silent where none is ours.
+
+    A relative path is looked up from the config's folder: where the homeserver is started nobody knows here.
+    """
+    name = "receipts"
+    remedy = (
+        "write the registration anew (`matrix-communities registration`), put it in its place, and restart the "
+        "homeserver; until then nobody is counted as having read anything"
+    )
+    listed = _homeserver_config(file).get("app_service_config_files")
+    for one in listed if isinstance(listed, list) else []:
+        place = file.parent / str(one)
+        try:
+            loaded = YAML(typ="safe", pure=True).load(place.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, YAMLError):
+            continue  # somebody else's, maybe: ours is looked at by asking the homeserver
+        if isinstance(loaded, Mapping) and loaded.get("id") == registration_id:
+            if loaded.get("receive_ephemeral") is True:
+                return [ok(name, "the homeserver is told to send them")]
+            return [warning(name, f"{place} lacks `receive_ephemeral: true`", remedy)]
+    return []
+
+
 def _homeserver_config(file: Path) -> Mapping[str, Any]:
     try:
         loaded = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))

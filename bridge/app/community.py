@@ -50,7 +50,8 @@ class CommunityDesk:
                 found = [(aspect.value, value, declared) for aspect, value, declared in rows]
                 name = await house.deactivations.name_of(community)
                 settings = [{"key": key, "value": value, "declared": declared} for key, value, declared in found]
-                return {"said": [texts.settings_shown(name, found, language)], "done": True, "settings": settings}
+                told = texts.members_are_told(community.reach_names, language)
+                return {"said": [texts.settings_shown(name, found, language), told], "done": True, "settings": settings}
             case "set":
                 aspect = _aspect(what)
                 await house.profile.set(community, by, aspect, text)

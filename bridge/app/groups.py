@@ -22,6 +22,7 @@ from bridge.worker import State
 WAIT_SECONDS = 30.0
 """For how long an answer waits until the rooms have followed. They follow all the same."""
 KINDS = {kind.value: kind for kind in (RoomKind.OPEN, RoomKind.REQUEST, RoomKind.HIDDEN)}
+ON = {"on": True, "off": False}
 POSTING = {posting.value: posting for posting in Posting}
 
 
@@ -36,8 +37,8 @@ class GroupDesk:
 
         Args:
             by: who asks; None for the operator.
-            what: `key`, `name`, `text`, `kind`, `posting`, `room`, `digest`, `encrypt`, `picture`, `reply_to`, `data`,
-                `remove`, `target`, `source`, `wait`, as the deed needs them.
+            what: `key`, `name`, `text`, `kind`, `posting`, `on`, `room`, `digest`, `encrypt`, `picture`, `reply_to`,
+                `data`, `remove`, `target`, `source`, `wait`, as the deed needs them.
 
         Raises:
             Refused: a rule says no, or what is given cannot be understood.
@@ -71,8 +72,9 @@ class GroupDesk:
             case "adopt":
                 key = await self._adopt(community, by, what)
                 said = [texts.group_adoption_begins(key, language)]
-            case "move":
-                return await self._move(community, by, key, what)
+            case "move" | "announcements" | "may announcements":
+                do = {"move": self._move, "announcements": self._admit, "may announcements": self._may_admit}[deed]
+                return await do(community, by, key, what)
             case "release":
                 job = await groups.release(community, by, key, source)
                 said = [texts.group_release_begins(key, language)]
@@ -81,6 +83,25 @@ class GroupDesk:
             case _:
                 raise Refused(f"{deed!r} is nothing that can be asked about groups")
         return {"said": said, "done": await self._follow(community.id, what), "key": key}
+
+    async def _may_admit(
+        self, community: Community, by: UserId | None, key: RoomKeyName, what: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Whether the announcer may be let into a group, or out of it: what has to be known first, or nothing."""
+        admit = _one_of(ON, what, "on")
+        new = await self._house.newsroom.admitting.check(community, by, key, admit=admit)
+        caution = texts.group_announcements_caution(key, answer_language(community, by))
+        return {"said": [caution] if new and admit else [], "done": True, "key": key}
+
+    async def _admit(
+        self, community: Community, by: UserId | None, key: RoomKeyName, what: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Let the announcer into a group, or out of it."""
+        admit, source, language = _one_of(ON, what, "on"), str(what.get("source") or ""), answer_language(community, by)
+        if not await self._house.newsroom.admitting.change(community, by, key, admit=admit, source=source):
+            return {"said": [texts.group_announcements_already(key, admit, language)], "done": True, "key": key}
+        say = texts.group_announcements_on if admit else texts.group_announcements_off
+        return {"said": [say(key, language)], "done": await self._follow(community.id, what), "key": key}
 
     async def _create(
         self, community: Community, by: UserId | None, what: Mapping[str, Any], language: Language

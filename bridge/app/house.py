@@ -11,23 +11,21 @@ from typing import Any
 
 from bridge.app.arriving import let_in
 from bridge.app.handouts import Handouts
-from bridge.app.newsroom import Newsroom
+from bridge.app.newsroom import AnnouncementJob, Newsroom
 from bridge.app.roster import Roster
+from bridge.app.shared_looks import SharedLooks
 from bridge.config import Config
 from bridge.config.sections import Account
 from bridge.core.community import Community, RoomKind
 from bridge.core.errors import BadRequest, CommunitiesError, Forbidden, NotFound
-from bridge.core.ids import CommunityId, RoomId, UserId
+from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import EN
 from bridge.core.links import Stage
 from bridge.core.messages import (
-    Announce,
     AnswerRequest,
     AskToJoin,
     ChangeMembership,
     Deactivate,
-    DeliverAnnouncement,
-    ExpireDraft,
     ExpireRequest,
     GiveHistory,
     Job,
@@ -40,12 +38,9 @@ from bridge.core.messages import (
     ReleaseGroup,
     RemindOfRequest,
     SayWelcome,
-    SendDigest,
-    SendLetter,
     SendMembers,
     SendMessage,
     ShareKeys,
-    ShowDraft,
     ShowLink,
     TakeBackState,
     Verifying,
@@ -56,12 +51,15 @@ from bridge.e2ee.identity import hkdf_sha256
 from bridge.e2ee.keys import Keys
 from bridge.e2ee.recipients import Trust
 from bridge.e2ee.window import Window
+from bridge.features.acknowledgements import Reminders
 from bridge.features.adopting import Adopting
 from bridge.features.arrivals import Arrivals
 from bridge.features.belonging import Belongings
 from bridge.features.chats import Chats
+from bridge.features.control_room import ControlRooms
 from bridge.features.conversations import Conversations
 from bridge.features.deactivation import Deactivations
+from bridge.features.direct_chats import DirectChats
 from bridge.features.enforcement import Enforcement
 from bridge.features.entering import Entering
 from bridge.features.erasure import Erasure
@@ -73,6 +71,7 @@ from bridge.features.readiness import Readiness
 from bridge.features.reconcile import Reconciler, Recovery, Rules
 from bridge.features.reconcile.watch import Watch
 from bridge.features.requests import Patience, Requests
+from bridge.features.schedules import Rules as Scheduling
 from bridge.features.subcommunities import Subcommunities
 from bridge.features.tags import Tags
 from bridge.intake.interest import Interest
@@ -82,6 +81,7 @@ from bridge.matrix.executor import Executor
 from bridge.matrix.files import Files
 from bridge.matrix.key_server import HomeserverKeys, HomeserverRooms
 from bridge.matrix.pictures import Pictures
+from bridge.matrix.posts import Posts
 from bridge.matrix.profiles import Profiles
 from bridge.matrix.reader import AnnouncerEyes, Reader
 from bridge.matrix.recall import Recall
@@ -90,13 +90,14 @@ from bridge.matrix.servers import OtherServers
 from bridge.plan.desired import Setting
 from bridge.plan.safety import Thresholds
 from bridge.plan.state import Accounts
+from bridge.store import sendings
 from bridge.store.database import Database, Transaction
 from bridge.store.history import MoveRow, SpokenRow, rooms_of
 from bridge.store.inbox import Inbox
 from bridge.store.jobs import Jobs
 from bridge.store.ownership import Ownership
 from bridge.store.rooms import RoomIndex
-from bridge.worker import Complete, Worker
+from bridge.worker import Complete, Park, Worker
 
 log = logging.getLogger(__name__)
 
@@ -178,7 +179,14 @@ class House:
         self.watch = Watch(self.reconciler, self.reader)
         self.key_server = HomeserverKeys(self.client, config.announcer)
         facts = HomeserverRooms(self.client, config.announcer)
-        self.readiness = Readiness(self.database, self.index, self.jobs, self.worker.wake, self.clock)
+        self.readiness = Readiness(
+            self.database,
+            self.index,
+            self.jobs,
+            self.worker.wake,
+            self.clock,
+            self.reconciler.lets_announcer_in,
+        )
         self.keys = Keys(
             self.database,
             self.key_server,
@@ -196,11 +204,21 @@ class House:
             self.client,
             self.keys,
             facts,
+            self.database,
+            self.clock,
             announcer=config.announcer,
             device_id=lambda: self.key_server.device_id,
             must_encrypt=lambda room_id: room_id in self.index.places,
         )
         self.keys.verifications.speak = self._speak
+        self.direct_chats = DirectChats(
+            database=self.database,
+            index=self.index,
+            rooms=self.executor,
+            look=AnnouncerEyes(self.client, config.announcer),
+            accounts=self.accounts,
+            clock=self.clock,
+        )
         self.enforcement = Enforcement(
             database=self.database,
             index=self.index,
@@ -242,27 +260,6 @@ class House:
             accounts=self.accounts,
             clock=self.clock,
         )
-        self.newsroom = Newsroom(
-            database=self.database,
-            index=self.index,
-            jobs=self.jobs,
-            wake=self.worker.wake,
-            messenger=self.sender,
-            accounts=self.accounts,
-            clock=self.clock,
-            declared=lambda: self.reconciler.declared,
-            language_of=self.reconciler.language_of,
-            before_announcing=self._see_who_is_out,
-            facts=facts,
-            recall=Recall(self.client, self.keys, config.announcer),
-            people=self.members.people,
-            secret=link_secret_of(config),
-            url=config.join.url if config.join.enabled else "",
-            post_office=self._post_office(),
-            role_of=self.reconciler.role_of,
-            reader=self.reader,
-            draft_hours=lambda: self.draft_hours,
-        )
         self.tags = Tags(database=self.database, people=self.members.people, clock=self.clock)
         self.belongings = Belongings(
             database=self.database, index=self.index, declared=self._declared, accounts=self.accounts
@@ -290,6 +287,8 @@ class House:
             lock_of=self.reconciler.lock_of,
             people=self.members.people,
             rooms=self.executor,
+            jobs=self.jobs,
+            wake=self.worker.wake,
             clock=self.clock,
         )
         self.subcommunities = Subcommunities(
@@ -373,9 +372,8 @@ class House:
             index=self.index,
             memory=self.reconciler.memory,
             declared=self._declared,
-            rooms=self.executor,
+            chat_with=self.direct_chats.chat_with,
             facts=facts,
-            look=AnnouncerEyes(self.client, config.announcer),
             messenger=self.sender,
             look_again=self._again,
             jobs=self.jobs,
@@ -384,10 +382,52 @@ class House:
             clock=self.clock,
         )
         self.files = Files(self.client, config.announcer, self.keys, attachments.decrypt)
+        self.control_rooms = ControlRooms(
+            database=self.database,
+            index=self.index,
+            declared=self._declared,
+            name_of=self.reconciler.name_of,
+            jobs=self.jobs,
+            wake=self.worker.wake,
+            accounts=self.accounts,
+            clock=self.clock,
+        )
         self.pictures = Pictures(self.client, config.announcer, attachments.decrypt)
         self.conversations = Conversations(self.database, self.clock)
         self.roster = Roster(
             reconciler=self.reconciler, tags=self.tags, belongings=self.belongings, accounts=self.accounts
+        )
+        self.looks = SharedLooks(self._see_who_is_out)
+        self.newsroom = Newsroom(
+            database=self.database,
+            index=self.index,
+            jobs=self.jobs,
+            wake=self.worker.wake,
+            messenger=self.sender,
+            accounts=self.accounts,
+            clock=self.clock,
+            reconciler=self.reconciler,
+            facts=facts,
+            people=self.members.people,
+            everybody=self.roster.everybody,
+            joined_in=self._joined_in,
+            chat_with=self.direct_chats.chat_with,
+            look_again=self._again,
+            leave=self.executor.leave_as_announcer,
+            before_announcing=self.looks.look,
+            recall=Recall(self.client, self.keys, config.announcer),
+            secret=link_secret_of(config),
+            url=config.join.url if config.join.enabled else "",
+            posts=Posts(self.client, config.announcer),
+            reader=self.reader,
+            rooms=self.executor,
+            most_pins=config.limits.pins_per_room,
+            draft_hours=lambda: self.draft_hours,
+            positions=self.inbox.positions,
+            role_of=self.reconciler.role_of,
+            reminders=reminders_of(config),
+            scheduling=scheduling_of(config),
+            post_office=self._post_office(),
         )
         self.handouts = Handouts(
             entering=self.entering,
@@ -459,7 +499,8 @@ class House:
         return done and not self.touched
 
     def _may_hold_keys(self, room_id: RoomId) -> bool:
-        """Groups are none of our business: the announcer reads announcement rooms, control rooms and its own chats."""
+        """What is said in groups is none of our business, also where they let the announcer in: it keeps keys of
+        announcement rooms, control rooms and its own chats alone."""
         place = self.index.places.get(room_id)
         return place is None or place.kind.has_announcer
 
@@ -542,6 +583,7 @@ class House:
 
     async def close(self) -> None:
         """Let go of everything."""
+        await self.looks.stop()
         await self.servers.stop()
         await self.client.stop()
         await self.database.stop()
@@ -553,7 +595,7 @@ class House:
         match job:
             case SendMessage():
                 await self.sender.send(job.room_id, job.content, txn_id=job_id)
-            case DeliverAnnouncement() | Announce() | ShowDraft() | ExpireDraft() | SendDigest() | SendLetter():
+            case _ if isinstance(job, AnnouncementJob):
                 await self.newsroom.do(job_id, job, complete)
             case RedactEvent():
                 await self.executor.redact(job.room_id, job.event_id, job.reason, txn_id=job_id)
@@ -629,10 +671,14 @@ class House:
             async with self.database.transaction() as tx:
                 await self.readiness.share(tx, room_id, at=again)
 
-    async def _see_who_is_out(self, community: CommunityId) -> None:
+    async def _joined_in(self, room_id: RoomId) -> set[UserId]:
+        members = (await self.reader.read(room_id)).members
+        return {user for user, here in members.items() if here.state == "join"}
+
+    async def _see_who_is_out(self, community: CommunityId, key: RoomKeyName) -> None:
         to_do = True
         try:
-            to_do = await self.reconciler.before_announcing(community)
+            to_do = await self.reconciler.before_announcing(community, key)
         finally:
             if to_do:
                 self.look_again(community)
@@ -659,6 +705,11 @@ class House:
                 await self.want_history(tx, event.room_id)
         self.worker.wake()
 
+    async def forget_what_was_sent(self) -> None:
+        """Forget how messages are known again whose jobs are done."""
+        async with self.database.transaction() as tx:
+            await sendings.sweep(tx)
+
     async def look_after_history(self) -> None:
         """Find out who came in without our knowing, and forget what lies behind the window: now and then."""
         for room_id, place in list(self.index.places.items()):
@@ -670,6 +721,10 @@ class House:
                     await self.want_history(tx, room_id)
             except CommunitiesError as error:
                 log.info("who is in %s cannot be compared now: %s", room_id, error.what)
+        try:
+            await self.newsroom.forget_before(self.clock.now_ms() - self.history.days * 24 * 3_600_000)
+        except CommunitiesError as error:
+            log.info("what lies behind the window cannot be forgotten now: %s", error.what)
         self.worker.wake()
 
     async def _devices_changed(self, tx: Transaction, users: Collection[UserId]) -> None:
@@ -690,12 +745,18 @@ class House:
         if missed:
             self.worker.wake()
 
-    async def _given_up(self, job_id: str, job: Job | None, reason: str) -> None:
+    async def _given_up(self, job_id: str, job: Job | None, reason: str, park: Park) -> None:
         log.error("job %s was given up: %s", job_id, reason)
-        if isinstance(job, DeliverAnnouncement | Announce | ShowDraft | ExpireDraft):
-            await self.newsroom.given_up(job_id, job, reason)
+        if isinstance(job, AnnouncementJob):
+            await self.newsroom.given_up(job_id, job, reason, park)
         if isinstance(job, LetIn):
             await self.entering.came(job.ticket, Stage.FAILED)
+
+
+def scheduling_of(config: Config) -> Scheduling:
+    """The operator's settings of scheduled announcements."""
+    own = config.announcements
+    return Scheduling(config.timezone, own.late, own.grace_minutes * 60_000, config.limits.scheduled_per_community)
 
 
 def patience_of(config: Config) -> Patience:
@@ -703,6 +764,11 @@ def patience_of(config: Config) -> Patience:
     own = config.requests
     hour = 3_600_000
     return Patience(own.remind_hours * hour, own.expire_days * 24 * hour, own.again_hours * hour)
+
+
+def reminders_of(config: Config) -> Reminders:
+    """The operator's settings of acknowledgements."""
+    return Reminders(config.acknowledgement.remind_hours, config.acknowledgement.until_hours)
 
 
 def link_secret_of(config: Config) -> bytes:

@@ -52,6 +52,7 @@ def transactions_of(
         clock=house.clock,
         on_stored=on_stored,
         on_failure=on_failure,
+        on_receipts=house.newsroom.reach.read,
     )
 
 

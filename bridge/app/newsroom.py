@@ -2,41 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any
+from zoneinfo import ZoneInfo
 
+from bridge.app.reaching import ReachDesk, RoleOf
+from bridge.core.access import Deed, may
 from bridge.core.announcements import Audience, Target, first_words, person_of
-from bridge.core.community import ANNOUNCEMENTS, Community, Role
+from bridge.core.audience import Nameable, comes_quietly, read_audience
+from bridge.core.community import ANNOUNCEMENTS, SPACE, Community
 from bridge.core.errors import Refused
-from bridge.core.ids import CommunityId, EventId, RoomId, UserId
-from bridge.core.languages import Language
+from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
 from bridge.core.messages import (
     Announce,
+    AskToAcknowledge,
+    CloseAcknowledgement,
+    CloseCopies,
     DeliverAnnouncement,
+    EditCopy,
     ExpireDraft,
+    Job,
+    KeepPins,
+    MembershipChanged,
+    PostAgain,
     Posted,
     Reacted,
+    Redacted,
+    RemindOne,
+    RemindToAcknowledge,
+    RunSchedule,
     SendDigest,
+    SendFigures,
     SendLetter,
     ShowDraft,
+    ShutAnnouncerOut,
+    TellAuthor,
+    WithdrawCopy,
 )
-from bridge.core.rank import People
+from bridge.core.rank import People, check_audience
+from bridge.features.acknowledgements import Acknowledgements, Reminders
+from bridge.features.admitting import Admitting
+from bridge.features.afterwards import Afterwards
 from bridge.features.announcements import Announcements
 from bridge.features.digests import Digests
-from bridge.features.drafts import Drafts, Reach
+from bridge.features.direct_copies import DirectCopies
+from bridge.features.drafts import Drafts, Expected
 from bridge.features.feeds import Feeds
 from bridge.features.mailing import Mailing
+from bridge.features.pins import Pins
+from bridge.features.reach import Positions, Reach
+from bridge.features.reconcile import Reconciler
+from bridge.features.reposts import Reposts
+from bridge.features.schedules import Rules, Schedules
 from bridge.matrix.recall import Recall
-from bridge.plan.family import Family
+from bridge.plan.desired import admits_announcer, moderated_by
 from bridge.plan.state import Accounts
-from bridge.ports import Clock, Messenger, PostOffice, RoomFacts, RoomReader
+from bridge.ports import Clock, Messenger, PostOffice, Posts, RoomExecutor, RoomFacts, RoomReader
 from bridge.store import shares
 from bridge.store.database import Database
 from bridge.store.jobs import Jobs
 from bridge.store.rooms import RoomIndex
-from bridge.worker import Complete
+from bridge.worker import Complete, Park
 
-AnnouncementJob = DeliverAnnouncement | Announce | ShowDraft | ExpireDraft | SendDigest | SendLetter
+AnnouncementJob = (
+    DeliverAnnouncement
+    | Announce
+    | SendDigest
+    | SendLetter
+    | TellAuthor
+    | EditCopy
+    | WithdrawCopy
+    | KeepPins
+    | PostAgain
+    | ShutAnnouncerOut
+    | CloseCopies
+    | SendFigures
+    | AskToAcknowledge
+    | RemindToAcknowledge
+    | RemindOne
+    | CloseAcknowledgement
+    | RunSchedule
+    | ShowDraft
+    | ExpireDraft
+)
+"""The jobs that are done here."""
 
 
 class Newsroom:
@@ -52,35 +101,55 @@ class Newsroom:
         messenger: Messenger,
         accounts: Accounts,
         clock: Clock,
-        declared: Callable[[], Mapping[CommunityId, Community]],
-        language_of: Callable[[CommunityId], Language],
-        before_announcing: Callable[[CommunityId], Awaitable[None]],
-        role_of: Callable[[CommunityId, UserId], Awaitable[Role | None]],
-        reader: RoomReader,
-        draft_hours: Callable[[], int],
+        reconciler: Reconciler,
         facts: RoomFacts,
-        recall: Recall,
+        posts: Posts,
+        reader: RoomReader,
+        rooms: RoomExecutor,
+        draft_hours: Callable[[], int],
+        most_pins: int,
+        positions: Positions,
+        role_of: RoleOf,
+        reminders: Reminders,
         people: Callable[[Community], Awaitable[People]],
+        everybody: Callable[[CommunityId], Awaitable[Sequence[Mapping[str, Any]]]],
+        joined_in: Callable[[RoomId], Awaitable[Collection[UserId]]],
+        chat_with: Callable[[UserId], Awaitable[RoomId]],
+        look_again: Callable[[CommunityId], None],
+        leave: Callable[[RoomId, str], Awaitable[None]],
+        before_announcing: Callable[[CommunityId, RoomKeyName], Awaitable[None]],
+        recall: Recall,
         secret: bytes,
         url: str,
+        scheduling: Rules,
         post_office: PostOffice | None,
     ) -> None:
         """
         Args:
-            declared: every community as it is to be.
+            positions: where events stand in the order in which they came.
             people: what the rules ask of a community's people.
+            everybody: who is in a community, with their tags: see `app/roster`.
+            joined_in: who is in a room.
+            chat_with: the announcer's chat with somebody, made where there is none.
+            leave: has the announcer leave a room, with a reason.
+            before_announcing: sees who is out of a community before something is said in a room of it.
             secret: of which secrets are made that people ask for in chats.
             url: what stands before the addresses of pages; empty where nobody outside can reach them.
+            role_of: the role in force of somebody; None for who is not in the community.
             post_office: None where the operator has set up no mail server.
-            before_announcing: sees who is out of a community before something is said in it.
             draft_hours: how long a draft waits for its author's word.
         """
         self._database = database
         self._accounts = accounts
         self._reader = reader
         self._index = index
-        self._declared = declared
+        self._reconciler = reconciler
+        self._people = people
+        self._everybody = everybody
+        self._joined_in = joined_in
+        self._accounts = accounts
         self._before_announcing = before_announcing
+        self._people = people
         self.announcements = Announcements(
             database=database,
             jobs=jobs,
@@ -88,8 +157,36 @@ class Newsroom:
             messenger=messenger,
             accounts=accounts,
             clock=clock,
-            language_of=language_of,
+            language_of=reconciler.language_of,
             targets_of=self.targets_of,
+            name_of=self._name_of,
+        )
+        self.direct_copies = DirectCopies(
+            database=database,
+            belongs=self._belongs,
+            chat_with=chat_with,
+            facts=facts,
+            deliver=self.announcements.deliver,
+            miss=self.announcements.missed,
+            tell=self.announcements.tell,
+            jobs=jobs,
+            wake=wake,
+            clock=clock,
+        )
+        self.admitting = Admitting(
+            database=database,
+            index=index,
+            memory=reconciler.memory,
+            declared=lambda: reconciler.declared,
+            people=people,
+            language_of=reconciler.language_of,
+            look_again=look_again,
+            leave=leave,
+            messenger=messenger,
+            jobs=jobs,
+            wake=wake,
+            accounts=accounts,
+            clock=clock,
         )
         self.mailing = Mailing(
             database=database,
@@ -110,11 +207,52 @@ class Newsroom:
             wake=wake,
             facts=facts,
             words_of=self.words_of,
-            declared=lambda name: declared().get(name),
-            zone_of=lambda _: UTC,
-            language_of=language_of,
+            declared=self._community,
+            zone_of=lambda name: ZoneInfo(self.schedules.zone_of(name)),
+            language_of=reconciler.language_of,
             clock=clock,
             unsubscribe_url=self.mailing.unsubscribe_url,
+        )
+        self.schedules = Schedules(
+            database=database,
+            index=index,
+            jobs=jobs,
+            wake=wake,
+            declared=self._community,
+            role_of=role_of,
+            language_of=reconciler.language_of,
+            clock=clock,
+            rules=scheduling,
+        )
+        self.afterwards = Afterwards(
+            database=database,
+            jobs=jobs,
+            wake=wake,
+            messenger=messenger,
+            posts=posts,
+            content_of=recall.content,
+            announcer=accounts.announcer,
+            clock=clock,
+            still_belongs=self._belongs,
+            language_of=reconciler.language_of,
+        )
+        self.pins = Pins(
+            database=database,
+            jobs=jobs,
+            wake=wake,
+            reader=reader,
+            rooms=rooms,
+            clock=clock,
+            language_of=reconciler.language_of,
+            most=most_pins,
+        )
+        self.reposts = Reposts(
+            database=database,
+            jobs=jobs,
+            wake=wake,
+            content_of=recall.content,
+            clock=clock,
+            language_of=reconciler.language_of,
         )
         self.feeds = Feeds(
             database=database,
@@ -122,7 +260,7 @@ class Newsroom:
             jobs=jobs,
             wake=wake,
             recall=recall.content,
-            declared=lambda name: declared().get(name),
+            declared=self._community,
             people=people,
             clock=clock,
             secret=secret,
@@ -135,11 +273,37 @@ class Newsroom:
             wake=wake,
             messenger=messenger,
             clock=clock,
-            role_of=role_of,
+            check_right=self.check_right,
             targets_of=self.targets_of,
-            reach_of=self.reach_of,
-            language_of=language_of,
+            expected=self.expected,
+            name_of=reconciler.name_of,
+            language_of=reconciler.language_of,
             lapse_ms=lambda: draft_hours() * 3_600_000,
+        )
+        self.reach = Reach(database=database, positions=positions, reader=reader, accounts=accounts, clock=clock)
+        self.acknowledgements = Acknowledgements(
+            database=database,
+            jobs=jobs,
+            wake=wake,
+            messenger=messenger,
+            facts=facts,
+            chat_with=lambda _, user: chat_with(user),
+            name_of=self._called,
+            language_of=reconciler.language_of,
+            accounts=accounts,
+            clock=clock,
+            reminders=reminders,
+        )
+        self.reach_desk = ReachDesk(
+            reach=self.reach,
+            acknowledgements=self.acknowledgements,
+            announcements=self.announcements,
+            role_of=role_of,
+            messenger=messenger,
+            database=database,
+            jobs=jobs,
+            wake=wake,
+            clock=clock,
         )
 
     async def community_of_ticket(self, ticket: str) -> str | None:
@@ -147,39 +311,115 @@ class Newsroom:
         found = await self.mailing.subscriber(ticket)
         if found is None:
             return None
-        community = self._declared().get(found.community)
+        community = self._reconciler.declared.get(found.community)
         return str(found.community) if community is None else community.name or str(community.id)
+
+    def _called(self, community: CommunityId) -> str | None:
+        found = self._community(community)
+        return None if found is None else found.name or str(community)
 
     async def words_of(self, room_id: RoomId, event_id: EventId) -> str:
         """The first words of a message in an announcement room; empty for what was redacted."""
         content = await self._recall.content(room_id, event_id)
         return "" if content is None else first_words([content])
 
+    # --- jobs and events ----------------------------------------------------------------------------------------
+
     async def do(self, job_id: str, job: AnnouncementJob, complete: Complete) -> None:
         """Do a job about announcements: safe to repeat."""
         match job:
             case DeliverAnnouncement():
-                await self._before_announcing(job.community)
-                await self.announcements.deliver(job_id, job)
+                await self._deliver(job_id, job)
             case Announce():
-                await self.announcements.announce(job, complete)
+                await self._announce(job, complete)
             case ShowDraft() | ExpireDraft():
                 await self.drafts.do(job_id, job)
+            case ShutAnnouncerOut():
+                await self.admitting.shut_out(job_id, job)
+            case CloseCopies():
+                await self.announcements.close_copies(job)
             case SendDigest():
                 await self.digests.send(job, complete)
+            case RunSchedule():
+                await self.schedules.run(job, complete)
             case SendLetter():
                 await self.mailing.send(job_id, job)
+            case SendFigures():
+                await self.reach_desk.send(job_id, job)
+            case AskToAcknowledge() | RemindToAcknowledge() | RemindOne() | CloseAcknowledgement():
+                await self.acknowledgements.do(job_id, job, complete)
+            case _:
+                await self._do_afterwards(job_id, job, complete)
 
-    async def given_up(self, job_id: str, job: AnnouncementJob, reason: str) -> None:
-        """Tell whoever has to know of a job that was given up."""
+    async def _do_afterwards(
+        self,
+        job_id: str,
+        job: TellAuthor | EditCopy | WithdrawCopy | KeepPins | PostAgain,
+        complete: Complete,
+    ) -> None:
+        match job:
+            case TellAuthor():
+                await self.afterwards.tell(job_id, job, complete)
+            case EditCopy():
+                if person_of(job.place) is None:
+                    key = RoomKeyName(job.place) if job.place else ANNOUNCEMENTS
+                    await self._before_announcing(job.community, key)
+                await self.afterwards.edit_copy(job_id, job)
+            case WithdrawCopy():
+                await self.afterwards.withdraw_copy(job_id, job)
+            case KeepPins():
+                await self.pins.keep(job, complete)
+            case PostAgain():
+                await self.reposts.do(job, complete)
+
+    async def _deliver(self, job_id: str, job: DeliverAnnouncement) -> None:
+        if person_of(job.place) is not None:
+            await self.direct_copies.do(job_id, job)
+            return
+        key = RoomKeyName(job.place) if job.place else ANNOUNCEMENTS
+        await self._before_announcing(job.community, key)
+        if job.place:
+            await self._group(job.community, key)
+        target = Target(job.community, job.room_id, job.place)
+        others = [one.target for one in await self.announcements.copies_of(job.announcement)]
+        above = self._reconciler.kinship.above(job.community)
+        await self.announcements.deliver(job_id, job, quiet=comes_quietly(target, others, above))
+
+    async def _announce(self, job: Announce, complete: Complete) -> None:
+        """Whether its author may is asked anew: what was prepared may have waited for long."""
+        if job.author.startswith("@"):
+            await self.check_right(job.community, UserId(job.author), Audience.of_words(job.audience))
+        await self.announcements.announce(job, complete)
+
+    async def given_up(self, job_id: str, job: AnnouncementJob, reason: str, park: Park) -> None:
+        """Tell whoever has to know of a job that is given up."""
         match job:
             case DeliverAnnouncement():
-                await self.announcements.failed(job, job_id, reason)
+                await self.announcements.failed(job, job_id, reason, park)
             case Announce():
-                await self.announcements.not_announced(job, job_id, reason)
+                await self.announcements.not_announced(job, job_id, reason, park)
+            case RunSchedule():
+                await self.schedules.given_up(job, reason)
+            case EditCopy() | WithdrawCopy():
+                await self.afterwards.failed(job, job_id, reason)
+            case KeepPins():
+                await self.pins.failed(job, job_id, reason)
+            case PostAgain():
+                await self.reposts.failed(job, job_id, reason)
+
+    async def dropped(self, job: Job) -> None:
+        """Forget what a job was to do that was given up and shall not be tried again."""
+        match job:
+            case DeliverAnnouncement():
+                await self.announcements.dropped(job)
+            case RunSchedule():
+                await self.schedules.dropped(job)
+            case EditCopy() | WithdrawCopy():
+                await self.afterwards.dropped(job)
 
     async def posted(self, community: CommunityId, event: Posted, *, by_admin: bool) -> None:
         """Something was posted in a community's announcement room, by an admin with their own client or not."""
+        await self.reach.posted(event)
         if by_admin:
             await self.announcements.noticed(community, event)
 
@@ -187,44 +427,161 @@ class Newsroom:
         """Somebody reacted to a message in a chat or control room."""
         await self.drafts.reacted(event)
 
-    async def reach_of(self, targets: Sequence[Target]) -> Reach:
-        """How many people an announcement would reach now, each counted once, and how many devices hold its keys."""
-        people: set[str] = set()
+    async def redacted(self, event: Redacted) -> None:
+        """Something in a community's announcement room was redacted."""
+        await self.reach.redacted(event)
+
+    async def forget_before(self, before: int) -> None:
+        """Forget who read, reacted and confirmed before that time, in milliseconds since 1970."""
+        await self.reach.forget_before(before)
+        await self.acknowledgements.forget_before(before)
+
+    async def moved(self, event: MembershipChanged) -> None:
+        """Somebody came into or left a room or a chat; before others forget what it was."""
+        if self._index.place_of(event.room_id) is None:
+            await self.direct_copies.moved(event)
+        else:
+            await self.admitting.moved(event)
+
+    # --- who may, and whom it reaches ---------------------------------------------------------------------------
+
+    async def check_right(self, community: CommunityId, by: UserId, audience: Audience) -> None:
+        """Whether somebody may announce to these.
+
+        Raises:
+            Refused: why not.
+            MatrixError: the homeserver cannot be asked who they are.
+        """
+        declared, known = self._declared(community), await self._reconciler.memory.known(community)
+        moderated = moderated_by(by, declared, known)
+        check_audience(await self._people(declared), by, audience, moderated.__contains__)
+
+    async def audience_of(self, community: CommunityId, by: UserId | None, words: Sequence[str]) -> Audience:
+        """Whom words mean (see `core/audience`), checked to be within the right of `by`; None is the operator.
+
+        A moderator is told of no groups, tags and communities but what they may announce to.
+
+        Raises:
+            Refused: a word means nothing, or they may not announce to these.
+            MatrixError: the homeserver cannot be asked who they are.
+        """
+        declared, known = self._declared(community), await self._reconciler.memory.known(community)
+        people = await self._people(declared)
+        moderated = frozenset[RoomKeyName]() if by is None else moderated_by(by, declared, known)
+        if by is None or may(people.role_of(by), Deed.ANNOUNCE):
+            there = await self._everybody(community) if words else []
+            names = Nameable(
+                [group.key for group in declared.groups],
+                [one.id for one in self._reconciler.kinship.family.below(community)],
+                {tag for person in there for tag in person["tags"]} | {tag.name for tag in declared.tags},
+            )
+        else:
+            names = Nameable([group.key for group in declared.groups if group.key in moderated])
+        audience = read_audience(words, names)
+        if by is not None:
+            check_audience(people, by, audience, moderated.__contains__)
+        return audience
+
+    async def expected(self, targets: Sequence[Target]) -> Expected:
+        """Whom an announcement would reach now: each person counted once, and the devices that hold the rooms' keys."""
+        people: set[UserId] = set()
         devices = 0
         async with self._database.transaction() as tx:
             for target in targets:
                 if target.room_id is not None:
                     devices += (await shares.reach(tx, target.room_id, ours=self._accounts.both)).devices
         for target in targets:
-            room = None if target.room_id is None else self._reader.peek(target.room_id)
-            if room is not None and person_of(target.place) is None:
-                people |= {user for user, here in room.members.items() if here.state == "join"}
-            elif (user := person_of(target.place)) is not None:
+            if (user := person_of(target.place)) is not None:
                 people.add(user)
-        return Reach(len(people - self._accounts.both), devices)
+            elif target.room_id is not None:
+                people |= set(await self._joined_in(target.room_id))
+        return Expected(len(people - self._accounts.both), devices)
 
     async def targets_of(self, community: CommunityId, audience: Audience) -> Sequence[Target]:
-        """Whom an audience of a community means now.
+        """Whom an audience of a community means now: rooms, then people, each once. Whoever has a copy in one of the
+        rooms gets none in a direct chat.
 
         Raises:
-            Refused: it names what is not there, or what cannot be announced to.
+            Refused: it names what is not there, what cannot be announced to, or nobody at all.
+            MatrixError: the homeserver cannot be asked who is there.
         """
-        if community not in self._declared():
-            raise Refused("was deactivated, or is declared no longer", where=str(community), remedy="see `status`")
-        family = Family(self._declared())
+        self._declared(community)
         names = [community] if audience.everybody else []
-        below = {one.id for one in family.below(community)}
+        below = {one.id for one in self._reconciler.kinship.family.below(community)}
         for name in audience.communities:
             if name not in below:
                 known = ", ".join(sorted(below)) or "none"
                 raise Refused(f"{name} is no community within {community}", remedy=f"within it are: {known}")
             names.append(name)
-        if audience.groups or audience.tags:
-            raise Refused("announcements go to announcement rooms", where=" ".join(audience.as_words()))
-        return [self._announcement_room(name) for name in dict.fromkeys(names)]
+        rooms = [await self._announcement_room(name) for name in dict.fromkeys(names)]
+        rooms += [await self._group(community, key) for key in audience.groups]
+        people = await self._carriers(community, audience.tags, rooms) if audience.tags else []
+        if not rooms and not people:
+            raise Refused("there is nobody to send it to", where=" ".join(audience.as_words()), remedy="see `tags`")
+        return [*rooms, *people]
 
-    def _announcement_room(self, community: CommunityId) -> Target:
-        room_id = self._index.room_of(community, ANNOUNCEMENTS)
+    async def _announcement_room(self, community: CommunityId) -> Target:
+        room_id = await self._reconciler.announcement_room(community)
         if room_id is None:
             raise Refused("has no announcement room yet", where=str(community), remedy="apply the configuration first")
         return Target(community, room_id)
+
+    async def _group(self, community: CommunityId, key: RoomKeyName) -> Target:
+        """A group that lets announcements in, with the announcer in it.
+
+        Raises:
+            Refused: it does not, or the announcer is not there yet.
+        """
+        declared, known = self._declared(community), await self._reconciler.memory.known(community)
+        group = declared.group(key)
+        if group is None:
+            raise Refused(f"there is no group {key!r}", where=str(community), remedy="see `group list`")
+        if group.archived:
+            raise Refused(f"the group {key!r} is archived", where=str(community), remedy="announce elsewhere")
+        if not admits_announcer(known, group):
+            raise Refused(
+                f"the group {key!r} does not let announcements in",
+                where=str(community),
+                remedy=f"its moderators or an admin can: `group announcements {key} on`",
+            )
+        room_id = await self._reconciler.announcement_room(community, key)
+        if room_id is None or self._accounts.announcer not in await self._joined_in(room_id):
+            raise Refused(
+                f"the announcer is not in the group {key!r} yet", where=str(community), remedy="try again in a minute"
+            )
+        return Target(community, room_id, str(key))
+
+    async def _carriers(self, community: CommunityId, tags: Collection[str], rooms: Sequence[Target]) -> list[Target]:
+        reached: set[UserId] = set()
+        for room in rooms:
+            if room.room_id is not None:
+                reached |= set(await self._joined_in(room.room_id))
+        carriers = [
+            UserId(person["user"])
+            for person in await self._everybody(community)
+            if person["state"] == "join" and not set(tags).isdisjoint(person["tags"])
+        ]
+        return [Target(community, None, str(user)) for user in carriers if user not in reached]
+
+    async def _belongs(self, community: CommunityId, user: UserId) -> bool:
+        return await self._reconciler.role_of(community, user) is not None
+
+    async def _name_of(self, target: Target) -> str:
+        """What a room is called into which an announcement goes."""
+        declared = self._reconciler.declared.get(target.community)
+        known = await self._reconciler.memory.known(target.community)
+        key = RoomKeyName(target.place) if target.place else SPACE
+        group = None if declared is None else declared.group(key)
+        own = (declared if key == SPACE else group) if declared is not None else None
+        name = None if own is None else own.name
+        remembered = known.profile.get((key, "m.room.name"), {}).get("name")
+        return name or (remembered if isinstance(remembered, str) else None) or target.place or str(target.community)
+
+    def _community(self, community: CommunityId) -> Community | None:
+        return self._reconciler.declared.get(community)
+
+    def _declared(self, community: CommunityId) -> Community:
+        declared = self._community(community)
+        if declared is None:
+            raise Refused("was deactivated, or is declared no longer", where=str(community), remedy="see `status`")
+        return declared

@@ -15,14 +15,15 @@ from bridge.app.announcing import AnnouncementDesk
 from bridge.app.community import CommunityDesk
 from bridge.app.groups import GroupDesk
 from bridge.app.guard import Guard, Sight
-from bridge.app.house import House, patience_of, rules_of
+from bridge.app.house import House, patience_of, reminders_of, rules_of, scheduling_of
 from bridge.app.links import LinkDesk
 from bridge.app.subcommunities import SubcommunityDesk
 from bridge.config import Config, load
 from bridge.core.announcement_templates import template_of
-from bridge.core.announcements import Part, Target
+from bridge.core.announcements import EVERYBODY, Audience, Kind, Part, Target
 from bridge.core.community import ANNOUNCEMENTS, Community, GroupsBy, Role
 from bridge.core.errors import Refused
+from bridge.core.groups import groups_to_ask_for
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import Language
 from bridge.core.markup import plain
@@ -30,6 +31,7 @@ from bridge.core.messages import DeliverAnnouncement, Job, Said, SendMembers
 from bridge.core.rendering import render
 from bridge.features.deactivation import shown as ended_community
 from bridge.features.reconcile import Outcome, Progress
+from bridge.plan.desired import moderated_by
 from bridge.plan.family import Family
 from bridge.plan.render import as_json
 from bridge.plan.state import digest_of
@@ -200,7 +202,10 @@ class Operations:
         self._house.history = config.history
         self._house.draft_hours = config.announcements.draft_hours
         self._house.groups.limit = config.limits.groups_per_community
+        self._house.newsroom.pins.most = config.limits.pins_per_room
         self._house.requests.patience = patience_of(config)
+        self._house.newsroom.acknowledgements.reminders = reminders_of(config)
+        self._house.newsroom.schedules.rules = scheduling_of(config)
         self._house.reconciler.declare(config.communities)
 
     async def announce(
@@ -209,7 +214,9 @@ class Operations:
         text: str,
         *,
         source: str,
+        to: Sequence[str] = (),
         progress: Progress = _nobody,
+        acknowledge: bool = False,
         ring: bool = False,
         template: str = "",
     ) -> dict[str, Any]:
@@ -217,17 +224,24 @@ class Operations:
 
         Args:
             text: in Markdown; with a template, what its fields are filled with.
+            to: whom it is for, where that is not everybody: see `core/audience`. Then one community is named.
             progress: told how many of the devices that miss a room's key have been served.
             ring: whether everybody is notified, by `@room`.
             template: the name of one of the community's announcement templates; empty is none.
+            acknowledge: whether everybody is asked to confirm it.
         """
         names = [self._declared(name) for name in communities]
         if template and len(names) != 1:
             raise Refused("a template is one community's", where="announce", remedy="name one community")
+        if to and len(names) != 1:
+            raise Refused("says whom it is for in one community", where="--to", remedy="name one community with it")
         if template:
             declared = self._house.reconciler.declared[names[0]]
             text = template_of(declared.announcement_templates, template).filled(text)
-        return await self._announce_and_wait(names, render(text, ring=ring), source=source, progress=progress)
+        audience = await self._house.newsroom.audience_of(names[0], None, to) if to else EVERYBODY
+        kind = Kind.ACKNOWLEDGE if acknowledge else Kind.TEXT
+        part = render(text, ring=ring)
+        return await self._announce_and_wait(names, audience, part, kind, source=source, progress=progress)
 
     def _declared(self, name: str) -> CommunityId:
         """A community of the loaded configuration: an announcement does not wait for a file that is being edited."""
@@ -240,23 +254,39 @@ class Operations:
         return CommunityId(name)
 
     async def _announce_and_wait(
-        self, names: Sequence[CommunityId], part: Part, *, source: str, progress: Progress
+        self,
+        names: Sequence[CommunityId],
+        audience: Audience,
+        part: Part,
+        kind: Kind,
+        *,
+        source: str,
+        progress: Progress,
     ) -> dict[str, Any]:
-        targets = await self._targets(names)
+        targets = await self._targets(names, audience)
         announcements = self._house.newsroom.announcements
-        taken = await announcements.publish(source=source, author="operator", parts=[part], targets=targets)
+        taken = await announcements.publish(
+            source=source,
+            author="operator",
+            parts=[part],
+            targets=targets,
+            audience=audience,
+            kind=kind,
+        )
         rooms = [target.room_id for target in targets if target.room_id is not None]
         watching = asyncio.create_task(self._watch_keys(rooms, progress))
         try:
+            deadline = self._house.clock.now_ms() / 1000 + DELIVERY_SECONDS
             for job_id in (target.job_of(taken) for target in targets):
-                outcome = await self._house.worker.wait_done(job_id, DELIVERY_SECONDS)
+                left = max(0.0, deadline - self._house.clock.now_ms() / 1000)
+                outcome = await self._house.worker.wait_done(job_id, left)
                 if outcome.state is State.WAITING:
                     log.warning("%s is still on its way: %s", job_id, outcome.reason)
         finally:
             watching.cancel()
             await asyncio.wait({watching})
         results = await announcements.outcomes(taken, targets)
-        return {"targets": results, "ok": all(result.get("event_id") for result in results)}
+        return {"targets": results, "ok": all(result.get("event_id") or _is_no_fault(result) for result in results)}
 
     async def _watch_keys(self, rooms: Sequence[RoomId], progress: Progress) -> None:
         told = (0, 0)
@@ -369,6 +399,10 @@ class Operations:
         if await self._house.inbox.release(EventId(name)):
             self._house.rescan()
             return True
+        stored = await self._house.jobs.find(name)
+        job = None if stored is None or stored.parked is None else _job_of(stored)
+        if isinstance(job, DeliverAnnouncement):
+            await self._house.newsroom.announcements.released(job)
         released = await self._house.jobs.release(name, self._house.clock.now_ms())
         self._house.worker.wake()
         return released
@@ -380,8 +414,8 @@ class Operations:
         if stored is None or not await self._house.jobs.drop(name):
             return False
         job = _job_of(stored)
-        if isinstance(job, DeliverAnnouncement):
-            await self._house.newsroom.announcements.dropped(job)
+        if job is not None:
+            await self._house.newsroom.dropped(job)
         return True
 
     async def gauges(self) -> list[Gauge]:
@@ -477,6 +511,10 @@ class Operations:
 
     # --- groups ---------------------------------------------------------------------------------------------------
 
+    def groups_to_ask_for(self, community: CommunityId) -> Sequence[RoomKeyName]:
+        declared = self._house.reconciler.declared.get(community)
+        return [] if declared is None else [group.key for group in groups_to_ask_for(declared)]
+
     def members_ask_for_groups(self, community: CommunityId) -> bool:
         declared = self._house.reconciler.declared.get(community)
         return declared is not None and declared.groups_by is not GroupsBy.ADMINS
@@ -539,11 +577,19 @@ class Operations:
         declared = self._house.reconciler.declared.get(community)
         return [] if declared is None else [group.key for group in declared.groups]
 
+    async def name_of(self, community: CommunityId) -> str:
+        return await self._house.reconciler.name_of(community)
+
     def language_of(self, community: CommunityId) -> Language:
         return self._house.reconciler.language_of(community)
 
     async def role_of(self, community: CommunityId, user: UserId) -> Role | None:
-        return await self._house.reconciler.role_of(community, user)
+        role = await self._house.reconciler.role_of(community, user)
+        declared = self._house.reconciler.declared.get(community)
+        if role is Role.MEMBER and declared is not None:
+            known = await self._house.reconciler.memory.known(community)
+            return Role.MODERATOR if moderated_by(user, declared, known) else role
+        return role
 
     async def ask_to_confirm(self, room_id: RoomId, user: UserId, command: str, event_id: EventId) -> None:
         await self._house.conversations.ask_to_confirm(room_id, user, command, event_id)
@@ -592,14 +638,8 @@ class Operations:
         """Send or drop somebody's last draft in a room; False where they have not seen it, None where there is none."""
         return await self._house.newsroom.drafts.answer(room_id, user, event_id, send=send)
 
-    async def _targets(self, communities: Sequence[CommunityId]) -> list[Target]:
-        targets = []
-        for name in communities:
-            room_id = await self._house.reconciler.announcement_room(name)
-            if room_id is None:
-                raise Refused("has no announcement room yet", where=str(name), remedy="apply the configuration first")
-            targets.append(Target(name, room_id))
-        return targets
+    async def _targets(self, communities: Sequence[CommunityId], audience: Audience) -> list[Target]:
+        return [one for name in communities for one in await self._house.newsroom.targets_of(name, audience)]
 
     async def community_status(self, community: CommunityId) -> dict[str, Any]:
         return await self._house.reconciler.status(self._house.reconciler.declared[community])
@@ -645,6 +685,11 @@ class Operations:
     async def send_members(self, file: SendMembers, source: EventId) -> None:
         """Have the table of members sent into a chat; the same message is the same file."""
         await self._house.handouts.ask_for_members(file, source)
+
+
+def _is_no_fault(result: Mapping[str, Any]) -> bool:
+    """Whether somebody does not have their copy of an announcement, and nobody has to do anything about it."""
+    return bool(result.get("closed") or result.get("waits"))
 
 
 def _deactivated(one: Deactivation) -> Refused:

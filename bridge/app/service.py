@@ -222,7 +222,14 @@ class Service:
         while True:
             await asyncio.sleep(wait)
             await self.house.look_after_history()
+            await self._forget_what_was_sent()
             wait = HISTORY_SECONDS
+
+    async def _forget_what_was_sent(self) -> None:
+        try:
+            await self.house.forget_what_was_sent()
+        except StoreError as error:
+            log.info("what was sent cannot be forgotten now: %s", error.what)
 
     async def _wake_homeserver(self) -> None:
         """Ask for a ping: after an outage the homeserver then sends what it has kept at once, not after its backoff."""
@@ -256,7 +263,7 @@ class Service:
                 log.warning("which keys have to go out cannot be told now: %s", error.what)
 
     async def _look_after_keys(self) -> None:
-        for room_id in [room for room, place in self.house.index.places.items() if place.kind.has_announcer]:
+        for room_id in filter(self.house.readiness.concerns, list(self.house.index.places)):
             state = self.house.reader.peek(room_id)
             if state is not None:
                 members = state.members.items()
@@ -300,6 +307,7 @@ class Service:
 
     async def _membership_changed(self, event: MembershipChanged) -> None:
         place = self.house.index.place_of(event.room_id)
+        await self.house.newsroom.moved(event)  # before a chat is closed, and before anybody looks at the room
         if place is None:
             await self.house.chats.member_changed(event)
             await self.house.arrivals.moved(event)
@@ -312,6 +320,7 @@ class Service:
             await self.house.belongings.moved(event)
             await self.house.readiness.membership_changed(event)
             await self.house.requests.moved(event)
+            await self.house.control_rooms.moved(event)
 
     async def _invited(self, event: Invited) -> None:
         place = self.house.index.place_of(event.room_id)
@@ -336,6 +345,8 @@ class Service:
         if place is not None:
             self.house.watch.redacted(place.community, event.room_id, event.redacts)
             await self.house.enforcement.redacted(event)
+            if place.kind is RoomKind.ANNOUNCEMENTS:
+                await self.house.newsroom.redacted(event)
 
     async def _posted(self, event: Posted) -> None:
         await self.house.note_post(event)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from bridge.app.newsroom import Newsroom
+from bridge.core import texts
 from bridge.core.announcement_templates import template_of
-from bridge.core.announcements import EVERYBODY, Audience, Part
+from bridge.core.announcements import Kind, Part, with_line
 from bridge.core.community import Community
 from bridge.core.errors import CannotDecrypt, Refused
 from bridge.core.files import (
@@ -26,6 +27,8 @@ from bridge.core.ids import EventId, RoomId, UserId
 from bridge.core.messages import Pill
 from bridge.core.rendering import render
 from bridge.features.conversations import Conversations
+from bridge.features.members import answer_language
+from bridge.features.schedules import shown
 from bridge.intake.parse import pills_of, words_of
 from bridge.plan.state import Accounts
 
@@ -75,32 +78,47 @@ class Writing:
         self._decryptor = decryptor
         self._accounts = accounts
 
-    async def write(self, community: Community, by: UserId, what: Mapping[str, Any]) -> None:
-        """Take an announcement that somebody gives in a chat. Safe to do twice.
+    async def write(self, community: Community, by: UserId, what: Mapping[str, Any]) -> list[str]:
+        """Take an announcement that somebody gives in a chat. Safe to do twice. Gives what is to be said at once.
 
         Args:
-            what: `source`, the command's event; `room`; `text`; `pills`, whom it mentions; `ring`, `single`,
-                `template` and `to` as the command has them; `file`, whether it stands under one; `reply_to`; and
-                `edits`, the command that it replaces.
+            what: `source`, the command's event; `room`; `text`; `pills`, whom it mentions; `at`, a time in words;
+                `acknowledge`, `ring`, `single`, `template` and `to` as the command has them; `file`, whether it stands
+                under one; `reply_to`; and `edits`, the command that it replaces.
 
         Raises:
             Refused: it is no announcement, or cannot go where it is meant for.
             MatrixError, CannotDecrypt: files cannot be fetched, opened or uploaded.
         """
         room_id, source = RoomId(str(what["room"])), EventId(str(what["source"]))
-        text, audience, ring = self.text(community, what), audience_of(what), what.get("ring") is True
-        edits = what.get("edits")
+        text, kind, ring = self.text(community, what), _kind(what), what.get("ring") is True
+        audience = await self._newsroom.audience_of(community.id, by, _to(what))
+        at, edits = what.get("at"), what.get("edits")
         if edits is not None:
             draft = await self._newsroom.drafts.made_by(by, EventId(str(edits)))
-            if draft is not None and draft.community != community.id:
+            if draft is not None and (draft.community != community.id or at):
                 raise Refused(
-                    f"the draft is one for {draft.community}", remedy="drop it with ❌, and write another one"
+                    f"the draft is one for {draft.community}, at once", remedy="drop it with ❌, and write another one"
                 )
             if draft is not None:
-                await self._newsroom.drafts.reword(draft, source, text, _pills(what), ring=ring, audience=audience)
-            return
+                await self._newsroom.drafts.reword(
+                    draft, source, text, _pills(what), ring=ring, audience=audience, kind=kind
+                )
+            return []
         words = await self._words(room_id, by, text, what)
         parts = worded([await self._ours(file) for file in words.files], words.text, words.pills, ring=ring)
+        if at:
+            one = await self._newsroom.schedules.add(
+                source=source,
+                community=community.id,
+                author=str(by),
+                when=str(at),
+                parts=parts,
+                audience=audience,
+                kind=kind,
+                reply_room=room_id,
+            )
+            return [texts.schedule_set(shown(one), answer_language(community, by))]
         if not community.preview:
             await self._newsroom.announcements.publish(
                 source=source,
@@ -108,9 +126,10 @@ class Writing:
                 parts=parts,
                 targets=await self._newsroom.targets_of(community.id, audience),
                 audience=audience,
+                kind=kind,
                 reply_room=room_id,
             )
-            return
+            return []
         await self._conversations.let_be(room_id, by, source)  # from now on a yes means this
         await self._newsroom.drafts.take(
             community=community.id,
@@ -120,7 +139,9 @@ class Writing:
             origin=words.origin,
             parts=parts,
             audience=audience,
+            kind=kind,
         )
+        return []
 
     def text(self, community: Community, what: Mapping[str, Any]) -> str:
         """The text that is given: as it is, or a template of the community filled in.
@@ -131,22 +152,28 @@ class Writing:
         text, name = str(what.get("text") or ""), what.get("template")
         return text if not name else template_of(community.announcement_templates, str(name)).filled(text)
 
-    async def previewed(self, community: Community, what: Mapping[str, Any]) -> dict[str, Any]:
+    async def previewed(self, community: Community, by: UserId | None, what: Mapping[str, Any]) -> dict[str, Any]:
         """What would be announced, and how many people it would reach; nothing is sent.
+
+        Args:
+            by: who asks; None for the operator.
 
         Raises:
             Refused: it is no announcement, or cannot go where it is meant for.
         """
-        audience = audience_of(what)
-        content = render(self.text(community, what), ring=what.get("ring") is True)
+        audience = await self._newsroom.audience_of(community.id, by, _to(what))
+        content: Part = render(self.text(community, what), ring=what.get("ring") is True)
+        if _kind(what) is Kind.ACKNOWLEDGE:
+            content = with_line(content, texts.please_acknowledge(community.language))
         targets = await self._newsroom.targets_of(community.id, audience)
-        reach = await self._newsroom.reach_of(targets)
+        expected = await self._newsroom.expected(targets)
         return {
             "community": community.id,
             "audience": list(audience.as_words()),
+            "kind": _kind(what).value,
             "content": content,
-            "people": reach.people,
-            "devices": reach.devices,
+            "people": expected.people,
+            "devices": expected.devices,
         }
 
     # --- what there is to announce --------------------------------------------------------------------------------
@@ -270,19 +297,14 @@ class Writing:
         return as_part(content, file, size, None if small is None else await self._files.again(small))
 
 
-def audience_of(what: Mapping[str, Any]) -> Audience:
-    """Whom a command is meant for, by its words; everybody where it has none.
+def _to(what: Mapping[str, Any]) -> list[str]:
+    """Whom a command names, as `core/audience` reads it."""
+    words = what.get("to")
+    return [str(word) for word in words] if isinstance(words, list | tuple) else []
 
-    Raises:
-        Refused: a word means nobody.
-    """
-    words = what.get("to") or ()
-    if not words:
-        return EVERYBODY
-    try:
-        return Audience.of_words(words)
-    except ValueError as error:
-        raise Refused(str(error), where="--to", remedy="write for instance --to everybody") from error
+
+def _kind(what: Mapping[str, Any]) -> Kind:
+    return Kind.ACKNOWLEDGE if what.get("acknowledge") is True else Kind.TEXT
 
 
 def _pills(what: Mapping[str, Any]) -> tuple[Pill, ...]:

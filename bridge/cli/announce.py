@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +24,11 @@ def announce(
     ],
     text: Annotated[str | None, typer.Option(help="The text, in Markdown.")] = None,
     file: Annotated[Path | None, typer.Option(metavar="FILE", help="A Markdown file; - means standard input.")] = None,
+    to: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WORD", help="Whom it is for: everybody, group:…, community:…, below or tag:…"),
+    ] = None,
+    ack: Annotated[bool, typer.Option("--ack", help="Ask everybody to confirm it with ✅.")] = False,
     ring: Annotated[bool, typer.Option("--ring", help="Notify everybody, with @room.")] = False,
     template: Annotated[
         str, typer.Option(metavar="NAME", help="Fill in one of the community's announcement templates.")
@@ -38,11 +44,15 @@ def announce(
         raise Refused("no community is named", where="announce", remedy="write its id before the fields")
     body = _filling(fields) if template else _text(text, file)
     if preview:
-        shown = asyncio.run(_preview(load(config), communities, {"text": body, "ring": ring, "template": template}))
+        if to and len(communities) != 1:
+            raise Refused("says whom it is for in one community", where="--to", remedy="name one community with it")
+        what = {"text": body, "ring": ring, "template": template, "to": to or [], "acknowledge": ack}
+        shown = asyncio.run(_preview(load(config), communities, what))
         print_json(shown) if json else _show_preview(shown)
         return 0
     with progress_bar("handing out keys, and sending") as told:
-        result = asyncio.run(_announce(load(config), communities, body, told, ring=ring, template=template))
+        how = {"to": to or [], "acknowledge": ack, "ring": ring, "template": template}
+        result = asyncio.run(_announce(load(config), communities, body, told, how))
     if json:
         print_json(result)
     else:
@@ -73,11 +83,11 @@ def _filling(fields: list[str]) -> str:
 
 
 async def _announce(
-    config: Config, communities: list[str], text: str, told: Told, *, ring: bool, template: str
+    config: Config, communities: list[str], text: str, told: Told, how: Mapping[str, Any]
 ) -> dict[str, Any]:
     source = f"command-{secrets.token_hex(12)}"
     async with service_or_alone(config, with_keys=True) as asked:
-        return await asked.announce(communities, text, source=source, progress=told, ring=ring, template=template)
+        return await asked.announce(communities, text, source=source, progress=told, **how)
 
 
 async def _preview(config: Config, communities: list[str], what: dict[str, Any]) -> list[dict[str, Any]]:
@@ -92,12 +102,30 @@ def _show_preview(shown: list[dict[str, Any]]) -> None:
 
 
 def _show(result: dict[str, Any]) -> None:
+    people = [one for one in result["targets"] if str(one.get("place", "")).startswith("@")]
     for target in result["targets"]:
+        if target in people:
+            continue
+        name = "/".join(filter(None, [target["community"], target.get("place")]))
         if target.get("event_id"):
-            say(f"{target['community']}: sent ({target['event_id']}), {target['devices']} devices can read it")
+            say(f"{name}: sent ({target['event_id']}), {target['devices']} devices can read it")
             if target.get("unreached"):
                 say(f"  {target['unreached']} members cannot: `matrix-communities status` says why", "yellow")
         elif target.get("failed"):
-            say(f"{target['community']}: not sent: {target['failed']}", "bold red")
+            say(f"{name}: not sent: {target['failed']}", "bold red")
         else:
-            say(f"{target['community']}: still on its way; the service goes on trying", "yellow")
+            say(f"{name}: still on its way; the service goes on trying", "yellow")
+    if people:
+        _show_people(people)
+
+
+def _show_people(people: list[dict[str, Any]]) -> None:
+    sent, waits = sum(bool(one.get("event_id")) for one in people), sum(bool(one.get("waits")) for one in people)
+    say(f"direct chats: {sent} of {len(people)} people have it")
+    if waits:
+        say(f"  {waits} were invited to a chat, and get it when they accept")
+    for one in people:
+        if one.get("failed"):
+            say(f"  {one['place']}: not sent: {one['failed']}", "yellow" if one.get("closed") else "bold red")
+    if left := sum(not (one.get("event_id") or one.get("waits") or one.get("failed")) for one in people):
+        say(f"  {left} still on their way; the service goes on trying", "yellow")

@@ -35,7 +35,7 @@ def check(
         if not json:
             raise
         findings = [checks.failed("config", error).as_json()]
-    findings += [finding.as_json() for finding in _limits(homeserver_config)]
+    findings += [finding.as_json() for finding in _limits(homeserver_config, config)]
     good = all(finding["verdict"] != "failed" for finding in findings)
     if json:
         print_json({"ok": good, "checks": findings})
@@ -44,9 +44,13 @@ def check(
     return 0 if good else 1
 
 
-def _limits(homeserver_config: Path | None) -> list[checks.Finding]:
+def _limits(homeserver_config: Path | None, config: Path) -> list[checks.Finding]:
+    """What only the homeserver's own files say."""
     try:
-        return checks.rate_limits(homeserver_config)
+        found = checks.rate_limits(homeserver_config)
+        if homeserver_config is not None:
+            found = [*checks.receipts(homeserver_config, load(config).registration.id), *found]
+        return found
     except CommunitiesError as error:
         return [checks.failed("rate limits", error)]
 

@@ -59,7 +59,7 @@ def picture(
     json: AsJson = False,
 ) -> None:
     """Give a community a picture, or take it away."""
-    _do("picture", community, config, json, remove=remove, data=content_of(file))
+    _do("picture", community, config, json, remove=remove, data=content_of(file, remove=remove))
 
 
 @app.command()

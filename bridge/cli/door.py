@@ -62,7 +62,9 @@ class Asked(Protocol):
         text: str,
         *,
         source: str,
+        to: Sequence[str],
         progress: Told,
+        acknowledge: bool = False,
         ring: bool = False,
         template: str = "",
     ) -> dict[str, Any]: ...
@@ -113,13 +115,21 @@ class Door:
         text: str,
         *,
         source: str,
+        to: Sequence[str],
         progress: Told,
+        acknowledge: bool = False,
         ring: bool = False,
         template: str = "",
     ) -> dict[str, Any]:
         body = {
-            "communities": list(communities), "text": text, "source": source, "ring": ring, "template": template,
-        }  # fmt: skip
+            "communities": list(communities),
+            "text": text,
+            "source": source,
+            "to": list(to),
+            "acknowledge": acknowledge,
+            "ring": ring,
+            "template": template,
+        }
         return dict(await self.ask("announce", body, progress))
 
     async def status(self, *, forget_strange_devices: bool = False) -> dict[str, Any]:

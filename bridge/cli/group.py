@@ -64,6 +64,21 @@ def describe(
     _do("describe", community, config, json, key=key, text=text)
 
 
+@app.command("announcements")
+def let_in(
+    community: Community,
+    key: Key,
+    on: Annotated[str, typer.Argument(metavar="ON", help="`on` or `off`.")],
+    config: ConfigFile = DEFAULT_CONFIG,
+    json: AsJson = False,
+) -> None:
+    """Let the announcer into a group, so that announcements can be posted there, or out of it again.
+
+    The service could read what is written there from then on; the group is told.
+    """
+    _do("announcements", community, config, json, key=key, on=on)
+
+
 @app.command()
 def picture(
     community: Community,
@@ -74,7 +89,7 @@ def picture(
     json: AsJson = False,
 ) -> None:
     """Give a group a picture, or take it away."""
-    _do("picture", community, config, json, key=key, remove=remove, data=content_of(file))
+    _do("picture", community, config, json, key=key, remove=remove, data=content_of(file, remove=remove))
 
 
 @app.command()

@@ -8,14 +8,16 @@ from pathlib import Path
 from bridge.core.errors import Refused
 
 
-def content_of(file: Path | None) -> str:
-    """A file in base64; empty where none is named.
+def content_of(file: Path | None, *, remove: bool) -> str:
+    """A file in base64; empty where the picture is taken away.
 
     Raises:
-        Refused: it cannot be read.
+        Refused: none is named, or it cannot be read.
     """
-    if file is None:
+    if remove:
         return ""
+    if file is None:
+        raise Refused("no file is named", where="picture", remedy="name a PNG, JPEG, GIF or WebP file, or --remove")
     try:
         return base64.b64encode(file.read_bytes()).decode()
     except OSError as error:

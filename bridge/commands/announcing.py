@@ -7,29 +7,37 @@ from typing import Any
 from bridge.commands import arguments
 from bridge.commands.deeds import Deeds
 from bridge.commands.row import Request, Row
+from bridge.commands.schedules import AT
 from bridge.core import texts
-from bridge.core.access import Deed
+from bridge.core.access import NEEDED, Deed, may
 from bridge.core.languages import DE
 from bridge.core.markup import Marked
 
-TEXT = arguments.text(or_along=True, instead=("template",))
+ACK = arguments.flag("ack", names={DE: "bestätigen"})
 TO = arguments.word("to", names={DE: "an"}).as_option().repeated()
 RING = arguments.flag("ring", names={DE: "läuten"})
 TEMPLATE = arguments.word("template", names={DE: "vorlage"}).as_option()
 SINGLE = arguments.flag("single", names={DE: "einzeln"})
+TEXT = arguments.text(or_along=True, instead=("template",))
 
 
-async def announce(deeds: Deeds, request: Request) -> None:
-    """The answer is a preview; or, where the community wants none, it comes when the announcement is there."""
-    asked = request.asked
-    await deeds.announcements(
+async def announce(deeds: Deeds, request: Request) -> str | None:
+    """The answer is a preview; or, where the community wants none, it comes when the announcement is there. Of one for
+    later it comes at once."""
+    asked, community = request.asked, request.community
+    when = asked.get(AT)
+    if when is not None and not may(request.roles.get(community), Deed.ANNOUNCE):
+        return texts.not_allowed(NEEDED[Deed.ANNOUNCE], request.language)
+    answer = await deeds.announcements(
         "write",
-        request.community,
+        community,
         {
             "source": request.event_id,
             "room": request.room_id,
             "text": asked.get(TEXT) or "",
-            "to": [word for words in asked.all(TO) for word in words.split(",") if word],
+            "at": when,
+            "to": list(asked.all(TO)),
+            "acknowledge": asked.get(ACK) is True,
             "ring": asked.get(RING) is True,
             "template": asked.get(TEMPLATE),
             "single": asked.get(SINGLE) is True,
@@ -40,6 +48,7 @@ async def announce(deeds: Deeds, request: Request) -> None:
         },
         request.person,
     )
+    return Marked("\n".join(answer["said"])) if answer["said"] else None
 
 
 async def _ask(deeds: Deeds, request: Request, deed: str, **what: Any) -> str:
@@ -57,8 +66,8 @@ ANNOUNCE = Row(
     name="announce",
     names={DE: "ankündigen"},
     aliases=("ankuendigen", "ansage", "melden"),
-    arguments=(TO, RING, TEMPLATE, SINGLE, TEXT),
-    deed=Deed.ANNOUNCE,
+    arguments=(ACK, AT, TO, RING, TEMPLATE, SINGLE, TEXT),
+    deed=Deed.ANNOUNCE_IN_GROUPS,
     explain=texts.explain_announce,
     run=announce,
 )

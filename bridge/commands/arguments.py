@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from typing import Generic, TypeVar
 from urllib.parse import unquote
 
+from bridge.core.announcements import named
 from bridge.core.ids import CommunityId, RoomKeyName, UserId, is_room_id, parse_user_id
 from bridge.core.languages import DE, EN, Language
 from bridge.core.messages import Pill
@@ -134,13 +135,17 @@ class Argument(Generic[T]):
         """The same behind its name, in any order: `uses 5`, `--uses 5` or `uses=5`."""
         return replace(self, option=True, optional=True)
 
-    def form(self, language: Language = EN) -> str:
-        """How it stands in the form of its command: `<required>`, `[optional]`."""
+    def form(self, language: Language = EN, dashes: str = "") -> str:
+        """How it stands in the form of its command: `<required>`, `[optional]`.
+
+        Args:
+            dashes: what stands before options and flags.
+        """
         name = self.called(language)
         if self.flag:
-            return f"[{name}]"
+            return f"[{dashes}{name}]"
         if self.option:
-            return f"[{name} …]"
+            return f"[{dashes}{name} …]"
         dots = " …" if self.many else ""
         return f"[{name}{dots}]" if self.optional else f"<{name}{dots}>"
 
@@ -194,6 +199,23 @@ def _group(words: Words, setting: Setting) -> tuple[RoomKeyName, Words]:
 def group(name: str = "group") -> Argument[RoomKeyName]:
     """A group of the community, by its key."""
     return Argument(name=name, read=_group, names={DE: "Gruppe"})
+
+
+def announcement(*, marked: bool = False) -> Argument[str]:
+    """An announcement, by its number or by a link to it; as it is written, for `core/announcements.named`.
+
+    Args:
+        marked: whether a number needs its `#`, since a text may begin with one.
+    """
+
+    def read(words: Words, _: Setting) -> tuple[str, Words]:
+        word, after = words.word()
+        bare = word.strip("<>").rstrip(",:")
+        if named(bare) is None or (marked and bare.isdigit()):
+            raise Unfit(word, ("#12",))
+        return bare, after
+
+    return Argument(name="announcement", read=read, names={DE: "Ankündigung"})
 
 
 def _room(words: Words, _: Setting) -> tuple[str, Words]:
@@ -305,6 +327,23 @@ def text(
         or_along=or_along,
         instead=instead,
     )
+
+
+_COLON = re.compile(r":(?=\s|\Z)|\n")
+
+
+def _when(words: Words, _: Setting) -> tuple[str, Words]:
+    start = words.here
+    found = _COLON.search(start.text, start.at)
+    value = "" if found is None else start.text[start.at : found.start()].strip()
+    if found is None or not value:
+        raise Unfit(start.word()[0], ("tomorrow 8:00: …", "every monday at 8: …"))
+    return value, start.past(found)
+
+
+def when(name: str, *, names: Mapping[Language, str] | None = None) -> Argument[str]:
+    """A time in words, up to a colon with a space or an end of line behind it; `core/when` understands it."""
+    return Argument(name=name, read=_when, show="{}:".format, names=names or {})
 
 
 def _flag(words: Words, _: Setting) -> tuple[bool, Words]:

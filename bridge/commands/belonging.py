@@ -9,11 +9,14 @@ from bridge.commands.deeds import Deeds
 from bridge.commands.row import Caution, Request, Row
 from bridge.core import texts
 from bridge.core.access import Deed
+from bridge.core.ids import CommunityId
 from bridge.core.languages import DE
 from bridge.core.markup import Marked
 
 WHO, WHOM = arguments.user(), arguments.user().repeated()
 GROUP = arguments.group()
+ASKED = arguments.text("group", names={DE: "Gruppe"})
+"""By key or name. What groups there are beside those that one may ask for is nobody's business."""
 GROUPS = arguments.group().optionally().repeated()
 REASON = arguments.text("reason", names={DE: "Grund"}, optional=True)
 REVOKE = arguments.flag("revoke-links", names={DE: "links-zurück"})
@@ -22,9 +25,8 @@ ROLE = arguments.choice("role", {"owner": "owner", "admin": "admin"}, names={DE:
 
 async def _ask(deeds: Deeds, request: Request, deed: str, **what: Any) -> str:
     """Have it done; the rooms follow, and the answer does not wait for them."""
-    answer = await deeds.people(
-        deed, request.community, request.person, source=str(request.event_id), wait=False, **what
-    )
+    asked = {"source": str(request.event_id), "room": str(request.room_id), **what}
+    answer = await deeds.people(deed, request.community, request.person, wait=False, **asked)
     return Marked("\n".join(answer["said"]))
 
 
@@ -78,9 +80,17 @@ async def transfer(deeds: Deeds, request: Request) -> str:
 
 
 async def transfer_caution(deeds: Deeds, request: Request) -> Caution:
-    """Whoever has handed their ownership over cannot take it back."""
-    what = texts.transfer_caution(request.asked[WHO], request.community, request.language)
-    return Caution(what=what, asked=request.asked)
+    """Whoever has handed their ownership over cannot take it back. What could not be done is refused before a yes."""
+    said = await _ask(deeds, request, "may transfer", users=[request.asked[WHO]])
+    return Caution(what=said, asked=request.asked)
+
+
+async def ask(deeds: Deeds, request: Request) -> str:
+    return await _ask(deeds, request, "ask", group=request.asked[ASKED])
+
+
+def _can_ask(deeds: Deeds, community: CommunityId) -> bool:
+    return bool(deeds.groups_to_ask_for(community))
 
 
 async def requests(deeds: Deeds, request: Request) -> str:
@@ -103,6 +113,16 @@ ROWS = (
         deed=Deed.INVITE,
         explain=texts.explain_invite,
         run=invite,
+    ),
+    Row(
+        name="ask",
+        names={DE: "beitreten"},
+        aliases=("ask for",),
+        arguments=(ASKED,),
+        deed=Deed.ASK,
+        explain=texts.explain_ask,
+        run=ask,
+        for_members=_can_ask,
     ),
     Row(
         name="approve",

@@ -20,18 +20,22 @@ ASPECTS = {
     "rules": "rules",
     "rules-required": "rules_required",
     "language": "language",
+    "timezone": "timezone",
     "join": "join",
     "groups-by": "groups_by",
     "members-may-invite": "members_may_invite",
+    "reach-names": "reach_names",
     "beschreibung": "description",
     "bild": "avatar",
     "begrüßung": "welcome",
     "regeln": "rules",
     "regeln-pflicht": "rules_required",
     "sprache": "language",
+    "zeitzone": "timezone",
     "beitritt": "join",
     "gruppen-von": "groups_by",
     "mitglieder-laden-ein": "members_may_invite",
+    "namen-der-lesenden": "reach_names",
 }
 
 WHAT = arguments.choice("what", ASPECTS, names={DE: "was"})
@@ -83,6 +87,7 @@ async def deactivate(deeds: Deeds, request: Request) -> str:
 DEACTIVATE = Row(
     name="community deactivate",
     names={DE: "gemeinschaft auflösen"},
+    aliases=("subcommunity dissolve", "dissolve", "teil auflösen"),
     arguments=(TYPED,),
     deed=Deed.DEACTIVATE,
     explain=texts.explain_deactivate,

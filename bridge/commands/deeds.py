@@ -58,9 +58,15 @@ class Deeds(Protocol):
 
     def groups_of(self, community: CommunityId) -> Sequence[RoomKeyName]: ...
 
+    async def name_of(self, community: CommunityId) -> str:
+        """What people call a community."""
+        ...
+
     def language_of(self, community: CommunityId) -> Language: ...
 
-    async def role_of(self, community: CommunityId, user: UserId) -> Role | None: ...
+    async def role_of(self, community: CommunityId, user: UserId) -> Role | None:
+        """What somebody is in a community; who moderates a group there is a moderator. None for who is not in it."""
+        ...
 
     # --- the conversation itself --------------------------------------------------------------------------------
 
@@ -134,6 +140,10 @@ class Deeds(Protocol):
         ...
 
     # --- groups -------------------------------------------------------------------------------------------------
+
+    def groups_to_ask_for(self, community: CommunityId) -> Sequence[RoomKeyName]:
+        """The groups there that members ask to be let into."""
+        ...
 
     def members_ask_for_groups(self, community: CommunityId) -> bool:
         """Whether members may make groups there, or suggest them."""

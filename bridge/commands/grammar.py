@@ -54,9 +54,9 @@ class Command:
 
     @property
     def begins_with_text(self) -> bool:
-        """Whether a text that must not lose its first word stands right behind the community."""
-        positional = next((one for one in self.arguments if one.is_positional), None)
-        return positional is not None and positional.is_text and not positional.optional
+        """Whether a text that must not lose its first word stands, or may stand, right behind the community."""
+        positional = next((one for one in self.arguments if one.is_positional and not one.optional), None)
+        return positional is not None and positional.is_text
 
     def form(self, language: Language = EN, community: str = "community", *, named: bool = True) -> str:
         """How it is written: `announce [community] <text>`.
@@ -65,7 +65,8 @@ class Command:
             named: whether the place for the community is shown.
         """
         place = [f"[{community}]"] if named and self.about is not About.NONE else []
-        return " ".join([self.called(language), *place, *(one.form(language) for one in self.arguments)])
+        dashes = "--" if any(one.is_text for one in self.arguments) else ""
+        return " ".join([self.called(language), *place, *(one.form(language, dashes) for one in self.arguments)])
 
 
 @dataclass(frozen=True, slots=True)

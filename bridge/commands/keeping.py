@@ -23,7 +23,8 @@ async def confirm_apply(deeds: Deeds, request: Request) -> Caution | None:
     held = await deeds.held(request.community)
     if held is None or request.asked.get(PLAN) is not None:
         return None
-    what = texts.apply_caution(request.community, await deeds.held_since(request.community), request.language)
+    name, reasons = await deeds.name_of(request.community), await deeds.held_since(request.community)
+    what = texts.apply_caution(name, reasons, request.language)
     return Caution(what, request.asked.having(PLAN, held))
 
 

@@ -52,15 +52,15 @@ async def reset(deeds: Deeds, request: Request) -> None:
 
 async def reset_caution(deeds: Deeds, request: Request) -> Caution:
     """Whoever holds an old link is turned away from then on."""
-    return Caution(what=texts.link_reset_caution(request.community, request.language), asked=request.asked)
+    name = await deeds.name_of(request.community)
+    return Caution(what=texts.link_reset_caution(name, request.language), asked=request.asked)
 
 
 async def list_(deeds: Deeds, request: Request) -> str:
     found = await deeds.links.list(request.community, by=request.person)
     usable = [link for link in found if link["verdict"] == "ok"]
-    return texts.links(
-        request.community, [_with_role(link) for link in usable[:MOST_SHOWN]], len(usable), len(found), request.language
-    )
+    name, shown = await deeds.name_of(request.community), [_with_role(link) for link in usable[:MOST_SHOWN]]
+    return texts.links(name, shown, len(usable), len(found), request.language)
 
 
 async def revoke(deeds: Deeds, request: Request) -> str:

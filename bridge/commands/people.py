@@ -27,12 +27,13 @@ async def members(deeds: Deeds, request: Request) -> str:
         await deeds.send_members(file, request.event_id)
         return texts.members_file(len(found), request.language)
     total = len(matching(everybody, ""))
-    return texts.members(request.community, total, found[:MOST_SHOWN], len(found), request.language)
+    name = await deeds.name_of(request.community)
+    return texts.members(name, total, found[:MOST_SHOWN], len(found), request.language)
 
 
 async def who(deeds: Deeds, request: Request) -> str:
     found = await deeds.person(request.community, request.asked[WHO])
-    return texts.who(found, request.community, request.language)
+    return texts.who(found, await deeds.name_of(request.community), request.language)
 
 
 async def tag(deeds: Deeds, request: Request) -> str:
@@ -50,7 +51,8 @@ async def _tag(deeds: Deeds, request: Request, *, give: bool) -> str:
 
 
 async def tags(deeds: Deeds, request: Request) -> str:
-    return texts.tags_listed(await deeds.tags(request.community), request.community, request.language)
+    name = await deeds.name_of(request.community)
+    return texts.tags_listed(await deeds.tags(request.community), name, request.language)
 
 
 ROWS = (

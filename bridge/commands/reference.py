@@ -18,7 +18,12 @@ from bridge.core.markup import plain
 
 EXAMPLE = CommunityId("springfield")
 HEAD = "| command | what it does | who may | example | also called |\n| --- | --- | --- | --- | --- |\n"
-WHO_MAY = {Role.MEMBER: "members", Role.MODERATOR: "moderators", Role.ADMIN: "admins and owners", Role.OWNER: "owners"}
+WHO_MAY = {
+    Role.MEMBER: "members",
+    Role.MODERATOR: "moderators in their groups, admins and owners",
+    Role.ADMIN: "admins and owners",
+    Role.OWNER: "owners",
+}
 
 
 def reference() -> str:

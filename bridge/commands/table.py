@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from bridge.commands import (
+    admitting,
+    afterwards,
     announcing,
     arguments,
     belonging,
@@ -16,6 +18,8 @@ from bridge.commands import (
     keeping,
     links,
     people,
+    reach,
+    schedules,
     subcommunities,
 )
 from bridge.commands.deeds import Deeds
@@ -35,7 +39,8 @@ async def help_(deeds: Deeds, request: Request) -> str:
         return _list(deeds, request)
     family = [row for row in _shown(deeds, request) if _family(row) and wanted.casefold() in _first_words(row)]
     if family:
-        return texts.help_list([_line(row, request) for row in family], [], request.mark, request.language)
+        alone = [row for row in _shown(deeds, request) if wanted.casefold() in row.all_names]
+        return texts.help_list([_line(row, request) for row in [*alone, *family]], [], request.mark, request.language)
     found = recognise(wanted.removeprefix("!"), TABLE)
     if not isinstance(found, Found):
         return unknown(found, request.mark, request.language)
@@ -87,7 +92,7 @@ def _lines(rows: Sequence[Row], request: Request) -> list[tuple[str, str]]:
             continue
         names = [one.called(request.language) for one in rows if _family(one) == family]
         word = names[0].split()[0]
-        lines[family] = f"{word} …", texts.help_family(word, names, request.mark, request.language)
+        lines[f"{family} …"] = f"{word} …", texts.help_family(word, names, request.mark, request.language)
     return list(lines.values())
 
 
@@ -157,11 +162,15 @@ NO = Row(
 
 TABLE: tuple[Row, ...] = (
     *announcing.ROWS,
+    *afterwards.ROWS,
+    *reach.ROWS,
+    *schedules.ROWS,
     *digests.ROWS,
     *feeds.ROWS,
     *people.ROWS,
     *belonging.ROWS,
     *groups.ROWS,
+    *admitting.ROWS,
     *subcommunities.ROWS,
     *links.ROWS,
     *community.ROWS,

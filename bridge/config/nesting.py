@@ -7,7 +7,7 @@ from typing import Any
 
 from bridge.config.nodes import Report, join, shown_key
 
-INHERITED = ("language", "room_version")
+INHERITED = ("language", "timezone", "room_version")
 """What a sub-community has from its parent where it says nothing itself."""
 
 

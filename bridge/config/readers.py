@@ -17,6 +17,7 @@ from bridge.core.announcement_templates import MOST_TEMPLATES, Template
 from bridge.core.community import Tag
 from bridge.core.ids import RoomKeyName, UserId, parse_stable_id, parse_user_id
 from bridge.core.mail import parse_sender
+from bridge.core.schedule import checked_zone
 from bridge.core.tags import MOST_TAGS, parse_tag
 
 T = TypeVar("T")
@@ -102,6 +103,22 @@ def whole(low: int, high: int) -> Callable[[Node], int]:
     return read
 
 
+MOST_HOURS, LONGEST_HOURS = 10, 8760
+
+
+def hours(node: Node) -> tuple[int, ...]:
+    """A list of hours, each later than the one before; `[]` is none."""
+    if kind_of(node) != "seq":
+        raise ValueError(f"{_seen(node)}, not a list of hours such as [24, 72]")
+    read = whole(1, LONGEST_HOURS)
+    found = [read(one) for one in node.value]
+    if len(found) > MOST_HOURS:
+        raise ValueError(f"has {len(found)} entries; at most {MOST_HOURS} are allowed")
+    if found != sorted(set(found)):
+        raise ValueError("is not in ascending order, each once")
+    return tuple(found)
+
+
 def share(node: Node) -> float:
     """A number from 0 to 1."""
     if kind_of(node) not in ("int", "float") or not _NUMBER.match(text_of(node)):
@@ -131,6 +148,11 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """` (did you mean …?)` where a known word is near."""
     near = difflib.get_close_matches(word.lower()[:40], list(known), n=1)
     return f" (did you mean {near[0]}?)" if near else ""
+
+
+def time_zone(node: Node) -> str:
+    """The IANA name of a time zone."""
+    return checked_zone(text(node))
 
 
 def mxc(node: Node) -> str:

@@ -15,6 +15,7 @@ from ruamel.yaml.nodes import Node
 from bridge.config import readers, sections
 from bridge.core.community import Community, Group, GroupsBy, Join, Posting, RoomKind
 from bridge.core.languages import LANGUAGES
+from bridge.core.schedule import Late
 
 ID = "<id>"
 """Stands for a stable id in the path of a key."""
@@ -109,6 +110,7 @@ GROUP = Section(
         "kind": Key(readers.choice({kind: RoomKind(kind) for kind in ("open", "request", "hidden")})),
         "posting": Key(readers.choice({posting.value: posting for posting in Posting})),
         "members_may_invite": Key(readers.boolean),
+        "announcements": Key(readers.boolean),
         "moderators": Users(),
         "members": Users(),
     },
@@ -140,9 +142,11 @@ COMMUNITY = Section(
         "general": Key(readers.boolean),
         "history": Key(readers.boolean),
         "history_while_away": Key(readers.boolean),
+        "reach_names": Key(readers.boolean),
         "show_member_count": Key(readers.boolean),
         "max_members": Key(readers.whole(0, 1_000_000)),
         "language": Key(readers.choice({str(language): language for language in LANGUAGES})),
+        "timezone": Key(readers.time_zone),
         "room_version": _ROOM_VERSION,
         "groups": Named(GROUP, "key", _RESERVED_GROUPS),
         "subcommunities": Again(),
@@ -213,14 +217,32 @@ SCHEMA = Section(
             sections.History,
             {"announcements": Key(readers.whole(0, 10_000)), "days": Key(readers.whole(1, 3650))},
         ),
-        "announcements": Section(sections.Announcements, {"draft_hours": Key(readers.whole(1, 720))}),
-        "limits": Section(sections.Limits, {"groups_per_community": Key(readers.whole(0, 10_000))}),
+        "limits": Section(
+            sections.Limits,
+            {
+                "groups_per_community": Key(readers.whole(0, 10_000)),
+                "pins_per_room": Key(readers.whole(1, 50)),
+                "scheduled_per_community": Key(readers.whole(0, 10_000)),
+            },
+        ),
         "requests": Section(
             sections.Requests,
             {
                 "remind_hours": Key(readers.whole(1, 720)),
                 "expire_days": Key(readers.whole(1, 365)),
                 "again_hours": Key(readers.whole(0, 8760)),
+            },
+        ),
+        "acknowledgement": Section(
+            sections.Acknowledgement,
+            {"remind_hours": Key(readers.hours), "until_hours": Key(readers.whole(1, 8760))},
+        ),
+        "announcements": Section(
+            sections.Announcements,
+            {
+                "draft_hours": Key(readers.whole(1, 720)),
+                "late": Key(readers.choice({late.value: late for late in Late})),
+                "grace_minutes": Key(readers.whole(0, 10_080)),
             },
         ),
         "logging": Section(
@@ -230,6 +252,7 @@ SCHEMA = Section(
                 "json": Key(readers.boolean),
             },
         ),
+        "timezone": Key(readers.time_zone),
         "room_version": _ROOM_VERSION,
         "templates": Again(),
         "communities": Named(COMMUNITY, "id"),

@@ -12,6 +12,7 @@ from pathlib import Path
 from bridge.config.secret import Secret
 from bridge.core.community import Community
 from bridge.core.ids import UserId
+from bridge.core.schedule import Late
 
 WILDCARD_HOSTS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, never bound
 
@@ -183,18 +184,13 @@ class History:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Announcements:
-    """How announcements are written."""
-
-    draft_hours: int = 24
-    """How long a draft waits for its author's word."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Bounds that the operator sets."""
 
     groups_per_community: int = 100
+    pins_per_room: int = 3
+    """Announcements that the service pins in one room."""
+    scheduled_per_community: int = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +200,24 @@ class Requests:
     remind_hours: int = 24
     expire_days: int = 14
     again_hours: int = 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acknowledgement:
+    """When people are reminded who have not confirmed an announcement, and for how long."""
+
+    remind_hours: tuple[int, ...] = (24, 72)
+    until_hours: int = 168
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announcements:
+    """How announcements are written, and what becomes of scheduled ones that were missed."""
+
+    draft_hours: int = 24
+    """How long a draft waits for its author's word."""
+    late: Late = Late.SEND
+    grace_minutes: int = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,10 +243,13 @@ class Config:
     email: Email = field(default_factory=Email)
     reconcile: Reconcile = field(default_factory=Reconcile)
     history: History = field(default_factory=History)
-    announcements: Announcements = field(default_factory=Announcements)
     limits: Limits = field(default_factory=Limits)
     requests: Requests = field(default_factory=Requests)
+    acknowledgement: Acknowledgement = field(default_factory=Acknowledgement)
+    announcements: Announcements = field(default_factory=Announcements)
     logging: Logging = field(default_factory=Logging)
+    timezone: str = "UTC"
+    """The time zone of communities that name none."""
     room_version: str | None = None
     """The version of new rooms; None means the homeserver's default. Each community carries its own already."""
     communities: tuple[Community, ...] = ()

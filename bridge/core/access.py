@@ -13,6 +13,9 @@ class Deed(StrEnum):
     HELP = "help"
     STATUS = "status"
     ANNOUNCE = "announce"
+    ANNOUNCE_IN_GROUPS = "announce in groups"
+    ADMIT_ANNOUNCER = "group announcements"
+    SEE_REACH = "stats"
     APPLY_HELD_PLAN = "apply"
     THAW = "thaw"
     MAKE_LINKS = "link"
@@ -20,6 +23,7 @@ class Deed(StrEnum):
     REMOVE = "remove"
     BAN = "ban"
     DECIDE = "approve"
+    ASK = "ask"
     MODERATORS = "moderator"
     APPOINT = "promote"
     TRANSFER = "transfer"
@@ -41,6 +45,9 @@ NEEDED: dict[Deed, Role] = {
     Deed.HELP: Role.MEMBER,
     Deed.STATUS: Role.ADMIN,
     Deed.ANNOUNCE: Role.ADMIN,
+    Deed.ANNOUNCE_IN_GROUPS: Role.MODERATOR,  # into groups that they moderate: see core/rank
+    Deed.ADMIT_ANNOUNCER: Role.MODERATOR,  # of that group: see core/rank
+    Deed.SEE_REACH: Role.ADMIN,
     Deed.APPLY_HELD_PLAN: Role.OWNER,
     Deed.THAW: Role.OWNER,
     Deed.MAKE_LINKS: Role.ADMIN,
@@ -48,6 +55,7 @@ NEEDED: dict[Deed, Role] = {
     Deed.REMOVE: Role.ADMIN,
     Deed.BAN: Role.ADMIN,
     Deed.DECIDE: Role.ADMIN,
+    Deed.ASK: Role.MEMBER,
     Deed.MODERATORS: Role.ADMIN,
     Deed.APPOINT: Role.OWNER,
     Deed.TRANSFER: Role.OWNER,

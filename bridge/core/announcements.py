@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from html import escape
 from typing import Any
 
+from bridge.core import markup
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
 
 Part = Mapping[str, Any]
@@ -19,8 +21,19 @@ class Kind(StrEnum):
     """What an announcement is besides a text."""
 
     TEXT = "text"
+    ACKNOWLEDGE = "acknowledge"
+    """A text that everybody is asked to confirm."""
     POLL = "poll"
     EVENT = "event"
+
+
+class Missed(StrEnum):
+    """Why somebody does not get an announcement in a direct chat: nothing that anybody has to do something about."""
+
+    LEFT = "is in the community no longer"
+    DECLINED = "declined or left the chat"
+    LET_LIE = "let the invitation to a chat lie"
+    UNREACHABLE = "cannot be invited to a chat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +104,20 @@ class Target:
     def job_of(self, announcement: str) -> str:
         """The id of the job that delivers an announcement there: the transaction id of its first part."""
         job = f"announce-{announcement}-{self.community}"
-        return f"{job}-{self.place}" if self.place else job
+        return f"{job}~{self.place}" if self.place else job  # no dash: a community may be called school-chess
+
+
+def quietly(part: Part) -> Part:
+    """A message that lets no phone ring: the push rule `.m.rule.suppress_notices` mutes notices (client-server API,
+    "Push notifications"), and it mentions nobody. Files stay what they are; nothing of a file is a notice.
+    """
+    is_text = part.get("msgtype") == "m.text"
+    return {**part, **({"msgtype": "m.notice"} if is_text else {}), "m.mentions": {}}
+
+
+def part_of(job: str, number: int) -> str:
+    """The transaction id of a further part that a delivery's job sends; the first part has the job's id."""
+    return f"{job}~part~{number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +155,20 @@ def first_words(parts: Sequence[Part], most: int = 60) -> str:
     """The beginning of an announcement, on one line, for lists."""
     body = " ".join(str(parts[0].get("body", "")).split()) if parts else ""
     return body if len(body) <= most else f"{body[: most - 1].rstrip()}…"
+
+
+def with_line(part: Part, line: str) -> Part:
+    """A message with one more paragraph below it, in its plain and in its formatted body.
+
+    Args:
+        line: in the markup of `core/markup`.
+    """
+    shown = markup.plain(line)
+    longer = {**part, "body": f"{part.get('body', '')}\n\n{shown}"}
+    formatted = part.get("formatted_body")
+    if isinstance(formatted, str):
+        longer["formatted_body"] = f"{formatted}\n<p>{escape(shown)}</p>"
+    return longer
 
 
 def person_of(place: str) -> UserId | None:

@@ -55,7 +55,8 @@ class RoomKind(StrEnum):
 
     @property
     def is_group(self) -> bool:
-        """Whether it is a room of the people: the announcer is not in it and the service cannot read it."""
+        """Whether it is a room of the people: the service keeps no keys of what they say there. The announcer is in it
+        only where the group lets announcements in."""
         return self in (RoomKind.GENERAL, RoomKind.OPEN, RoomKind.REQUEST, RoomKind.HIDDEN)
 
     @property
@@ -65,6 +66,7 @@ class RoomKind(StrEnum):
 
     @property
     def has_announcer(self) -> bool:
+        """Whether the announcer is in every room of that kind."""
         return self in (RoomKind.ANNOUNCEMENTS, RoomKind.CONTROL)
 
 
@@ -103,6 +105,8 @@ class Group:
     members_may_invite: bool = False
     moderators: frozenset[UserId] | None = None
     members: frozenset[UserId] | None = None
+    announcements: bool | None = None
+    """Whether the announcer is let in to post announcements here; None leaves that to the group's moderators."""
     archived: bool = False
     """Whether nobody but admins posts any more, or comes in."""
     own: bool = False
@@ -151,6 +155,8 @@ class Community:
     history: bool = True
     """Whether newcomers are given past announcements."""
     history_while_away: bool = False
+    reach_names: bool = False
+    """Whether admins see by name who has read an announcement and who reacted; else they see how many."""
     """Whether somebody who comes back is given what was announced while they were outside, too."""
     show_member_count: bool = False
     """Whether whoever has an invite link is told how many members there are."""
@@ -158,6 +164,8 @@ class Community:
     """How many members invite links let in; 0 is any number."""
     language: Language = EN
     """In which the service talks to its people."""
+    timezone: str = ""
+    """The IANA name of the time zone in which times are meant; empty is the service's."""
     room_version: str | None = None
     fallback_owner: UserId | None = None
     """Who becomes an owner when all owners are out of the community, as they are when their accounts are gone."""

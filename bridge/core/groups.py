@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -71,6 +71,40 @@ def effective(declared: Community, own: Iterable[OwnGroup]) -> Community:
     taken = {group.key for group in declared.groups}
     more = {one.key: one.group for one in own if one.key not in taken and one.stage is not Stage.LEAVING}
     return replace(declared, groups=(*declared.groups, *(more[key] for key in sorted(more))))
+
+
+def groups_to_ask_for(community: Community) -> list[Group]:
+    """The groups that members see and ask to be let into."""
+    return [group for group in community.groups if group.kind is RoomKind.REQUEST and not group.archived]
+
+
+def find_to_ask_for(community: Community, named: str, names: Mapping[RoomKeyName, str]) -> Group:
+    """The group that a member means, by its key or its name.
+
+    Args:
+        names: what people call the groups.
+
+    Raises:
+        Refused: there is none, or it needs no asking. A group that members cannot see is as one that is not there.
+    """
+    word, where = _folded(named), str(community.id)
+    for group in community.groups:
+        if word not in (str(group.key), _folded(names.get(group.key, ""))):
+            continue
+        if group.kind is RoomKind.REQUEST and not group.archived:
+            return group
+        if group.kind is RoomKind.OPEN and not group.archived:
+            raise Refused(
+                "nobody has to ask for that group: it is open", where=where, remedy="join it in the space, in your app"
+            )
+    known = ", ".join(str(group.key) for group in groups_to_ask_for(community)) or "none"
+    raise Refused(
+        f"there is no group {named[:60]!r} that one asks for", where=where, remedy=f"one can ask for: {known}"
+    )
+
+
+def _folded(name: str) -> str:
+    return " ".join(name.split()).casefold()
 
 
 def with_one_more(community: Community, group: OwnGroup) -> Community:

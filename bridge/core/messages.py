@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from bridge.core import markup
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
@@ -166,6 +166,14 @@ class Reacted:
     key: str
 
 
+class Receipt(NamedTuple):
+    """Somebody has read a room up to an event. It comes by itself, in no order with events, and may come again."""
+
+    room_id: RoomId
+    user: UserId
+    event_id: EventId
+
+
 Event = Invited | MembershipChanged | StateChanged | Redacted | Posted | Said | Unreadable | Verifying | Reacted
 
 
@@ -266,6 +274,134 @@ class ExpireDraft:
     """Close a draft that nobody has decided in time, and forget what it says."""
 
     draft: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShutAnnouncerOut:
+    """Have the announcer say farewell in a group that lets it in no longer, and go."""
+
+    community: CommunityId
+    key: RoomKeyName
+    by: str
+    """Who asked for it, as it is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloseCopies:
+    """Give up the copies of an announcement that wait for people who let their invitation to a chat lie."""
+
+    announcement: str
+
+
+@dataclass(frozen=True, slots=True)
+class TellAuthor:
+    """Tell whoever wrote an announcement what became of it; a reply to that names the announcement."""
+
+    room_id: RoomId
+    content: Mapping[str, Any]
+    announcement: str
+
+
+@dataclass(frozen=True, slots=True)
+class EditCopy:
+    """Put other words in the place of one copy of an announcement."""
+
+    change: str
+    """Which edit, as `store/afterwards` has it."""
+    announcement: str
+    community: CommunityId
+    place: str
+    """Which room of the community's, as `core/announcements.Target` has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawCopy:
+    """Redact one copy of an announcement, with its edits and further parts; or see that it never arrives."""
+
+    announcement: str
+    community: CommunityId
+    place: str
+    """Which room of the community's, as `core/announcements.Target` has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeepPins:
+    """Bring a room's pinned messages to what is to be pinned there at this moment."""
+
+    community: CommunityId
+    room_id: RoomId
+
+
+@dataclass(frozen=True, slots=True)
+class PostAgain:
+    """Read an announcement back from a room, and announce it anew."""
+
+    announcement: str
+    number: int
+    """What it is called in the community that it is taken from."""
+    community: CommunityId
+    """Where it is announced."""
+    audience: tuple[str, ...]
+    """As `core/announcements.Audience.as_words` gives it."""
+    source: str
+    """What asked for it; the same source again is the same announcement."""
+    author: str
+    """A user id, or `operator`."""
+    reply_room: RoomId | None
+    """The chat in which the author is told; None tells nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskToAcknowledge:
+    """Have an announcement that was delivered acknowledged by whoever is in its room now."""
+
+    announcement: str
+    community: CommunityId
+    room_id: RoomId
+    event_id: EventId
+    at: int
+    """When it was delivered, in milliseconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemindToAcknowledge:
+    """Remind those who have not acknowledged an announcement yet."""
+
+    announcement: str
+    community: CommunityId
+    step: int
+    """Which of its reminders, from 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemindOne:
+    """Remind one person that an announcement waits for them, in their chat with the announcer."""
+
+    announcement: str
+    community: CommunityId
+    user: UserId
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class CloseAcknowledgement:
+    """Ask nobody any more, and tell the author who confirmed."""
+
+    announcement: str
+    community: CommunityId
+
+
+@dataclass(frozen=True, slots=True)
+class SendFigures:
+    """Send what is known of announcements as a file to whoever asked for it, as it is then."""
+
+    room_id: RoomId
+    community: CommunityId
+    by: UserId
+    what: str
+    """`picture` or `table` of the last announcements, or `acknowledgement` of one."""
+    announcement: str
+    """The one that it is about; empty for those that are about several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -447,6 +583,15 @@ class MakeGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class RunSchedule:
+    """Have a scheduled announcement announced, since a run of it is due."""
+
+    schedule: str
+    due: int
+    """The run, in milliseconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
 class SendDigest:
     """Send the summary of a week to whoever wants one of this community."""
 
@@ -472,6 +617,18 @@ Job = (
     SendMessage
     | DeliverAnnouncement
     | Announce
+    | ShutAnnouncerOut
+    | CloseCopies
+    | TellAuthor
+    | EditCopy
+    | WithdrawCopy
+    | KeepPins
+    | PostAgain
+    | AskToAcknowledge
+    | RemindToAcknowledge
+    | RemindOne
+    | CloseAcknowledgement
+    | SendFigures
     | ShowDraft
     | ExpireDraft
     | RedactEvent
@@ -493,5 +650,6 @@ Job = (
     | SendMembers
     | MakeGroup
     | SendDigest
+    | RunSchedule
     | SendLetter
 )

@@ -16,6 +16,7 @@ from bridge.core.community import Community, GroupsBy, Join
 from bridge.core.errors import Refused
 from bridge.core.languages import LANGUAGES
 from bridge.core.lines import one_line
+from bridge.core.schedule import checked_zone
 
 LONGEST_NAME = 120
 """In characters; no more of it is carried into the names of rooms."""
@@ -36,9 +37,11 @@ class Aspect(StrEnum):
     RULES = "rules"
     RULES_REQUIRED = "rules_required"
     LANGUAGE = "language"
+    TIMEZONE = "timezone"
     JOIN = "join"
     GROUPS_BY = "groups_by"
     MEMBERS_MAY_INVITE = "members_may_invite"
+    REACH_NAMES = "reach_names"
 
     @property
     def is_state(self) -> bool:
@@ -61,7 +64,7 @@ _CHOICES: dict[Aspect, dict[str, Any]] = {
     Aspect.JOIN: {join.value: join for join in Join},
     Aspect.GROUPS_BY: {who.value: who for who in GroupsBy},
 }
-_SWITCHES = frozenset({Aspect.RULES_REQUIRED, Aspect.MEMBERS_MAY_INVITE})
+_SWITCHES = frozenset({Aspect.RULES_REQUIRED, Aspect.MEMBERS_MAY_INVITE, Aspect.REACH_NAMES})
 
 
 def with_own(declared: Community, own: Mapping[Aspect, str]) -> Community:
@@ -97,6 +100,11 @@ def stored(community: Community, aspect: Aspect, text: str) -> str:
         return value
     if not text:
         raise Refused("is empty", where=where, remedy="write it behind the command; `community reset` takes it away")
+    if aspect is Aspect.TIMEZONE:
+        try:
+            return checked_zone(text)
+        except ValueError as error:
+            raise Refused(str(error), where=where, remedy="give the name that the IANA has for it") from error
     if len(text.encode()) > LONGEST_TEXT:
         raise Refused(f"is longer than {LONGEST_TEXT} bytes", where=where, remedy="write less")
     if aspect is Aspect.PICTURE and not _MXC.match(text):

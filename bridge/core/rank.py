@@ -5,10 +5,11 @@ The operator may do what no rule of the community forbids; people may do what `c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 
 from bridge.core.access import Deed, may
+from bridge.core.announcements import Audience
 from bridge.core.community import Community, GroupsBy, Role
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, RoomKeyName, UserId
@@ -208,6 +209,48 @@ def check_groups(people: People, by: UserId | None, deed: Deed) -> None:
         raise _refused(people, "members can only suggest groups here", "ask an admin")
     if people.community.groups_by is GroupsBy.ADMINS:
         raise _refused(people, "only owners and admins make groups here", "ask one of them")
+
+
+def check_admitting(people: People, by: UserId | None, key: RoomKeyName, moderators: Set[UserId]) -> None:
+    """Whether `by` may let the announcer into a group, or out of it: its moderators may, and owners and admins.
+
+    Args:
+        moderators: of that group, as in force.
+
+    Raises:
+        Refused: why not.
+    """
+    role = None if by is None else people.role_of(by)
+    if by is not None and (role is None or (role < Role.ADMIN and by not in moderators)):
+        # said before anything of the group is: it may be hidden from them
+        raise _refused(people, "only the moderators of a group, owners and admins decide about that", "ask one of them")
+    _group(people, key)
+    group = people.community.group(key)
+    if group is not None and group.announcements is not None:
+        raise _declared(people, f"groups.{key}.announcements")
+
+
+def check_audience(
+    people: People, by: UserId | None, audience: Audience, moderates: Callable[[RoomKeyName], bool]
+) -> None:
+    """Whether `by` may announce to these: owners and admins to everybody here and below, a moderator into the groups
+    that they moderate, and nowhere else.
+
+    Args:
+        moderates: whether `by` moderates the group of that key.
+
+    Raises:
+        Refused: why not.
+    """
+    role = None if by is None else people.role_of(by)
+    if by is None or may(role, Deed.ANNOUNCE):
+        return
+    if role is None or not any(moderates(group.key) for group in people.community.groups):
+        raise _refused(people, "only owners and admins of the community announce", "ask one of them")
+    if audience.groups and audience == Audience(groups=audience.groups) and all(map(moderates, audience.groups)):
+        return
+    own = " ".join(f"--to group:{one.key}" for one in people.community.groups if moderates(one.key))
+    raise _refused(people, "moderators announce into the groups that they moderate alone", f"write `{own}` with it")
 
 
 def check_profile(people: People, by: UserId | None) -> None:

@@ -58,18 +58,18 @@ def as_csv(people: Iterable[Person]) -> str:
     for person in people:
         table.writerow(
             [
-                _cell(person["user"]),
+                cell(person["user"]),
                 person["role"].word,
                 STATES.get(person["state"], person["state"]),
-                *(_cell(";".join(person[name])) for name in ("groups", "moderates", "tags")),
+                *(cell(";".join(person[name])) for name in ("groups", "moderates", "tags")),
                 "" if person["since"] is None else texts.utc(person["since"]),
-                _cell(f"{person['how']} {person['detail']}".strip()),
-                _cell(person["by"]),
+                cell(f"{person['how']} {person['detail']}".strip()),
+                cell(person["by"]),
             ]
         )
     return out.getvalue()
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     """A cell that no spreadsheet takes for a formula. Ordinary user ids stand as they are, though they begin with @."""
     return f"'{text}" if text.startswith(_FORMULA) and not _PLAIN_ID.match(text) else text

@@ -50,8 +50,10 @@ def _within(parent: Community, one: OwnCommunity) -> Community:
         general=parent.general,
         history=parent.history,
         history_while_away=parent.history_while_away,
+        reach_names=parent.reach_names,
         groups_by=parent.groups_by,
         language=parent.language,
+        timezone=parent.timezone,
         room_version=parent.room_version,
     )
 

@@ -5,19 +5,19 @@ The message waits until they are in the chat: who is only invited could not read
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Collection, Mapping
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Collection
+from typing import Protocol
 
 from bridge.core import texts
 from bridge.core.community import SPACE, Community
 from bridge.core.errors import BadRequest, Forbidden
-from bridge.core.ids import CommunityId, EventId, RoomId, UserId, domain_of
+from bridge.core.ids import CommunityId, EventId, RoomId, UserId
 from bridge.core.messages import MembershipChanged, Reacted, SayWelcome, SendMessage, Welcome, notice
 from bridge.plan import changes
+from bridge.plan.desired import name_of
 from bridge.plan.state import Accounts, Known, digest_of
-from bridge.ports import Clock, Made, Messenger, RoomReaderAsAnnouncer
-from bridge.store import arrivals, communities
+from bridge.ports import Clock, Messenger
+from bridge.store import arrivals
 from bridge.store.database import Database
 from bridge.store.jobs import Jobs
 from bridge.store.rooms import RoomIndex
@@ -25,18 +25,6 @@ from bridge.store.rooms import RoomIndex
 YES = "✅"
 LANE = "welcome"
 """One lane for all: a crowd is welcomed one after the other."""
-
-
-class Rooms(Protocol):
-    """What arrivals need of the homeserver."""
-
-    async def create(self, alias: str, body: Mapping[str, Any], *, by_announcer: bool = False) -> Made: ...
-
-    async def drop_alias(self, alias: str, *, by_announcer: bool = False) -> None: ...
-
-    async def invite(self, room_id: RoomId, user: UserId, *, by_announcer: bool) -> None: ...
-
-    async def leave_as_announcer(self, room_id: RoomId, reason: str) -> None: ...
 
 
 class Facts(Protocol):
@@ -63,9 +51,8 @@ class Arrivals:
         index: RoomIndex,
         memory: Memory,
         declared: Callable[[CommunityId], Community | None],
-        rooms: Rooms,
+        chat_with: Callable[[UserId], Awaitable[RoomId]],
         facts: Facts,
-        look: RoomReaderAsAnnouncer,
         messenger: Messenger,
         look_again: Callable[[CommunityId], None],
         jobs: Jobs,
@@ -73,13 +60,16 @@ class Arrivals:
         accounts: Accounts,
         clock: Clock,
     ) -> None:
+        """
+        Args:
+            chat_with: the chat with somebody, made where there is none.
+        """
         self._database = database
         self._index = index
         self._memory = memory
         self._declared = declared
-        self._rooms = rooms
+        self._chat_with = chat_with
         self._facts = facts
-        self._look = look
         self._messenger = messenger
         self._look_again = look_again
         self._jobs = jobs
@@ -129,46 +119,16 @@ class Arrivals:
         Raises:
             MatrixError: the homeserver cannot be asked.
         """
-        if self._declared(job.community) is None:
+        async with self._database.transaction() as tx:
+            expected = await arrivals.has_arrived(tx, job.community, job.user)
+        if self._declared(job.community) is None or not expected:
             return
         try:
-            room_id = await self._chat_with(job.community, job.user)
-            if room_id is not None and job.user in await self._facts.still_joined(room_id, [job.user]):
+            room_id = await self._chat_with(job.user)
+            if job.user in await self._facts.still_joined(room_id, [job.user]):
                 await self._say(room_id, job.user)
         except (Forbidden, BadRequest):
             return  # they cannot be reached, or do not want to be
-
-    async def _chat_with(self, community: CommunityId, user: UserId) -> RoomId | None:
-        for room_id, partner in self._index.chats.items():
-            if partner == user:
-                await self._drop_alias(community, user)  # a kill may have come before that
-                return room_id
-        fresh = f"#_communities_{secrets.token_hex(12)}:{domain_of(self._accounts.steward)}"
-        async with self._database.transaction() as tx:
-            alias = await arrivals.alias_for(tx, community, user, fresh)
-        if alias is None:
-            return None
-        made = await self._rooms.create(alias, _chat(user), by_announcer=True)
-        if not made.whole and not (await self._look.chat_facts(made.room_id))[0]:  # cut off before it was encrypted
-            await self._rooms.leave_as_announcer(made.room_id, "")
-            await self._rooms.drop_alias(alias, by_announcer=True)
-            made = await self._rooms.create(alias, _chat(user), by_announcer=True)
-        if not made.whole:
-            await self._rooms.invite(made.room_id, user, by_announcer=True)
-        async with self._database.transaction() as tx:
-            await communities.open_chat(tx, made.room_id, user, self._clock.now_ms())
-        self._index.chats[made.room_id] = user
-        await self._drop_alias(community, user)
-        return made.room_id
-
-    async def _drop_alias(self, community: CommunityId, user: UserId) -> None:
-        """Take the alias away under which a chat was made, once the chat is recorded."""
-        async with self._database.transaction() as tx:
-            alias = await arrivals.alias_of(tx, community, user)
-        if alias:
-            await self._rooms.drop_alias(alias, by_announcer=True)
-            async with self._database.transaction() as tx:
-                await arrivals.alias_dropped(tx, community, user)
 
     async def _say(self, room_id: RoomId, user: UserId) -> None:
         """Say every welcome that waits for somebody, and that it was said, in one database transaction."""
@@ -183,11 +143,20 @@ class Arrivals:
         community = self._declared(job.community)
         if community is None:
             return
-        name = str(job.community)
         groups = [group.name or str(group.key) for group in community.groups if group.kind.is_listed]
+        name = name_of(community, await self._memory.known(community.id))
         text = texts.welcome(
-            community.name or name, community.welcome or "", community.rules or "", groups, community.language
+            name,
+            community.welcome or "",
+            community.rules or "",
+            groups,
+            community.reach_names,
+            community.language,
         )
+        async with self._database.transaction() as tx:
+            knows_how = await arrivals.was_welcomed(tx, job.user, but=job.community)
+        if not knows_how:
+            text = texts.recommend_notifications(text, community.language)
         if community.rules_required:
             text = texts.please_agree(text, community.language)
         sent = await self._messenger.send(job.room_id, notice(text), txn_id=job_id)
@@ -212,18 +181,3 @@ class Arrivals:
             job = SendMessage(event.room_id, notice(texts.thanks_for_agreeing(community.language)))
             await self._jobs.add(tx, f"agreed-{digest_of([community.id, event.sender])}", event.room_id, job, now)
         self._wake()
-
-
-def _chat(user: UserId) -> dict[str, Any]:
-    """The body of `POST /createRoom` for an encrypted chat of two."""
-    return {
-        "preset": "private_chat",
-        "visibility": "private",
-        "is_direct": True,
-        "invite": [user],
-        "initial_state": [
-            {"type": "m.room.encryption", "state_key": "", "content": {"algorithm": "m.megolm.v1.aes-sha2"}},
-            {"type": "m.room.canonical_alias", "state_key": "", "content": {}},
-            {"type": "m.room.guest_access", "state_key": "", "content": {"guest_access": "forbidden"}},
-        ],
-    }

@@ -10,9 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bridge.core import texts
-from bridge.core.access import NEEDED, Deed, may
-from bridge.core.announcements import Audience, Kind, Part, Target
-from bridge.core.community import Role
+from bridge.core.announcements import Audience, Kind, Part, Target, with_line
 from bridge.core.errors import Refused
 from bridge.core.files import rings, silent, worded
 from bridge.core.ids import CommunityId, EventId, RoomId, UserId
@@ -44,7 +42,7 @@ _PLAIN = str.maketrans("", "", "\ufe0e\ufe0f")
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class Expected:
     """Whom a draft would reach now."""
 
     people: int
@@ -64,15 +62,18 @@ class Drafts:
         wake: Callable[[], None],
         messenger: Messenger,
         clock: Clock,
-        role_of: Callable[[CommunityId, UserId], Awaitable[Role | None]],
+        check_right: Callable[[CommunityId, UserId, Audience], Awaitable[None]],
         targets_of: Callable[[CommunityId, Audience], Awaitable[Sequence[Target]]],
-        reach_of: Callable[[Sequence[Target]], Awaitable[Reach]],
+        expected: Callable[[Sequence[Target]], Awaitable[Expected]],
+        name_of: Callable[[CommunityId], Awaitable[str]],
         language_of: Callable[[CommunityId], Language],
         lapse_ms: Callable[[], int],
     ) -> None:
         """
         Args:
+            check_right: whether somebody may announce to these; raises `Refused` where they may not.
             targets_of: whom an audience means now; raises `Refused` where one of them cannot be announced to.
+            name_of: what people call a community.
             lapse_ms: how long a draft waits, in milliseconds.
         """
         self._database = database
@@ -81,9 +82,10 @@ class Drafts:
         self._wake = wake
         self._messenger = messenger
         self._clock = clock
-        self._role_of = role_of
+        self._check_right = check_right
         self._targets_of = targets_of
-        self._reach_of = reach_of
+        self._expected = expected
+        self._name_of = name_of
         self._language_of = language_of
         self._lapse_ms = lapse_ms
 
@@ -99,6 +101,7 @@ class Drafts:
         origin: EventId | None,
         parts: Sequence[Part],
         audience: Audience,
+        kind: Kind = Kind.TEXT,
     ) -> None:
         """Take a draft, and have it shown in that room; the same source again is the same draft.
 
@@ -121,6 +124,7 @@ class Drafts:
             origin=origin,
             parts=tuple(parts),
             audience=audience,
+            kind=kind,
             version=1,
             worded_by=source,
             at=now,
@@ -165,6 +169,7 @@ class Drafts:
         *,
         ring: bool | None = None,
         audience: Audience | None = None,
+        kind: Kind | None = None,
     ) -> None:
         """Give a draft another text, and have it shown again. Files stay. Safe to do twice.
 
@@ -173,6 +178,7 @@ class Drafts:
             text: empty leaves the words as they are.
             ring: whether it notifies everybody; as before where None.
             audience: whom it is meant for; as before where None.
+            kind: what it is; as before where None.
 
         Raises:
             Refused: the text is too long, or whom it is meant for cannot be announced to.
@@ -184,10 +190,11 @@ class Drafts:
         whom = draft.audience if audience is None else audience
         await self._targets_of(draft.community, whom)
         now = self._clock.now_ms()
+        newer = replace(draft, parts=parts, audience=whom, kind=kind or draft.kind, worded_by=by, at=now)
         async with self._database.transaction() as tx:
             if draft.worded_by == by:
                 await store.leave_words(tx, draft, by)
-            elif await store.reword(tx, draft, parts, whom, by, now):
+            elif await store.reword(tx, draft, newer):
                 await self._show_later(tx, draft.id, draft.version + 1, now)
                 if draft.card is not None:
                     await self._settle(tx, draft, texts.draft_reworded(self._language_of(draft.community)), now)
@@ -243,8 +250,11 @@ class Drafts:
     async def _send(self, draft: Draft, by: EventId) -> None:
         language = self._language_of(draft.community)
         now = self._clock.now_ms()
-        if not may(await self._role_of(draft.community, draft.author), Deed.ANNOUNCE):
-            await self._close(draft, State.DROPPED, by, texts.not_allowed(NEEDED[Deed.ANNOUNCE], language), now)
+        try:
+            await self._check_right(draft.community, draft.author, draft.audience)
+        except Refused as error:
+            text = texts.refused(error.where, error.what, error.remedy)
+            await self._close(draft, State.DROPPED, by, text, now)
             return
         try:
             await self._targets_of(draft.community, draft.audience)
@@ -257,7 +267,7 @@ class Drafts:
             author=draft.author,
             parts=draft.parts,
             audience=draft.audience.as_words(),
-            kind=Kind.TEXT.value,
+            kind=draft.kind.value,
             reply_room=draft.room_id,
         )
         await self._close(draft, State.SENT, by, texts.draft_sent(language), now, job)
@@ -338,15 +348,16 @@ class Drafts:
             await self._say(draft, draft.worded_by, texts.refused(error.where, error.what, error.remedy))
             await self._close(draft, State.DROPPED, None, texts.draft_dropped(language), self._clock.now_ms())
             return
-        reach = await self._reach_of(targets)
-        for number, part in enumerate(draft.parts, start=1):
+        expected = await self._expected(targets)
+        for number, part in enumerate(_as_seen(draft, language), start=1):
             await self._messenger.send(draft.room_id, silent(part), txn_id=f"{job_id}-part{number}")
         text = texts.draft_shown(
-            draft.community,
+            await self._name_of(draft.community),
             draft.audience.as_words(),
-            reach.people,
-            reach.devices,
+            expected.people,
+            expected.devices,
             rings(draft.parts),
+            draft.kind is Kind.ACKNOWLEDGE,
             -(-self._lapse_ms() // 3_600_000),
             self._mark(draft.room_id),
             language,
@@ -362,6 +373,14 @@ class Drafts:
                 return
         for key, name in ((SEND, "send"), (EDIT, "edit"), (DROP, "drop")):
             await self._messenger.react(draft.room_id, sent.event_id, key, txn_id=f"{job_id}-{name}")
+
+
+def _as_seen(draft: Draft, language: Language) -> Sequence[Part]:
+    """What members will see, with what is written below it as it goes out."""
+    if draft.kind is not Kind.ACKNOWLEDGE:
+        return draft.parts
+    first, *more = draft.parts
+    return [with_line(first, texts.please_acknowledge(language)), *more]
 
 
 _OUTCOMES: Mapping[State, Callable[[Language], str]] = {

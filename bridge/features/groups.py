@@ -23,6 +23,7 @@ from bridge.core.lines import one_line
 from bridge.core.messages import MakeGroup, ReleaseGroup, SendMessage, notice
 from bridge.core.rank import People
 from bridge.plan import release
+from bridge.plan.people import NOT_ADMITTED
 from bridge.plan.state import Accounts, Known, RoomState, digest_of, same
 from bridge.ports import Clock, RoomExecutor, RoomReader
 from bridge.store import communities as store
@@ -329,6 +330,9 @@ class Groups:
         steward = self._accounts.steward
         if room is None or steward not in room.members or room.members[steward].state != "join":
             return True
+        announcer = room.members.get(self._accounts.announcer)
+        if announcer is not None and announcer.present and room.level(steward) >= room.threshold("kick"):
+            await self._rooms.kick(room_id, self._accounts.announcer, NOT_ADMITTED)
         space_id = known.rooms.get(SPACE)
         space = None if space_id is None else await self._room(space_id)
         if space_id is not None and space is not None and space.content("m.space.child", room_id):

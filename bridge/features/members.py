@@ -12,12 +12,13 @@ from typing import Protocol
 from bridge.core import rank, texts
 from bridge.core.community import CONTROL, SPACE, Community, Role
 from bridge.core.errors import Forbidden, NotFound, Refused
-from bridge.core.ids import CommunityId, RoomKeyName, UserId
+from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import EN, Language
 from bridge.core.markup import plain
 from bridge.core.messages import AnswerRequest, ChangeMembership, SendMessage, notice
 from bridge.core.rank import People
 from bridge.plan import changes
+from bridge.plan.desired import name_of
 from bridge.plan.state import Accounts, Known, digest_of
 from bridge.ports import Clock, RoomExecutor, RoomReader
 from bridge.store import belonging, links, requests
@@ -104,9 +105,18 @@ class Members:
         )
 
     async def invite(
-        self, community: Community, by: UserId | None, users: Collection[UserId], groups: Collection[RoomKeyName] = ()
+        self,
+        community: Community,
+        by: UserId | None,
+        users: Collection[UserId],
+        groups: Collection[RoomKeyName] = (),
+        *,
+        room: RoomId | None = None,
     ) -> list[str]:
         """Have people invited to the community and to groups; gives a sentence for each.
+
+        Args:
+            room: where that is answered.
 
         Raises:
             Refused: one of them may not be invited; then nobody is.
@@ -117,15 +127,18 @@ class Members:
         for user in users:
             await self._memory.bid(community.id, user, groups)
             async with self._database.transaction() as tx:
-                await self._close_request(tx, community.id, user, State.APPROVED, by or texts.the_operator(), "")
+                await self._close_request(
+                    tx, community.id, user, State.APPROVED, by or texts.the_operator(), "", groups
+                )
                 await belonging.bidden(tx, community.id, user, "invite", by or "operator", "", self._clock.now_ms())
         there = {user for user in users if people.memberships.get(user) == "join"}
         if coming := [user for user in users if user not in there]:
             language = community.language
-            await self._tell(community.id, texts.bidden_by(coming, by or texts.the_operator(language), language))
+            await self._tell(community.id, texts.bidden_by(coming, by or texts.the_operator(language), language), room)
+        name = name_of(community, await self._memory.known(community.id))
         return [
             (texts.invited_already if user in there else texts.invited)(
-                user, community.name or str(community.id), list(groups), answer_language(community, by)
+                user, name, list(groups), answer_language(community, by)
             )
             for user in users
         ]
@@ -215,11 +228,24 @@ class Members:
         self._wake()
 
     async def _close_request(
-        self, tx: Transaction, community: CommunityId, user: UserId, state: State, by: str, reason: str
+        self,
+        tx: Transaction,
+        community: CommunityId,
+        user: UserId,
+        state: State,
+        by: str,
+        reason: str,
+        groups: Collection[RoomKeyName] | None = None,
     ) -> None:
-        """Whoever is invited or removed waits for no answer any more."""
+        """Whoever is invited or removed waits for no answer any more.
+
+        Args:
+            groups: to which they are invited: who asks for another one goes on waiting.
+        """
         request = await requests.open_of(tx, community, user)
         now = self._clock.now_ms()
+        if request is not None and request.is_for_group and groups is not None and not {*request.keys} & {*groups}:
+            return
         if request is not None and await requests.decide(tx, request.id, state, by, reason, now):
             job = AnswerRequest(request.id)
             await self._jobs.add(tx, f"answer-{request.id}", f"request {request.id}", job, now)
@@ -233,33 +259,63 @@ class Members:
                 found.append(job)
         return found
 
-    async def give_role(self, community: Community, by: UserId | None, user: UserId, role: Role) -> str:
+    async def give_role(
+        self, community: Community, by: UserId | None, user: UserId, role: Role, *, room: RoomId | None = None
+    ) -> str:
         """Make somebody an owner, an admin or a mere member; gives what was done.
+
+        Args:
+            room: where that is answered.
 
         Raises:
             Refused: why not.
         """
         rank.check_role(await self.people(community), by, user, role)
         await self._memory.update(community.id, lambda known: changes.with_roles(known, {user: role}))
-        return await self._told(community, by, lambda who, language: texts.role_taken_over(user, role, who, language))
+        return await self._told(
+            community, by, lambda who, language: texts.role_taken_over(user, role, who, language), room
+        )
 
-    async def transfer(self, community: Community, by: UserId | None, user: UserId) -> str:
-        """Hand ownership over: `user` becomes an owner, and the one who hands over an admin; both or neither.
+    async def check_transfer(self, community: Community, by: UserId | None, user: UserId) -> UserId:
+        """Whether ownership may be handed over to `user`; gives who hands it over.
 
         Raises:
             Refused: why not.
         """
-        giver = rank.check_transfer(await self.people(community), by, user)
+        return rank.check_transfer(await self.people(community), by, user)
+
+    async def transfer(
+        self, community: Community, by: UserId | None, user: UserId, *, room: RoomId | None = None
+    ) -> str:
+        """Hand ownership over: `user` becomes an owner, and the one who hands over an admin; both or neither.
+
+        Args:
+            room: where that is answered.
+
+        Raises:
+            Refused: why not.
+        """
+        giver = await self.check_transfer(community, by, user)
         roles = {user: Role.OWNER, giver: Role.ADMIN}
         await self._memory.update(community.id, lambda known: changes.with_roles(known, roles))
         return await self._told(
-            community, by, lambda who, language: texts.ownership_handed_over(giver, user, who, language)
+            community, by, lambda who, language: texts.ownership_handed_over(giver, user, who, language), room
         )
 
     async def moderator(
-        self, community: Community, by: UserId | None, key: RoomKeyName, user: UserId, *, add: bool
+        self,
+        community: Community,
+        by: UserId | None,
+        key: RoomKeyName,
+        user: UserId,
+        *,
+        add: bool,
+        room: RoomId | None = None,
     ) -> str:
         """Make somebody a moderator of a group (and have them invited to it), or end that; gives what was done.
+
+        Args:
+            room: where that is answered.
 
         Raises:
             Refused: why not.
@@ -269,15 +325,18 @@ class Members:
         change = changes.with_moderator if add else changes.without_moderator
         await self._memory.update(community.id, lambda known: change(known, key, user))
         say = texts.moderator_added if add else texts.moderator_removed
-        return await self._told(community, by, lambda who, language: say(user, key, who, language))
+        return await self._told(community, by, lambda who, language: say(user, key, who, language), room)
 
-    async def _told(self, community: Community, by: UserId | None, text: Callable[[str, Language], str]) -> str:
+    async def _told(
+        self, community: Community, by: UserId | None, text: Callable[[str, Language], str], room: RoomId | None
+    ) -> str:
         """Tell the admins what was done, and give the answer to whoever asked."""
         own, theirs = community.language, answer_language(community, by)
-        await self._tell(community.id, text(by or texts.the_operator(own), own))
+        await self._tell(community.id, text(by or texts.the_operator(own), own), room)
         return text(by or texts.the_operator(theirs), theirs)
 
-    async def _tell(self, community: CommunityId, text: str) -> None:
+    async def _tell(self, community: CommunityId, text: str, answered_in: RoomId | None) -> None:
+        """Tell the admins, once: where the answer is given before their eyes, it is that."""
         control = (await self._memory.known(community)).rooms.get(CONTROL)
         if control is None:
             return
@@ -285,7 +344,8 @@ class Members:
         async with self._database.transaction() as tx:
             await store.record(tx, now, community, control, "people", "changed", plain(text))
             key = f"people-{digest_of([community, text, now])}"
-            await self._jobs.add(tx, key, control, SendMessage(control, notice(text)), now)
+            if control != answered_in:
+                await self._jobs.add(tx, key, control, SendMessage(control, notice(text)), now)
         self._wake()
 
 

@@ -152,11 +152,13 @@ class Moving:
         rank.check_groups(await self._people(target), by, Deed.MOVE_GROUPS)
 
     async def _is_there(self, source: Community, target: Community, key: RoomKeyName) -> bool:
-        """Whether the same was asked before, and is done."""
+        """Whether the same was asked before, and is done: the audit trail knows the room that came from there."""
+        room_id = (await self._memory.known(target.id)).rooms.get(key)
         async with self._database.transaction() as tx:
             own = await groups.load_all(tx)
+            moved = await store.is_recorded(tx, target.id, room_id or "", _MOVE, _detail(source.id, target.id, key))
         there = any(one.key == key for one in own.get(target.id, ()))
-        return there and key not in await self._groups.taken(source)
+        return there and moved and key not in await self._groups.taken(source)
 
     async def _movable(self, source: Community, target: Community, key: RoomKeyName) -> OwnGroup:
         if key in RESERVED_KEYS:
@@ -229,8 +231,7 @@ class Moving:
             await groups.put(tx, target.id, group)
             await links.without_group(tx, source.id, group.key, who, now)
             for one in (source, target):
-                detail = f"{group.key}, from {source.id} to {target.id}"
-                await store.record(tx, now, one.id, room.room_id, who, "group move", detail)
+                await store.record(tx, now, one.id, room.room_id, who, _MOVE, _detail(source.id, target.id, group.key))
             for control, text in zip(rooms, say, strict=True):
                 if control is not None:
                     message = SendMessage(RoomId(control), notice(text))
@@ -238,6 +239,13 @@ class Moving:
 
         bid = partial(changes.bidden_into_space, users=here)
         await self._memory.move_room(source.id, target.id, group.key, bid, also)
+
+
+_MOVE = "group move"
+
+
+def _detail(source: CommunityId, target: CommunityId, key: RoomKeyName) -> str:
+    return f"{key}, from {source} to {target}"
 
 
 def _no_relative(community: CommunityId, to: str) -> Refused:

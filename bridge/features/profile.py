@@ -12,16 +12,19 @@ from typing import Protocol
 
 from bridge.core import profile as rules
 from bridge.core import rank, texts
+from bridge.core.announcements import EVERYBODY, Kind
 from bridge.core.community import SPACE, Community
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, UserId
+from bridge.core.messages import Announce, notice
 from bridge.core.profile import Aspect
 from bridge.core.rank import People
 from bridge.plan.state import Known
 from bridge.ports import Clock, RoomExecutor
 from bridge.store import communities as store
 from bridge.store import profile
-from bridge.store.database import Database
+from bridge.store.database import Database, Transaction
+from bridge.store.jobs import Jobs
 
 
 class Memory(Protocol):
@@ -45,6 +48,8 @@ class Profile:
         lock_of: Callable[[CommunityId], asyncio.Lock],
         people: Callable[[Community], Awaitable[People]],
         rooms: RoomExecutor,
+        jobs: Jobs,
+        wake: Callable[[], None],
         clock: Clock,
     ) -> None:
         """
@@ -60,6 +65,8 @@ class Profile:
         self._lock_of = lock_of
         self._people = people
         self._rooms = rooms
+        self._jobs = jobs
+        self._wake = wake
         self._clock = clock
         self._storing = asyncio.Lock()
 
@@ -105,10 +112,25 @@ class Profile:
                 await profile.put(tx, community.id, aspect, value)
             elif not aspect.is_state:
                 await profile.drop(tx, community.id, aspect)
+            if aspect is Aspect.REACH_NAMES:
+                await self._tell_members(tx, community, by, names=value == "yes")
             deed = "reset" if value is None else "set"
             actor = by or texts.the_operator()
             await store.record(tx, self._clock.now_ms(), community.id, "", actor, deed, aspect.value)
         await self._read_profile()
+        self._wake()
+
+    async def _tell_members(self, tx: Transaction, community: Community, by: UserId | None, *, names: bool) -> None:
+        """Have everybody told what admins see of them, where that changes: who was there before has read no welcome."""
+        now = self._clock.now_ms()
+        current = self._current(community.id) or community
+        if current.reach_names == names:
+            return
+        source = f"reach-names-{community.id}-{now}"
+        parts = (notice(texts.members_are_told(names, current.language)),)
+        author = by or "operator"
+        job = Announce(community.id, source, author, parts, EVERYBODY.as_words(), Kind.TEXT.value, None)
+        await self._jobs.add(tx, source, f"announce {community.id}", job, now)
 
     async def _call(self, community: Community, aspect: Aspect, value: str) -> None:
         """Write a piece of the space's state before it is remembered, and let no pass of the reconciler come between:

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
-from bridge.core.ids import EventId, RoomId, UserId
+from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
 from bridge.core.messages import MembershipChanged, ShareKeys
 from bridge.ports import Clock, Member
 from bridge.store import keys, shares
@@ -37,11 +37,13 @@ class Readiness:
     jobs: Jobs
     wake: Callable[[], None]
     clock: Clock
+    lets_in: Callable[[CommunityId, RoomKeyName], bool] = lambda _, __: False
+    """Whether a group lets the announcer in."""
 
     def concerns(self, room_id: RoomId) -> bool:
         """Whether the announcer speaks in that room of ours."""
         place = self.index.place_of(room_id)
-        return place is not None and place.kind.has_announcer
+        return place is not None and (place.kind.has_announcer or self.lets_in(place.community, place.key))
 
     async def membership_changed(self, event: MembershipChanged) -> None:
         if not self.concerns(event.room_id) or event.membership == "invite":

@@ -15,7 +15,7 @@ from typing import Protocol
 from bridge.core import texts
 from bridge.core.community import CONTROL, SPACE, Community, Role
 from bridge.core.errors import Refused
-from bridge.core.groups import Wish
+from bridge.core.groups import Wish, find_to_ask_for
 from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import EN, Language
 from bridge.core.markup import plain
@@ -34,15 +34,16 @@ from bridge.core.messages import (
     notice,
     replacing,
 )
+from bridge.plan.desired import group_name_of, name_of
 from bridge.plan.state import Accounts, Known, digest_of
 from bridge.ports import AccountAges, Clock, Messenger, RoomExecutor, RoomReader
 from bridge.store import belonging, communities, requests
 from bridge.store.database import Database, Transaction
 from bridge.store.jobs import Jobs
 from bridge.store.requests import JoinRequest, State
-from bridge.store.rooms import RoomIndex
+from bridge.store.rooms import Place, RoomIndex
 
-KNOCK, SUGGESTION = "knock", "suggestion"
+KNOCK, SUGGESTION, ASK = "knock", "suggestion", "ask"
 YES, NO = "✅", "❌"
 KEPT_MS = 90 * 24 * 3_600_000
 """For how long it is remembered what was decided."""
@@ -137,12 +138,73 @@ class Requests:
                 )
         self._wake()
 
+    async def ask_for_group(self, community: Community, user: UserId | None, named: str, source: str) -> str:
+        """Take in that a member asks to be let into a group; gives how it is called. The same group again, while it is
+        not decided, is the same request.
+
+        Raises:
+            Refused: why not; a group that members cannot see is as one that is not there.
+            MatrixError: the homeserver cannot be asked.
+        """
+        if user is None or await self._role_of(community.id, user) is None:
+            raise Refused(
+                "only members ask to be let into groups", where=str(community.id), remedy="admins use `invite`"
+            )
+        known = await self._memory.known(community.id)
+        names = {group.key: group_name_of(group, known) for group in community.groups}
+        group = find_to_ask_for(community, named, names)
+        await self._must_not_be_in(community, user, group.key)
+        now = self._clock.now_ms()
+        request_id = digest_of(["ask", source or f"{user} {now}"])
+        request = JoinRequest(request_id, community.id, user, "", ASK, "", (group.key,), now)
+        async with self._database.transaction() as tx:
+            await requests.forget_before(tx, now - KEPT_MS)
+            new = await requests.find(tx, request_id) is None
+            rejected = await requests.last_of(tx, community.id, user, State.REJECTED, of_group=group.key)
+            if new and rejected is not None and now - (rejected.decided_at or 0) < self.patience.again_ms:
+                hours = -(-self.patience.again_ms // 3_600_000)
+                raise Refused(
+                    "that was declined a short while ago",
+                    where=f"{community.id}/{group.key}",
+                    remedy=f"you may ask again {hours} hours after that",
+                )
+            if await requests.add(tx, request):
+                await self._begin(tx, request, now)
+            elif new:
+                waits = await requests.open_of(tx, community.id, user)
+                if waits is None or waits.how != ASK or waits.keys != request.keys:
+                    raise Refused(
+                        "something else that you asked waits for an answer",
+                        where=str(community.id),
+                        remedy="wait until the admins have decided",
+                    )
+        self._wake()
+        return await self.place_of(request)
+
+    async def _must_not_be_in(self, community: Community, user: UserId, key: RoomKeyName) -> None:
+        known = await self._memory.known(community.id)
+        where = f"{community.id}/{key}"
+        room_id = known.rooms.get(key)
+        if room_id is None:
+            raise Refused("the group is not made yet", where=where, remedy="try again in a minute")
+        if user in known.waiting:
+            raise Refused("the rules come first", where=where, remedy="react with ✅ to my welcome, and ask again")
+        state = await self._membership(room_id, user)
+        if state == "join":
+            raise Refused("you are in that group already", where=where, remedy="nothing has to be done")
+        if state == "invite":
+            raise Refused("you are invited to that group already", where=where, remedy="see your invitations")
+        if state == "ban":
+            raise Refused("you cannot be let into that group", where=where, remedy="talk to an admin")
+
     async def moved(self, event: MembershipChanged) -> None:
         """A membership in a space changed: somebody knocks, or what they asked was answered in a client.
 
         The event may be long out of date: only what is still so is heeded.
         """
         place = self._index.place_of(event.room_id)
+        if place is not None and place.kind.is_group and event.membership in ("invite", "join"):
+            await self._let_into_group(place, event)
         if place is None or place.key != SPACE or event.user in self._accounts.both:
             return
         waits = await self._open_of(place.community, event.user)
@@ -159,13 +221,25 @@ class Requests:
             )
             return
         found = await self._open_of(place.community, event.user)
-        if found is None or (event.membership == "leave" and event.sender == event.user and found.how != KNOCK):
+        left = event.membership == "leave" and event.sender == event.user
+        if found is None or (left and found.how not in (KNOCK, ASK)):
+            return
+        if found.how == ASK and event.membership in ("invite", "join"):  # they are in already, and ask for a group
             return
         state = State.APPROVED if event.membership in ("invite", "join") else State.REJECTED
         if event.sender == event.user and state is State.REJECTED:
             state = State.WITHDRAWN
         by = texts.the_service() if event.sender in self._accounts.both else event.sender
         await self._decide(found, state, by, "")
+
+    async def _let_into_group(self, place: Place, event: MembershipChanged) -> None:
+        """A group that somebody asks for was opened to them in a client, by a moderator of it maybe."""
+        found = await self._open_of(place.community, event.user)
+        if found is None or found.how != ASK or place.key not in found.keys or event.sender in self._accounts.both:
+            return
+        if await self._membership(event.room_id, event.user) in ("invite", "join"):
+            by = event.sender if event.sender != event.user else texts.the_service()  # an invitation of ours
+            await self._decide(found, State.APPROVED, by, "")
 
     async def _open(
         self,
@@ -318,13 +392,29 @@ class Requests:
         show = texts.join_request_open if request.wish is None else texts.suggestion_open
         # whoever suggests a group is in the community already; a card that is decided needs it no more
         since = None if request.wish is not None else await self._ages.here_since(request.user)
-        about = facts(request, self._name_for(request), language, since)
+        place = await self.place_of(request)
+        about = facts(request, place, language, since)
         content = call(show(about, request.user, language), known.roles)
         sent = await self._messenger.send(room_id, content, txn_id=job_id)
+        asked = await self._moderators_asked(request, known) if request.is_for_group else []
         async with self._database.transaction() as tx:  # at once: who is quick reacts before we do
             await requests.carded(tx, request.id, sent.event_id)
+            for chat in asked:
+                job = SendMessage(chat, notice(texts.moderator_asked(request.user, place, language)))
+                await self._jobs.add(tx, f"asked-{request.id}-{chat}", chat, job, self._clock.now_ms())
+        if asked:
+            self._wake()
         for key, name in ((YES, "yes"), (NO, "no")):
             await self._messenger.react(room_id, sent.event_id, key, txn_id=f"{job_id}-{name}")
+
+    async def _moderators_asked(self, request: JoinRequest, known: Known) -> list[RoomId]:
+        """The chats of the group's moderators who do not see the card: they can let somebody in, in their client."""
+        chats = []
+        for user in sorted(user for key in request.keys for user in known.moderators.get(key, ())):
+            role = await self._role_of(request.community, user)
+            if role is not None and role < Role.ADMIN:
+                chats += self._chats_with(user)[:1]
+        return chats
 
     async def _answer(self, job_id: str, request_id: str) -> None:
         request = await self._find(request_id)
@@ -334,17 +424,23 @@ class Requests:
         if request.wish is not None:
             await self._grant(request, request.wish)
         elif request.state is State.APPROVED:
-            await self._memory.bid(request.community, request.user, self._still_groups(request))
-            self._look_again(request.community)
+            await self._let_in(request, known)
         elif (space := known.rooms.get(SPACE)) is not None and await self._membership(space, request.user) == KNOCK:
-            await self._rooms.kick(space, request.user, plain(self._words_for(request)))
+            await self._rooms.kick(space, request.user, plain(await self._words_for(request)))
         await self._tell(request)
         control = known.rooms.get(CONTROL)
         if request.card is not None and control is not None:
             language = self._language_of(request)
-            about = facts(request, self._name_for(request), language)
+            about = facts(request, await self.place_of(request), language)
             text = texts.join_request_decided(about, request.state.value, request.decided_by, request.reason, language)
             await self._messenger.send(control, replacing(request.card, call(text, ())), txn_id=job_id)
+
+    async def _let_in(self, request: JoinRequest, known: Known) -> None:
+        space = known.rooms.get(SPACE)
+        if request.how == ASK and (space is None or await self._membership(space, request.user) != "join"):
+            return  # whoever has left meanwhile is not asked back in
+        await self._memory.bid(request.community, request.user, self._still_groups(request))
+        self._look_again(request.community)
 
     def _still_groups(self, request: JoinRequest) -> list[RoomKeyName]:
         community = self._declared(request.community)
@@ -365,7 +461,7 @@ class Requests:
 
     async def _tell(self, request: JoinRequest) -> None:
         """Tell the person in their chat with the announcer, where there is one."""
-        words = self._words_for(request)
+        words = await self._words_for(request)
         rooms = self._chats_with(request.user)
         told_later = request.wish is not None and request.state is State.APPROVED
         if request.state is State.WITHDRAWN or told_later or not rooms:
@@ -376,21 +472,26 @@ class Requests:
             await self._jobs.add(tx, f"told-{request.id}", rooms[0], job, now)
         self._wake()
 
-    def _words_for(self, request: JoinRequest) -> str:
+    async def _words_for(self, request: JoinRequest) -> str:
         if request.wish is not None:
             wish, state = request.wish.name, request.state.value
             return texts.answer_to_suggestion(
-                wish, self._name_for(request), state, request.reason, self._language_of(request)
+                wish, await self.place_of(request), state, request.reason, self._language_of(request)
             )
         hours = -(-self.patience.again_ms // 3_600_000)
         return texts.answer_to_request(
-            self._name_for(request), request.state.value, request.reason, hours, self._language_of(request)
+            await self.place_of(request), request.state.value, request.reason, hours, self._language_of(request)
         )
 
-    def _name_for(self, request: JoinRequest) -> str:
-        """What people call the community."""
+    async def place_of(self, request: JoinRequest) -> str:
+        """What people call the community, or the group of it, that is asked for."""
         community = self._declared(request.community)
-        return str(request.community) if community is None else community.name or str(community.id)
+        if community is None:
+            return str(request.community)
+        known = await self._memory.known(community.id)
+        name = name_of(community, known)
+        group = community.group(request.keys[0]) if request.how == ASK and request.keys else None
+        return name if group is None else texts.group_in(group_name_of(group, known), name, community.language)
 
     def _language_of(self, request: JoinRequest) -> Language:
         community = self._declared(request.community)
@@ -406,7 +507,7 @@ class Requests:
             return
         now = self._clock.now_ms()
         waits = texts.request_waits if request.wish is None else texts.suggestion_waits
-        text = waits(request.user, self._name_for(request), self._language_of(request))
+        text = waits(request.user, await self.place_of(request), self._language_of(request))
         async with self._database.transaction() as tx:
             job = SendMessage(control, call(text, known.roles))
             await self._jobs.add(tx, f"reminder-{request.id}", control, job, now)
@@ -436,12 +537,13 @@ def facts(request: JoinRequest, community: str, language: Language, since: int |
     """What there is to know of a request, as a text of ours.
 
     Args:
-        community: its name.
+        community: its name, or that of the group in it that is asked for.
         since: when the person's account was made, in seconds since 1970; None where that is not known.
     """
     if request.wish is not None:
         wish = request.wish
         return texts.suggestion(community, request.user, wish.name, wish.kind.value, language)
-    asked = (community, request.user, request.name, request.how, request.detail, request.keys)
+    groups = () if request.how == ASK else request.keys
+    asked = (community, request.user, request.name, request.how, request.detail, groups)
     day = "" if since is None else datetime.fromtimestamp(since, UTC).date().isoformat()
     return texts.join_request(*asked, request.words, day, language)

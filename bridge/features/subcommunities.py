@@ -16,6 +16,7 @@ from bridge.core.ids import CommunityId, UserId
 from bridge.core.lines import one_line
 from bridge.core.rank import People
 from bridge.core.subcommunities import OwnCommunity
+from bridge.plan.desired import name_of
 from bridge.plan.family import Family
 from bridge.plan.state import Known
 from bridge.ports import Clock, RoomExecutor
@@ -83,8 +84,7 @@ class Subcommunities:
 
         async def take(one: Community, depth: int) -> None:
             known = await self._memory.known(one.id)
-            name = one.name or str(known.profile.get((SPACE, _NAME), {}).get("name") or one.id)
-            found.append(Listed(one.id, name, depth, one.id not in own))
+            found.append(Listed(one.id, name_of(one, known), depth, one.id not in own))
             for child in family.right_below(one.id):
                 await take(child, depth + 1)
 

@@ -16,6 +16,10 @@ from bridge.intake.parse import essence, is_verification
 _READ = ("m.room.encrypted", "m.room.message", "m.room.redaction", "m.reaction")  # a type may be no text at all
 
 
+_ORDERED = ("m.room.encrypted", "m.reaction")
+"""What our accounts say in announcement rooms: people read up to it, so its place in the order matters."""
+
+
 class Sieve:
     """Keeps the events that somebody needs.
 
@@ -31,8 +35,8 @@ class Sieve:
     Messages to us are kept whole, of all else no more than is read.
 
     Messages that our accounts sent are dropped, but in announcement rooms: when something was said there matters to
-    whoever comes later. Their state events and redactions are kept: a drift that is made with our own token has to be
-    seen like any other.
+    whoever comes later, and people read up to it. Their state events and redactions are kept: a drift that is made
+    with our own token has to be seen like any other.
     """
 
     def __init__(self, rooms: Rooms, accounts: Iterable[UserId]) -> None:
@@ -71,7 +75,7 @@ class Sieve:
             return True
         if event.get("sender") in self._accounts:
             kind = event.get("type")
-            return kind == "m.room.redaction" or (interest is Interest.ANNOUNCEMENTS and kind == "m.room.encrypted")
+            return kind == "m.room.redaction" or (interest is Interest.ANNOUNCEMENTS and kind in _ORDERED)
         if interest.is_read:
             kind = event.get("type")
             return kind in _READ or is_verification(kind)

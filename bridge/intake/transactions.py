@@ -10,14 +10,17 @@ import asyncio
 import hmac
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
 
+from bridge.core.errors import StoreError
 from bridge.core.ids import UserId
+from bridge.core.messages import Receipt
 from bridge.intake.interest import Rooms
+from bridge.intake.receipts import FIELDS, receipts_of
 from bridge.intake.salvage import NotJson, dumps, loads
 from bridge.intake.sieve import Sieve
 from bridge.ports import Clock
@@ -44,6 +47,8 @@ class Counts:
     malformed: int = 0
     to_device: int = 0
     """Stays 0: neither account of ours is sent to-device messages by this way."""
+    receipts: int = 0
+    """Those in announcement rooms."""
     failures: int = 0
     """Transactions that the database did not take; the homeserver repeats them."""
 
@@ -52,12 +57,17 @@ def _nothing() -> None:
     """Tell nobody."""
 
 
+async def _unread(_: Sequence[Receipt]) -> None:
+    """Nobody wants to know who read what."""
+
+
 class Transactions:
     """Endpoints of the application service API v1 (sections "Pushing events", "Pinging", "Querying").
 
     Args:
         on_stored: called after new events were committed: wakes the pump.
         on_failure: called after the database refused a transaction, whose fate may be unknown.
+        on_receipts: stores who has read up to where; called after the events beside them were committed.
     """
 
     def __init__(
@@ -71,7 +81,10 @@ class Transactions:
         clock: Clock,
         on_stored: Callable[[], None] = _nothing,
         on_failure: Callable[[], None] = _nothing,
+        on_receipts: Callable[[Sequence[Receipt]], Awaitable[None]] = _unread,
     ) -> None:
+        self._on_receipts = on_receipts
+        self._rooms = rooms
         self._token = hs_token.encode()
         self._accounts = (steward, announcer)
         self._sieve = Sieve(rooms, self._accounts)
@@ -126,6 +139,12 @@ class Transactions:
                 counts.failures += 1
                 self._on_failure()
                 return _error(500, "M_UNKNOWN", "the transaction cannot be stored now; send it again")
+            if new:
+                self._on_stored()
+        if not await self._take_receipts(txn_id, body):
+            counts.failures += 1
+            self._on_failure()
+            return _error(500, "M_UNKNOWN", "the transaction cannot be stored now; send it again")
         counts.transactions += 1
         counts.events += len(events)
         counts.stored += new
@@ -134,9 +153,23 @@ class Transactions:
         counts.unwanted += len(events) - len(wanted) - malformed
         for name in ("to_device", "de.sorunome.msc2409.to_device"):
             counts.to_device += len(_listed(body.get(name))[0])
-        if new:
-            self._on_stored()
         return web.Response(body=_EMPTY, content_type="application/json")
+
+    async def _take_receipts(self, txn_id: str, body: dict[str, Any]) -> bool:
+        """Store who has read up to where; whether the homeserver may forget it."""
+        listed = [one for name in FIELDS for one in _listed(body.get(name))[0]]
+        receipts = receipts_of(listed, self._rooms, self._accounts) if listed else []
+        if not receipts:
+            return True
+        try:
+            await self._on_receipts(receipts)
+        except StoreError:
+            log.exception("receipts of transaction %s cannot be stored; the homeserver will repeat it", txn_id)
+            return False
+        except Exception:  # a receipt that cannot be stored shall not keep out all events behind it, for ever
+            log.exception("receipts of transaction %s are left out", txn_id)
+        self.counts.receipts += len(receipts)
+        return True
 
     async def _ping(self, request: web.Request) -> web.Response:
         if refusal := self._refusal(request):

@@ -9,12 +9,19 @@ import orjson
 
 from bridge.core.errors import BadRequest, CannotEncrypt, MatrixError, Refused
 from bridge.core.ids import DeviceId, EventId, RoomId, UserId
+from bridge.matrix import own_posts
 from bridge.matrix.client import Client, path
 from bridge.matrix.media import upload
-from bridge.ports import File, RoomCrypto, RoomFacts, Sent
+from bridge.ports import Clock, File, RoomCrypto, RoomFacts, Sent
+from bridge.store import sendings
+from bridge.store.database import Database
+from bridge.store.sendings import Sending
 
 MAX_PLAINTEXT_BYTES = 47_000
 """What fits an encrypted event: 49,000 did not."""
+
+REMEMBERED_MS = 12 * 60 * 60 * 1000
+"""For how long the homeserver is trusted to know a transaction id again. Synapse forgets it after 24 hours."""
 
 MESSAGE = "m.room.message"
 ENCRYPTED = "m.room.encrypted"
@@ -29,6 +36,8 @@ class Sender:
         client: Client,
         crypto: RoomCrypto,
         facts: RoomFacts,
+        database: Database,
+        clock: Clock,
         *,
         announcer: UserId,
         device_id: Callable[[], DeviceId | None],
@@ -42,12 +51,17 @@ class Sender:
         self._client = client
         self._crypto = crypto
         self._facts = facts
+        self._database = database
+        self._clock = clock
         self._announcer = announcer
         self._device_id = device_id
         self._must_encrypt = must_encrypt
 
     async def send(self, room_id: RoomId, content: Mapping[str, Any], *, txn_id: str) -> Sent:
-        """Send an `m.room.message` as the announcer; the same `txn_id` again gives the same event.
+        """Send an `m.room.message` as the announcer; the same `txn_id` again gives the same event, however late.
+
+        A homeserver knows a transaction id again for some time, and for the device that used it. Beyond that the room
+        is looked at before anything is sent once more.
 
         Raises:
             CannotEncrypt: the room has to be encrypted and is not, or keys cannot follow its members.
@@ -61,10 +75,49 @@ class Sender:
                 where=room_id,
                 remedy="shorten it, or send it in parts",
             )
-        if not await self._is_encrypted(room_id):
+        encrypted = await self._is_encrypted(room_id)
+        arrived = await self._arrived(room_id, txn_id)
+        if arrived is not None:
+            return arrived
+        if not encrypted:
+            await self._note(room_id, txn_id, content, 0)
             return Sent(await self._put(room_id, MESSAGE, content, txn_id), 0)
         wire, devices = await self._crypto.encrypt(room_id, MESSAGE, content)
+        await self._note(room_id, txn_id, wire, devices)
         return Sent(await self._put(room_id, ENCRYPTED, wire, txn_id), devices)
+
+    async def _arrived(self, room_id: RoomId, txn_id: str) -> Sent | None:
+        """What an earlier try left in the room, where the homeserver may not know it again by itself."""
+        async with self._database.transaction() as tx:
+            earlier = await sendings.find(tx, room_id, txn_id)
+        if earlier is None or not self._may_be_forgotten(earlier):
+            return None
+        event_id = await own_posts.find(
+            self._client,
+            room_id,
+            announcer=self._announcer,
+            device_id=self._device_id(),
+            txn_id=txn_id,
+            seals=earlier.seals,
+            since_ms=earlier.begun_at,
+        )
+        return None if event_id is None else Sent(event_id, earlier.devices)
+
+    def _may_be_forgotten(self, earlier: Sending) -> bool:
+        age = self._clock.now_ms() - earlier.begun_at
+        return not 0 <= age < REMEMBERED_MS or earlier.device_id != (self._device_id() or "")
+
+    async def _note(self, room_id: RoomId, txn_id: str, content: Mapping[str, Any], devices: int) -> None:
+        async with self._database.transaction() as tx:
+            await sendings.note(
+                tx,
+                room_id,
+                txn_id,
+                device_id=self._device_id() or DeviceId(""),
+                seal=own_posts.seal_of(content),
+                devices=devices,
+                now=self._clock.now_ms(),
+            )
 
     async def send_file(self, room_id: RoomId, file: File, *, txn_id: str) -> Sent:
         """Send a file as the announcer, encrypted (client-server API, "Sending encrypted attachments"); the same

@@ -201,6 +201,12 @@ class Unban:
         return f"lift the ban of {self.user}"
 
 
+class MayPass(str):
+    """A note on something that may be half of what somebody is doing: told where it still holds a moment later."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class AdoptRole:
     """Take over a role that an owner gave in the space with an ordinary client."""

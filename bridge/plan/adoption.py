@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from bridge.core.community import SPACE, Community, Role
@@ -54,6 +55,44 @@ def adopted_roles(
     for adoption in found:
         (owners.add if adoption.role is Role.OWNER else owners.discard)(adoption.user)
     return found if owners else [adoption for adoption in found if roles.get(adoption.user) is not Role.OWNER]
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedRole:
+    """A role that an owner gave in the space, and that is put back, since the declaration decides it."""
+
+    user: UserId
+    wanted: Role
+    by: str
+    key: str
+    """`owners` or `admins`."""
+    event_id: str
+
+
+def refused_roles(
+    community: Community,
+    space: RoomState,
+    roles: Mapping[UserId, Role],
+    census: Census,
+    known: Known,
+    accounts: Accounts,
+) -> list[RefusedRole]:
+    """What `adopted_roles` does not take over since the declaration says otherwise: for whoever did it to be told."""
+    event = space.state.get(("m.room.power_levels", ""))
+    if event is None or event.redacted or roles.get(UserId(event.sender)) is not Role.OWNER:
+        return []
+    if event.event_id and known.settled.get(JUDGED) == digest_of(event.event_id):
+        return []
+    levels = users_of(event.content)
+    found = []
+    for name in sorted({*filter(_is_user, levels), *roles} - accounts.both):
+        user = UserId(name)
+        before, wanted = roles.get(user, Role.MEMBER), Role.of_level(levels.get(user, 0))
+        if wanted is before or _allowed(community, user, before, wanted) is wanted or census.is_out(user):
+            continue
+        key = "owners" if community.owners is not None and Role.OWNER in (before, wanted) else "admins"
+        found.append(RefusedRole(user, wanted, event.sender, key, event.event_id))
+    return found
 
 
 def judged(space: RoomState) -> dict[tuple[RoomKeyName, str, str], str]:

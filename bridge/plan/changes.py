@@ -61,3 +61,13 @@ def without_moderator(known: Known, key: RoomKeyName, user: UserId) -> Known:
     """Somebody moderates a group no longer; whether they are in it is another matter."""
     now = known.moderators.get(key, frozenset()) - {user}
     return replace(known, moderators={**known.moderators, key: now})
+
+
+def admitting(known: Known, key: RoomKeyName) -> Known:
+    """A group lets the announcer in, to post announcements there."""
+    return replace(known, admitting=known.admitting | {key})
+
+
+def not_admitting(known: Known, key: RoomKeyName) -> Known:
+    """A group lets the announcer in no longer."""
+    return replace(known, admitting=known.admitting - {key})

@@ -132,6 +132,7 @@ def _room(
             moderators=moderators_of(known, key, group) - out,
             members_may_invite=(group or community).members_may_invite,
             moderators_only=group is not None and group.posting is Posting.MODERATORS,
+            announcer=admits_announcer(known, group),
             archived=group is not None and group.archived,
             frozen=key in known.frozen,
             creators=None if actual is None else actual.creators,
@@ -158,11 +159,26 @@ def _room(
     )
 
 
+def admits_announcer(known: Known, group: Group | None) -> bool:
+    """Whether a group lets the announcer in: by declaration, or where that key is absent by its people's word.
+
+    In an archived group nothing is announced, so the announcer has no business there.
+    """
+    if group is None or group.archived:
+        return False
+    return group.key in known.admitting if group.announcements is None else group.announcements
+
+
 def moderators_of(known: Known, key: RoomKeyName, group: Group | None) -> frozenset[UserId]:
     """The moderators of a group: the declared ones, or where that key is absent those that it has."""
     if group is not None and group.moderators is not None:
         return group.moderators
     return known.moderators.get(key, frozenset())
+
+
+def moderated_by(user: UserId, community: Community, known: Known) -> frozenset[RoomKeyName]:
+    """The groups that somebody moderates."""
+    return frozenset(group.key for group in community.groups if user in moderators_of(known, group.key, group))
 
 
 def join_rules(
@@ -249,8 +265,7 @@ def parent_link(setting: Setting) -> Mapping[str, Any]:
 def _profile_of(
     community: Community, known: Known, key: RoomKeyName, group: Group | None
 ) -> tuple[dict[str, Mapping[str, Any]], frozenset[str]]:
-    title = _text(known.profile.get((SPACE, "m.room.name")), "name")
-    community_name = clipped(community.name or title or str(community.id))
+    community_name = clipped(name_of(community, known))
     name: str | None
     topic: str | None
     avatar: str | None
@@ -284,6 +299,16 @@ def _text(content: Mapping[str, Any] | None, field: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
+def name_of(community: Community, known: Known) -> str:
+    """What people call a community: as the file or they themselves name it, and else its id."""
+    return community.name or _text(known.profile.get((SPACE, "m.room.name")), "name") or str(community.id)
+
+
+def group_name_of(group: Group, known: Known) -> str:
+    """What people call a group: as the file or they themselves name it, and else its key."""
+    return group.name or _text(known.profile.get((group.key, "m.room.name")), "name") or str(group.key)
+
+
 def clipped(name: str) -> str:
     """A community's name, short enough and on one line, to be part of another name."""
     line = " ".join(name.split())
@@ -292,7 +317,10 @@ def clipped(name: str) -> str:
 
 _DEFAULTS = {
     ANNOUNCEMENTS: ("{} – Announcements", "News for everybody in {}. Only admins post here."),
-    CONTROL: ("{} – Control room", "For the owners and admins of {}: reports, questions and decisions."),
+    CONTROL: (
+        "{} – Control room",
+        "For the owners and admins of {}: reports, questions and decisions. Write !help for what I can do.",
+    ),
     GENERAL: ("{} – General", "A chat for everybody in {}."),
 }
 
@@ -306,6 +334,7 @@ def power_levels(
     moderators: frozenset[UserId] = frozenset(),
     members_may_invite: bool = False,
     moderators_only: bool = False,
+    announcer: bool = False,
     archived: bool = False,
     frozen: bool = False,
     creators: frozenset[str] | None = None,
@@ -316,6 +345,7 @@ def power_levels(
     creator may not be listed, and outranks everybody.
 
     Args:
+        announcer: whether a group lets the announcer in: it then may post there, and no more.
         creators: who made the room; None means the steward, who makes all rooms that are not there yet.
     """
     users: dict[str, int] = {str(user): role.level for user, role in roles.items() if role >= Role.ADMIN}
@@ -327,10 +357,12 @@ def power_levels(
     users[accounts.steward] = LOCKED
     if kind.has_announcer:
         users[accounts.announcer] = Role.ADMIN.level
+    content = _THRESHOLDS[kind](members_may_invite, moderators_only)
+    if announcer and content["events_default"] > content["users_default"]:
+        users[accounts.announcer] = content["events_default"]
     if creators_outrank(version):
         for creator in {accounts.steward} if creators is None else creators:
             users.pop(creator, None)
-    content = _THRESHOLDS[kind](members_may_invite, moderators_only)
     if archived:
         content = _only_admins_write(content)
     if frozen and kind is RoomKind.SPACE:

@@ -23,6 +23,7 @@ from bridge.plan.actions import (
     SetListed,
     SetState,
 )
+from bridge.plan.adoption import RefusedRole
 from bridge.plan.changes import with_roles
 from bridge.plan.desired import (
     OPEN_TO_ALL_SERVERS,
@@ -66,6 +67,8 @@ class Comparison:
     """What is said where no owner is in the community any more."""
     kin: Kin = ALONE
     """What the communities above and below asked of it."""
+    refused_roles: tuple[RefusedRole, ...] = ()
+    """Roles that an owner gave in the space, and that the declaration has otherwise."""
     upgrades: tuple[Upgrade, ...] = ()
     """Groups that somebody entitled moved to another room: to be followed, if the steward can."""
     out: frozenset[UserId] = frozenset()
@@ -97,7 +100,9 @@ def compare(
     roles = people.governing(own, kin, census)
     space = rooms.get(SPACE)
     adopted: list[Action] = []
+    refused: list[RefusedRole] = []
     if space is not None:
+        refused = adoption.refused_roles(community, space, roles, census, known, accounts)
         new_roles = adoption.adopted_roles(community, space, roles, census, known, accounts, kin)
         adopted += new_roles
         known = with_roles(known, {**own, **{one.user: one.role for one in new_roles}})
@@ -155,6 +160,7 @@ def compare(
         removals,
         tuple(ownerless),
         kin,
+        tuple(refused),
         moves_on,
         census.out,
     )

@@ -9,13 +9,14 @@ from enum import Enum
 from bridge.core.community import ANNOUNCEMENTS, CONTROL, SPACE, Community, Role
 from bridge.core.ids import RoomKeyName, UserId, domain_of
 from bridge.core.power_levels import threshold
-from bridge.plan.actions import Action, Ban, BringAnnouncer, Cause, Invite, Kick, Unban
-from bridge.plan.desired import DesiredRoom
+from bridge.plan.actions import Action, Ban, BringAnnouncer, Cause, Invite, Kick, MayPass, Unban
+from bridge.plan.desired import DesiredRoom, admits_announcer
 from bridge.plan.kin import ALONE, Kin
 from bridge.plan.state import Accounts, Known, Membership, RoomState
 
 Rooms = Mapping[RoomKeyName, RoomState]
 ABSENT = Membership("")
+NOT_ADMITTED = "announcements are not posted in this room, so the announcer is not in it"
 FIRST_AGREE = "first agree to the rules, in the chat with the announcer"
 
 
@@ -300,10 +301,12 @@ def membership_actions(
             continue
         members = {} if room is None else room.members
         belong = _belong(community, key, known, roles, rooms, kin)
-        actions += _announcer(key, members, accounts)
+        welcome = key in (ANNOUNCEMENTS, CONTROL) or admits_announcer(known, community.group(key))
+        actions += _announcer(key, members, accounts, welcome=welcome)
         for user, standing in census.standing.items():
             here = members.get(user, ABSENT)
-            out = _removal(community, key, user, standing, here, roles, dropped)
+            in_space = rooms[SPACE].members.get(user, ABSENT) if SPACE in rooms else ABSENT
+            out = _removal(community, key, user, standing, here, in_space, roles, dropped)
             if out is None and _must_agree(community, key, user, known, roles):
                 if here.state not in ("join", "invite", "knock"):
                     continue
@@ -349,11 +352,13 @@ def _ban_is_over(key: RoomKeyName, user: UserId, here: Membership, rooms: Rooms,
     return in_space.state in ("join", "invite", "leave", "knock")
 
 
-def _announcer(key: RoomKeyName, members: Mapping[UserId, Membership], accounts: Accounts) -> Iterator[Action]:
+def _announcer(
+    key: RoomKeyName, members: Mapping[UserId, Membership], accounts: Accounts, *, welcome: bool
+) -> Iterator[Action]:
     here = members.get(accounts.announcer, ABSENT)
-    if key not in (ANNOUNCEMENTS, CONTROL):
+    if not welcome:
         if here.present:  # clients encrypt to whom is invited, too: an invite would let it read
-            yield Kick(key, accounts.announcer, "the announcer is not for this room", Cause.DRIFT)
+            yield Kick(key, accounts.announcer, NOT_ADMITTED, Cause.DRIFT)
     elif here.state != "join":
         cause = Cause.DRIFT if here.state in ("leave", "ban") else Cause.DECLARED
         yield BringAnnouncer(key, banned=here.state == "ban", invited=here.state == "invite", cause=cause)
@@ -365,6 +370,7 @@ def _removal(
     user: UserId,
     standing: Standing,
     here: Membership,
+    in_space: Membership,
     roles: Mapping[UserId, Role],
     dropped: Mapping[UserId, frozenset[str]],
 ) -> Action | None:
@@ -375,7 +381,9 @@ def _removal(
     if standing is Standing.REMOVED:
         return Kick(key, user, "no longer a member of the community", Cause.DECLARED)
     if standing is Standing.LEFT:
-        return Kick(key, user, "no longer a member of the community", Cause.CASCADE)
+        by_themselves = in_space.state == "leave" and in_space.sender == user
+        why = "left the community, and so its rooms" if by_themselves else "no longer a member of the community"
+        return Kick(key, user, why, Cause.CASCADE)
     if standing is Standing.INTRUDER:
         return Kick(key, user, "only members of the community can be in this group", Cause.CASCADE)
     if here.state == "knock":
@@ -465,7 +473,9 @@ def _invitation(
     if uninvited(key, user, here, known, accounts) or (key == ANNOUNCEMENTS and kicked):
         return Invite(key, user, by_announcer, join), None
     if kicked:
-        return None, f"{here.sender} removed {user} from {key}, but they belong there: an admin may invite them again"
+        # clients remove somebody from the rooms of a space first, and from the space itself last
+        note = f"{here.sender} removed {user} from {key}, but they belong there: an admin may invite them again"
+        return None, MayPass(note)
     if here.state == "leave" and key == CONTROL:
         return None, f"{user} left or declined {key}: take their role away and give it again, and they are invited"
     if here.state == "leave":

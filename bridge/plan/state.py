@@ -136,6 +136,8 @@ class Known:
     wants it so."""
     shut_out: frozenset[UserId] = frozenset()
     """Whom the service banned from the space because they are banned from a community above."""
+    admitting: frozenset[RoomKeyName] = frozenset()
+    """Groups whose moderators, or admins, let the announcer in, to post announcements there."""
     adopted: frozenset[RoomKeyName] = frozenset()
     """Rooms that others made and somebody entitled brought in: they carry no mark of ours, and the steward did not make
     them."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from bridge.core.announcements import Audience, Kind, Named, Target
+from bridge.core.announcements import Audience, Kind, Missed, Named, Target, person_of
 from bridge.core.ids import CommunityId, EventId, RoomId
 from bridge.store.database import Row, Transaction
 
@@ -46,6 +46,17 @@ class Copy:
     unreached: int | None
     sent_at: int | None
     failed: str | None
+    """Why it did not get there: for good where it is `closed`, else it may be tried again."""
+    closed: bool = False
+    """Whether it will not be sent any more, and nobody has to do anything about that."""
+    people: int | None = None
+    """How many members the room had when it went out; None where nobody can know."""
+
+    @property
+    def under_way(self) -> bool:
+        """Whether it is about to be sent: not there, not failed, and not waiting for somebody to enter their chat."""
+        waits = person_of(self.target.place) is not None and self.target.room_id is not None
+        return self.event_id is None and self.failed is None and not waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +72,7 @@ class Listed:
 
 
 _COLUMNS = "id, author, kind, audience, reply_room, at, human, withdrawn_at"
-_COPY = "announcement, community, place, room_id, event_id, others, devices, unreached, sent_at, failed"
+_COPY = "announcement, community, place, room_id, event_id, others, devices, unreached, sent_at, failed, closed, people"
 
 
 def id_of(source: str) -> str:
@@ -107,19 +118,20 @@ async def add_target(tx: Transaction, announcement: str, target: Target) -> None
 
 async def number(tx: Transaction, community: CommunityId, announcement: str) -> int:
     """The number of an announcement in a community; the next one where it has none yet."""
-    known = await _number_of(tx, community, announcement)
+    known = await number_of(tx, community, announcement)
     if known is None:
         await tx.execute(
             """INSERT INTO announcement_number (community, number, announcement)
                SELECT $1, COALESCE(MAX(number), 0) + 1, $2 FROM announcement_number WHERE community = $1""",
             community, announcement,
         )  # fmt: skip
-        known = await _number_of(tx, community, announcement)
+        known = await number_of(tx, community, announcement)
     assert known is not None
     return known
 
 
-async def _number_of(tx: Transaction, community: CommunityId, announcement: str) -> int | None:
+async def number_of(tx: Transaction, community: CommunityId, announcement: str) -> int | None:
+    """The number of an announcement in a community; None where it is none of that community's."""
     found: int | None = await tx.fetch_value(
         "SELECT number FROM announcement_number WHERE community = $1 AND announcement = $2", community, announcement
     )
@@ -127,9 +139,10 @@ async def _number_of(tx: Transaction, community: CommunityId, announcement: str)
 
 
 async def is_settled(tx: Transaction, announcement: str, target: Target) -> bool:
-    """Whether it was delivered there."""
+    """Whether it was delivered there, or will not be any more."""
     found = await tx.fetch_value(
-        "SELECT event_id FROM announcement_copy WHERE announcement = $1 AND community = $2 AND place = $3",
+        """SELECT 1 FROM announcement_copy WHERE announcement = $1 AND community = $2 AND place = $3
+           AND (event_id IS NOT NULL OR closed = 1)""",
         announcement, target.community, target.place,
     )  # fmt: skip
     return found is not None
@@ -150,7 +163,9 @@ async def get(tx: Transaction, announcement: str) -> Announcement | None:
 
 
 async def find(tx: Transaction, community: CommunityId, named: Named) -> str | None:
-    """The announcement that somebody named, of those of this community."""
+    """The announcement that somebody named, of those of this community: by its number, by a copy of it, or by what its
+    author was told of it.
+    """
     if named.number is not None:
         found: str | None = await tx.fetch_value(
             "SELECT announcement FROM announcement_number WHERE community = $1 AND number = $2", community, named.number
@@ -162,7 +177,31 @@ async def find(tx: Transaction, community: CommunityId, named: Named) -> str | N
            WHERE copy.event_id = $2""",
         community, named.event_id,
     )  # fmt: skip
+    if found is None:
+        found = await tx.fetch_value(
+            """SELECT answer.announcement FROM announcement_answer AS answer JOIN announcement_number AS counted
+               ON counted.announcement = answer.announcement AND counted.community = $1
+               WHERE answer.event_id = $2 AND answer.room_id = $3""",
+            community, named.event_id, named.room_id,
+        )  # fmt: skip
     return found
+
+
+async def begin(tx: Transaction, announcement: str, community: CommunityId, place: str) -> None:
+    """Record that a delivery is about to be made: from now on its events may be in the room."""
+    await tx.execute(
+        "UPDATE announcement_copy SET begun = 1 WHERE announcement = $1 AND community = $2 AND place = $3",
+        announcement, community, place,
+    )  # fmt: skip
+
+
+async def was_begun(tx: Transaction, announcement: str, community: CommunityId, place: str) -> bool:
+    """Whether a delivery was begun, so that its events may be in the room."""
+    found = await tx.fetch_value(
+        "SELECT begun FROM announcement_copy WHERE announcement = $1 AND community = $2 AND place = $3",
+        announcement, community, place,
+    )  # fmt: skip
+    return bool(found)
 
 
 async def of_event(tx: Transaction, room_id: RoomId, event_id: EventId) -> Copy | None:
@@ -194,7 +233,8 @@ async def listed(tx: Transaction, community: CommunityId, most: int, before: int
                (SELECT COUNT(event_id) FROM announcement_copy WHERE announcement = id) AS sent,
                (SELECT COUNT(*) FROM announcement_copy
                    WHERE announcement = id AND event_id IS NULL AND failed IS NULL) AS waiting,
-               (SELECT COUNT(failed) FROM announcement_copy WHERE announcement = id AND event_id IS NULL) AS failed
+               (SELECT COUNT(failed) FROM announcement_copy
+                   WHERE announcement = id AND event_id IS NULL AND closed = 0) AS failed
            FROM announcement_number AS counted JOIN announcement ON id = counted.announcement
            WHERE counted.community = $1 AND counted.number < $2 ORDER BY counted.number DESC LIMIT $3""",  # noqa: S608
         community, 2**53 if before is None else before, most,
@@ -226,7 +266,7 @@ async def delivered(
         announcement, target.community, target.place, target.room_id, event_id,
         orjson.dumps(list(others)).decode() if others else "", devices, unreached, now,
     )  # fmt: skip
-    await _forget_content(tx, announcement)
+    await forget_content(tx, announcement)
 
 
 async def dropped(tx: Transaction, announcement: str, community: CommunityId, place: str) -> None:
@@ -236,22 +276,58 @@ async def dropped(tx: Transaction, announcement: str, community: CommunityId, pl
            WHERE announcement = $1 AND community = $2 AND place = $3 AND event_id IS NULL""",
         announcement, community, place,
     )  # fmt: skip
-    await _forget_content(tx, announcement)
+    await forget_content(tx, announcement)
 
 
-async def _forget_content(tx: Transaction, announcement: str) -> None:
+async def forget_content(tx: Transaction, announcement: str) -> None:
+    """Forget what an announcement says, if no copy of it is still to be sent."""
     await tx.execute(
         """UPDATE announcement SET content = '' WHERE id = $1 AND NOT EXISTS
-           (SELECT 1 FROM announcement_copy WHERE announcement = $1 AND event_id IS NULL)""",
+           (SELECT 1 FROM announcement_copy WHERE announcement = $1 AND event_id IS NULL AND closed = 0)""",
         announcement,
     )
 
 
-async def failed(tx: Transaction, announcement: str, community: CommunityId, place: str, why: str) -> None:
+async def failed(tx: Transaction, announcement: str, community: CommunityId, place: str, why: str | None) -> None:
+    """Record why a delivery failed; None takes that back."""
     await tx.execute(
         "UPDATE announcement_copy SET failed = $4 WHERE announcement = $1 AND community = $2 AND place = $3",
         announcement, community, place, why,
     )  # fmt: skip
+
+
+async def hold(tx: Transaction, announcement: str) -> None:
+    """Let no other database transaction count its copies until this one is over: the last one has to see all."""
+    await tx.execute("UPDATE announcement SET at = at WHERE id = $1", announcement)
+
+
+async def has_chat(tx: Transaction, announcement: str, target: Target) -> None:
+    """Record in which chat somebody is to get their copy: from then on it waits there for them."""
+    await tx.execute(
+        """UPDATE announcement_copy SET room_id = $4
+           WHERE announcement = $1 AND community = $2 AND place = $3 AND event_id IS NULL""",
+        announcement, target.community, target.place, target.room_id,
+    )  # fmt: skip
+
+
+async def waiting_in(tx: Transaction, room_id: RoomId) -> list[Copy]:
+    """The copies that wait in a chat for somebody to enter it, the oldest announcement first."""
+    rows = await tx.fetch(
+        f"""SELECT {_COPY} FROM announcement_copy WHERE room_id = $1 AND event_id IS NULL AND closed = 0
+           ORDER BY (SELECT at FROM announcement WHERE id = announcement), announcement""",  # noqa: S608 - a constant
+        room_id,
+    )
+    return [one for one in map(_copy, rows) if person_of(one.target.place) is not None]
+
+
+async def closed(tx: Transaction, announcement: str, target: Target, why: Missed) -> None:
+    """Record that a copy will not be sent any more; with the last of them what it says is forgotten."""
+    await tx.execute(
+        """UPDATE announcement_copy SET failed = $4, closed = 1
+           WHERE announcement = $1 AND community = $2 AND place = $3 AND event_id IS NULL""",
+        announcement, target.community, target.place, why.value,
+    )  # fmt: skip
+    await forget_content(tx, announcement)
 
 
 def _announcement(row: Row) -> Announcement:
@@ -280,4 +356,6 @@ def _copy(row: Row) -> Copy:
         row["unreached"],
         row["sent_at"],
         row["failed"],
+        bool(row["closed"]),
+        row["people"],
     )

@@ -17,25 +17,6 @@ async def add(tx: Transaction, community: CommunityId, user: UserId, now: int) -
     return row is not None
 
 
-async def alias_for(tx: Transaction, community: CommunityId, user: UserId, fresh: str) -> str | None:
-    """The alias under which the chat with somebody is made, recorded before; None where they never arrived."""
-    await tx.execute(
-        "UPDATE arrival SET alias = $3 WHERE community = $1 AND user_id = $2 AND alias = ''", community, user, fresh
-    )
-    return await alias_of(tx, community, user)
-
-
-async def alias_of(tx: Transaction, community: CommunityId, user: UserId) -> str | None:
-    """The alias that is recorded, empty where it was dropped; None where somebody never arrived."""
-    alias = await tx.fetch_value("SELECT alias FROM arrival WHERE community = $1 AND user_id = $2", community, user)
-    return None if alias is None else str(alias)
-
-
-async def alias_dropped(tx: Transaction, community: CommunityId, user: UserId) -> None:
-    """Record that the alias under which a chat was made is gone."""
-    await tx.execute("UPDATE arrival SET alias = '' WHERE community = $1 AND user_id = $2", community, user)
-
-
 async def untold(tx: Transaction, user: UserId) -> list[CommunityId]:
     """The communities to which somebody is still to be welcomed."""
     rows = await tx.fetch("SELECT community FROM arrival WHERE user_id = $1 AND told = 0 ORDER BY at, community", user)
@@ -44,12 +25,19 @@ async def untold(tx: Transaction, user: UserId) -> list[CommunityId]:
 
 async def has_arrived(tx: Transaction, community: CommunityId, user: UserId) -> bool:
     """Whether somebody arrived before."""
-    return await alias_of(tx, community, user) is not None
+    query = "SELECT 1 FROM arrival WHERE community = $1 AND user_id = $2"
+    return await tx.fetch_value(query, community, user) is not None
 
 
 async def said(tx: Transaction, community: CommunityId, user: UserId, message: EventId) -> None:
     """Record the message that welcomed somebody."""
     await tx.execute("UPDATE arrival SET message = $3 WHERE community = $1 AND user_id = $2", community, user, message)
+
+
+async def was_welcomed(tx: Transaction, user: UserId, but: CommunityId) -> bool:
+    """Whether somebody was welcomed to another community before."""
+    query = "SELECT 1 FROM arrival WHERE user_id = $1 AND community <> $2 AND message <> '' LIMIT 1"
+    return await tx.fetch_value(query, user, but) is not None
 
 
 async def welcomed_by(tx: Transaction, user: UserId, message: EventId) -> CommunityId | None:

@@ -113,7 +113,7 @@ async def set_kind(tx: Transaction, community: CommunityId, key: RoomKeyName, ki
 
 async def forget_room(tx: Transaction, community: CommunityId, key: RoomKeyName) -> None:
     """Forget a room that is gone, and everything remembered of it, so that it can be made anew."""
-    for table in ("room", "moderator", "profile", "invited", "bidden", "settled", "heal", "frozen"):
+    for table in ("room", "moderator", "profile", "invited", "bidden", "settled", "heal", "frozen", "admitting"):
         await tx.execute(f"DELETE FROM {table} WHERE community = $1 AND key = $2", community, key)  # noqa: S608 - names from the line above
 
 
@@ -122,7 +122,7 @@ async def move_room(tx: Transaction, source: CommunityId, target: CommunityId, k
     its mark, which cannot be changed, names the community in which it was made. What was in force in it is forgotten,
     but for fights.
     """
-    for table in ("room", "moderator", "profile", "invited", "bidden", "heal", "frozen"):
+    for table in ("room", "moderator", "profile", "invited", "bidden", "heal", "frozen", "admitting"):
         await tx.execute(f"DELETE FROM {table} WHERE community = $1 AND key = $2", target, key)  # noqa: S608 - names from the line above
         await tx.execute(
             f"UPDATE {table} SET community = $1 WHERE community = $2 AND key = $3",  # noqa: S608 - names from the line above
@@ -147,6 +147,7 @@ async def load_known(tx: Transaction, community: CommunityId) -> Known:
     waiting = await tx.fetch("SELECT user_id FROM must_agree WHERE community = $1", community)
     shut_out = await tx.fetch("SELECT user_id FROM shut_out WHERE community = $1", community)
     bidden = await tx.fetch("SELECT key, user_id FROM bidden WHERE community = $1", community)
+    admitting = await tx.fetch("SELECT key FROM admitting WHERE community = $1", community)
     settled = await tx.fetch("SELECT key, type, state_key, digest FROM settled WHERE community = $1", community)
     freezes = await tx.fetch("SELECT key, aspect FROM frozen WHERE community = $1", community)
     moderators: dict[RoomKeyName, set[UserId]] = {}
@@ -158,6 +159,7 @@ async def load_known(tx: Transaction, community: CommunityId) -> Known:
     return Known(
         rooms={RoomKeyName(row["key"]): RoomId(row["room_id"]) for row in rooms},
         adopted=frozenset(RoomKeyName(row["key"]) for row in rooms if row["adopted"]),
+        admitting=frozenset(RoomKeyName(row["key"]) for row in admitting),
         roles={UserId(row["user_id"]): Role(row["role"]) for row in roles},
         moderators={key: frozenset(users) for key, users in moderators.items()},
         profile={(RoomKeyName(row["key"]), row["type"]): json.loads(row["content"]) for row in profile},
@@ -182,6 +184,14 @@ async def save_known(tx: Transaction, community: CommunityId, before: Known, aft
     await _save_set(tx, "bidden", ("key", "user_id"), community, before.bidden, after.bidden)
     await _save_users(tx, "must_agree", community, before.waiting, after.waiting)
     await _save_users(tx, "shut_out", community, before.shut_out, after.shut_out)
+    await tx.execute_many(
+        "DELETE FROM admitting WHERE community = $1 AND key = $2",
+        [(community, key) for key in sorted(before.admitting - after.admitting)],
+    )
+    await tx.execute_many(
+        "INSERT INTO admitting (community, key) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+        [(community, key) for key in sorted(after.admitting - before.admitting)],
+    )
     gone = before.invited - after.invited
     new = after.invited - before.invited
     await tx.execute_many(
@@ -338,23 +348,25 @@ async def thaw(tx: Transaction, community: CommunityId) -> None:
     await tx.execute("DELETE FROM heal WHERE community = $1", community)
 
 
-async def new_reports(tx: Transaction, community: CommunityId, reports: Mapping[str, str], now: int) -> list[str]:
-    """Remember what is being reported, by digest, and give the texts that were not reported before.
+async def new_reports(
+    tx: Transaction, community: CommunityId, reports: Mapping[str, str], now: int
+) -> tuple[dict[str, str], list[str]]:
+    """Remember what is being reported, by digest; give what was not reported before, and the digests of what is over.
 
     What is no longer the case is forgotten, so that it is reported again if it returns.
     """
     rows = await tx.fetch("SELECT digest FROM report WHERE community = $1", community)
     had = {row["digest"] for row in rows}
     fresh = [digest for digest in reports if digest not in had]
+    over = sorted(had - set(reports))
     await tx.execute_many(
-        "DELETE FROM report WHERE community = $1 AND digest = $2",
-        [(community, digest) for digest in sorted(had - set(reports))],
+        "DELETE FROM report WHERE community = $1 AND digest = $2", [(community, digest) for digest in over]
     )
     await tx.execute_many(
         "INSERT INTO report (community, digest, text, at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
         [(community, digest, reports[digest], now) for digest in fresh],
     )
-    return [reports[digest] for digest in fresh]
+    return {digest: reports[digest] for digest in fresh}, over
 
 
 async def record(tx: Transaction, now: int, community: str, room_id: str, actor: str, what: str, detail: str) -> None:
@@ -363,6 +375,15 @@ async def record(tx: Transaction, now: int, community: str, room_id: str, actor:
         "INSERT INTO audit (at, community, room_id, actor, what, detail) VALUES ($1, $2, $3, $4, $5, $6)",
         now, community, room_id, actor, what, detail,
     )  # fmt: skip
+
+
+async def is_recorded(tx: Transaction, community: str, room_id: str, what: str, detail: str) -> bool:
+    """Whether the audit trail has such a line of a room, whoever did it."""
+    row = await tx.fetch_row(
+        "SELECT 1 FROM audit WHERE community = $1 AND room_id = $2 AND what = $3 AND detail = $4 LIMIT 1",
+        community, room_id, what, detail,
+    )  # fmt: skip
+    return row is not None
 
 
 async def open_chat(tx: Transaction, room_id: RoomId, user: UserId, now: int) -> None:

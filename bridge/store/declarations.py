@@ -33,9 +33,11 @@ def to_json(community: Community) -> str:
             "general": community.general,
             "history": community.history,
             "history_while_away": community.history_while_away,
+            "reach_names": community.reach_names,
             "show_member_count": community.show_member_count,
             "max_members": community.max_members,
             "language": community.language,
+            "timezone": community.timezone,
             "room_version": community.room_version,
             "fallback_owner": community.fallback_owner,
             "welcome": community.welcome,
@@ -72,9 +74,11 @@ def from_json(text: str) -> Community:
         general=value["general"],
         history=value.get("history", True),
         history_while_away=value.get("history_while_away", False),
+        reach_names=value.get("reach_names", False),
         show_member_count=value.get("show_member_count", False),
         max_members=value.get("max_members", 0),
         language=Language(value.get("language", EN)),
+        timezone=value.get("timezone", ""),
         room_version=value["room_version"],
         fallback_owner=value.get("fallback_owner"),
         welcome=value.get("welcome"),
@@ -100,6 +104,7 @@ def from_json(text: str) -> Community:
                 members_may_invite=group["members_may_invite"],
                 moderators=_users(group["moderators"]),
                 members=_users(group["members"]),
+                announcements=group.get("announcements"),
             )
             for group in value["groups"]
         ),
@@ -117,6 +122,7 @@ def _group(group: Group) -> dict[str, Any]:
         "members_may_invite": group.members_may_invite,
         "moderators": _people(group.moderators),
         "members": _people(group.members),
+        "announcements": group.announcements,
     }
 
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import orjson
 
-from bridge.core.announcements import Audience, Part
+from bridge.core.announcements import Audience, Kind, Part
 from bridge.core.ids import CommunityId, EventId, RoomId, UserId
 from bridge.store.database import Row, Transaction
 
@@ -39,6 +39,7 @@ class Draft:
     parts: tuple[Part, ...]
     """Empty once it is closed."""
     audience: Audience
+    kind: Kind
     version: int
     """Which of its wordings it is, from 1."""
     worded_by: EventId
@@ -54,8 +55,8 @@ class Draft:
 
 
 _COLUMNS = (
-    "id, community, author, room_id, source, origin, content, audience, version, worded_by, at, card, asked_at, "
-    "state, closed_by"
+    "id, community, author, room_id, source, origin, content, audience, kind, version, worded_by, at, card, "
+    "asked_at, state, closed_by"
 )
 
 
@@ -67,11 +68,12 @@ def id_of(source: EventId) -> str:
 async def add(tx: Transaction, draft: Draft) -> bool:
     """Record a draft; whether it was new."""
     row = await tx.fetch_row(
-        """INSERT INTO draft (id, community, author, room_id, source, origin, content, audience, version, worded_by, at,
-               state)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (id) DO NOTHING RETURNING id""",
+        """INSERT INTO draft (id, community, author, room_id, source, origin, content, audience, kind, version,
+               worded_by, at, state)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT (id) DO NOTHING RETURNING id""",
         draft.id, draft.community, draft.author, draft.room_id, draft.source, draft.origin, _content(draft.parts),
-        " ".join(draft.audience.as_words()), draft.version, draft.worded_by, draft.at, draft.state.value,
+        " ".join(draft.audience.as_words()), draft.kind.value, draft.version, draft.worded_by, draft.at,
+        draft.state.value,
     )  # fmt: skip
     return row is not None
 
@@ -126,15 +128,16 @@ async def worded_by(tx: Transaction, author: UserId, event_id: EventId) -> Draft
     )  # fmt: skip
 
 
-async def reword(
-    tx: Transaction, draft: Draft, parts: Sequence[Part], audience: Audience, by: EventId, now: int
-) -> bool:
-    """Give an open draft another wording, which is to be shown; False where it was closed or worded meanwhile."""
+async def reword(tx: Transaction, draft: Draft, newer: Draft) -> bool:
+    """Give an open draft the words, audience and kind of another wording, which is to be shown; False where it was
+    closed or worded meanwhile.
+    """
     row = await tx.fetch_row(
-        """UPDATE draft SET content = $3, audience = $4, worded_by = $5, at = $6, version = version + 1, card = NULL,
-               asked_at = NULL
-           WHERE id = $1 AND version = $2 AND state = $7 RETURNING id""",
-        draft.id, draft.version, _content(parts), " ".join(audience.as_words()), by, now, State.OPEN.value,
+        """UPDATE draft SET content = $3, audience = $4, kind = $5, worded_by = $6, at = $7, version = version + 1,
+               card = NULL, asked_at = NULL
+           WHERE id = $1 AND version = $2 AND state = $8 RETURNING id""",
+        draft.id, draft.version, _content(newer.parts), " ".join(newer.audience.as_words()), newer.kind.value,
+        newer.worded_by, newer.at, State.OPEN.value,
     )  # fmt: skip
     return row is not None
 
@@ -193,6 +196,7 @@ def _draft(row: Row) -> Draft:
         row["origin"],
         tuple(parts),
         Audience.of_words(row["audience"].split()),
+        Kind(row["kind"]),
         row["version"],
         EventId(row["worded_by"]),
         row["at"],

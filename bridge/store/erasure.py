@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from bridge.core.ids import UserId
+from bridge.store import sendings
 from bridge.store.database import Transaction
 
 ERASED = "(erased)"
@@ -79,18 +80,29 @@ PLACES = (
     Place("settings of communities", "own_setting", "value", Way.MENTION),
     Place("communities deactivated", "deactivation", "by_whom", Way.REPLACE),
     Place("bans", "shut_out", "user_id", ban=True),
+    Place("chats", "chat_alias", "user_id"),
     Place("chats", "pending_command", "user_id"),
     Place("chats", "pending_command", "command", Way.DROP),
     Place("chats", "stranger", "user_id"),
     Place("weekly summaries", "digest_wanted", "user_id"),
+    Place("receipts and reactions", "receipt", "user_id"),
+    Place("receipts and reactions", "reaction", "user_id"),
+    Place("reactions of others", "reaction", "key", Way.MENTION),
+    Place("confirmations asked of them", "acknowledger", "user_id"),
     Place("weekly summaries", "digest_mail", "user_id"),
     Place("e-mail allowed", "mail_allowed", "by_whom", Way.REPLACE),
     Place("feeds opened", "feed", "by_whom", Way.REPLACE),
     Place("announcements", "announcement", "author", Way.REPLACE, also="reply_room = NULL"),
+    Place("scheduled announcements", "schedule", "author", Way.REPLACE, also="reply_room = NULL"),
+    Place("scheduled announcements", "schedule", "content", Way.MENTION),
     Place("announcements that they are writing", "draft", "author"),
     Place("announcements being written", "draft", "content", Way.MENTION),
     Place("announcements sent to them alone", "announcement_copy", "place"),
     Place("announcements", "announcement_copy", "failed", Way.MENTION),
+    Place("announcements edited or withdrawn", "announcement_change", "author", Way.REPLACE, also="reply_room = NULL"),
+    Place("announcements edited or withdrawn", "announcement_change_copy", "place"),
+    Place("announcements edited or withdrawn", "announcement_change_copy", "failed", Way.MENTION),
+    Place("announcements pinned", "announcement_pin", "author", Way.REPLACE, also="reply_room = NULL"),
     Place("reports", "report", "text", Way.DROP),
     Place("audit trail", "audit", "actor", Way.REPLACE),
     Place("audit trail", "audit", "detail", Way.MENTION),
@@ -134,7 +146,7 @@ EXEMPT: Mapping[tuple[str, str], str] = {
             "room", "role", "moderator", "profile", "named", "invited", "bidden", "settled", "heal", "frozen", "report",
             "audit", "announcement_copy", "announcement_number", "link", "entry", "join_request", "arrival",
             "must_agree", "own_group", "shut_out", "tag", "belonging", "digest_wanted", "feed",
-            "digest_mail", "mail_allowed", "draft",
+            "digest_mail", "mail_allowed", "admitting", "schedule", "draft",
         )
     },
     ("tag", "name"): "a word of an admin's for several people",
@@ -145,13 +157,14 @@ EXEMPT: Mapping[tuple[str, str], str] = {
         for table in (
             "room", "audit", "chat", "inbox", "announcement_copy", "draft", "pending_command", "crypto_audience",
             "crypto_outbound", "crypto_inbound", "crypto_message_index", "crypto_moved", "crypto_present",
-            "crypto_served", "crypto_given", "crypto_spoken",
+            "crypto_served", "crypto_given", "crypto_spoken", "sending",
         )
     },
     **{
         (table, "key"): "a room's key within its community"
         for table in (
             "room", "moderator", "profile", "invited", "bidden", "settled", "heal", "frozen", "own_group",
+            "admitting",
         )
     },
     **{
@@ -176,6 +189,9 @@ EXEMPT: Mapping[tuple[str, str], str] = {
     },
     **{(table, "member_event"): _EVENT for table in ("crypto_audience", "crypto_share", "crypto_present")},
     **{(table, "txn_id"): _RANDOM for table in ("crypto_share", "crypto_given")},
+    ("sending", "txn_id"): "begins with the id of a job, and goes with that",
+    ("sending", "device_id"): _OURS,
+    ("sending", "seals"): _RANDOM,
     **{(table, "state"): _NAME for table in ("crypto_share", "crypto_given", "join_request")},
     **{
         ("crypto_account", column): _OURS
@@ -219,10 +235,43 @@ EXEMPT: Mapping[tuple[str, str], str] = {
     ("draft", "card"): _EVENT,
     ("draft", "closed_by"): _EVENT,
     ("draft", "audience"): "keys of rooms, communities and tags",
+    ("draft", "kind"): _NAME,
     ("draft", "state"): _NAME,
-    ("announcement_copy", "announcement"): _RANDOM,
+    ("schedule", "id"): _RANDOM,
+    ("schedule", "reply_room"): "the author's chat: emptied with their name",
+    ("schedule", "kind"): _NAME,
+    ("schedule", "audience"): "keys of rooms, communities and tags",
+    ("schedule", "words"): "words for a time: what is none is refused",
+    ("schedule", "zone"): _NAME,
+    ("schedule", "rule"): _NAME,
+    ("schedule", "begins"): "a time",
+    ("schedule_word", "source"): _EVENT,
+    ("schedule_word", "schedule"): _RANDOM,
+    **{(table, "announcement"): _RANDOM for table in ("announcement_copy", "acknowledgement", "acknowledger")},
+    **{(table, "community"): "a community's id" for table in ("acknowledgement", "acknowledger")},
+    **{(table, "room_id"): _ROOM for table in ("receipt", "reaction", "spoken_position", "acknowledgement")},
+    **{(table, "event_id"): _EVENT for table in ("reaction", "spoken_position", "acknowledgement")},
+    ("receipt", "pending"): _EVENT,
+    ("reaction", "to_event"): _EVENT,
     ("announcement_copy", "others"): _EVENT,
+    ("announcement_copy", "edits"): _EVENT,
     ("announcement_number", "announcement"): _RANDOM,
+    ("announcement_change", "id"): _RANDOM,
+    ("announcement_change", "announcement"): _RANDOM,
+    ("announcement_change", "community"): "a community's id",
+    ("announcement_change", "what"): _NAME,
+    ("announcement_change", "content"): "is said by the community to everybody in it, and stands in its rooms",
+    ("announcement_change", "reply_room"): "the chat of whoever asked: emptied with their name",
+    ("announcement_change_copy", "change"): _RANDOM,
+    ("announcement_change_copy", "community"): "a community's id",
+    ("announcement_pin", "room_id"): _ROOM,
+    ("announcement_pin", "event_id"): _EVENT,
+    ("announcement_pin", "announcement"): _RANDOM,
+    ("announcement_pin", "reply_room"): "the chat of whoever asked: emptied with their name",
+    ("announcement_pin", "stage"): _NAME,
+    ("announcement_answer", "room_id"): _ROOM,
+    ("announcement_answer", "event_id"): _EVENT,
+    ("announcement_answer", "announcement"): _RANDOM,
     ("link", "id"): _RANDOM,
     ("feed", "token_sha256"): _RANDOM,
     ("digest_mail", "address"): "goes with its row",
@@ -244,7 +293,7 @@ EXEMPT: Mapping[tuple[str, str], str] = {
     ("join_request", "keys"): "keys of rooms",
     ("join_request", "card"): _EVENT,
     ("join_request", "wish"): "the group that the asker suggests; goes with their row",
-    ("arrival", "alias"): _RANDOM,
+    ("chat_alias", "alias"): _RANDOM,
     ("arrival", "message"): _EVENT,
     ("own_group", "kind"): _NAME,
     ("own_group", "posting"): _NAME,
@@ -348,6 +397,7 @@ async def erase(tx: Transaction, user: UserId, *, bans: bool = False) -> None:
             await tx.execute("DELETE FROM job WHERE seq = $1", row["seq"])
         elif way is Way.MENTION:
             await tx.execute("UPDATE job SET body = $2 WHERE seq = $1", row["seq"], changed)
+    await sendings.sweep(tx)
     for row in [row for row, way in await _events(tx, mentions) if way is Way.DELETE]:
         # its id stays known: the homeserver may send it again
         await tx.execute(
@@ -412,7 +462,9 @@ async def _jobs(tx: Transaction, mentions: Mentions) -> list[tuple[Any, Way, str
         job = body if isinstance(body, dict) else {}
         if job.get("user") == user and row["kind"].startswith(_REMOVAL):
             found.append((row, Way.WAIT, ""))
-        elif job.get("user") == user or job.get("room_id") in chats or job.get("request") in requests:
+        elif (
+            user in (job.get("user"), job.get("place")) or job.get("room_id") in chats or job.get("request") in requests
+        ):
             found.append((row, Way.DELETE, ""))
         elif mentions.within(body):
             without = mentions.without(body)

@@ -72,8 +72,8 @@ class Inbox:
         self._at_hand: deque[Held] = deque()
         self._complete_after: int | None = None
         """All rows with a higher number are at hand; None if some are on the disk alone."""
-        self._seen: dict[EventId, None] | None = None
-        """The ids that were taken in last, oldest first; None if they have to be read."""
+        self._seen: dict[EventId, int] | None = None
+        """The ids that were taken in last with their numbers, oldest first; None if they have to be read."""
 
     async def store(self, arrivals: Sequence[Arrival], now_ms: int) -> int:
         """Take in what one transaction of the homeserver brought, or nothing of it; give how many events were new."""
@@ -94,10 +94,23 @@ class Inbox:
                 self._at_hand.clear()
             return len(held)
 
-    async def _read_seen(self, tx: Transaction) -> dict[EventId, None]:
-        done = await tx.fetch("SELECT event_id FROM inbox_seen ORDER BY seq DESC LIMIT $1", REMEMBERED)
-        waiting = await tx.fetch("SELECT event_id FROM inbox ORDER BY seq")
-        return dict.fromkeys([*(row[0] for row in reversed(done)), *(row[0] for row in waiting)])
+    async def positions(self, event_ids: Iterable[EventId]) -> dict[EventId, int]:
+        """Where events stand in the order in which they came: of two in a room, the later has the larger number.
+
+        Those of the last `REMEMBERED` that are known; the others are left out.
+        """
+        async with self._one_at_a_time:
+            seen = self._seen
+            if seen is None:
+                async with self._database.transaction() as tx:
+                    seen = await self._read_seen(tx)
+                self._seen = seen
+            return {one: seen[one] for one in event_ids if one in seen}
+
+    async def _read_seen(self, tx: Transaction) -> dict[EventId, int]:
+        done = await tx.fetch("SELECT event_id, seq FROM inbox_seen ORDER BY seq DESC LIMIT $1", REMEMBERED)
+        waiting = await tx.fetch("SELECT event_id, seq FROM inbox ORDER BY seq")
+        return {EventId(row[0]): int(row[1]) for row in [*reversed(done), *waiting]}
 
     async def _number(self, tx: Transaction, new: list[Arrival], now_ms: int) -> list[Held]:
         seq = self._last_seq
@@ -117,9 +130,9 @@ class Inbox:
             [one[:5] for one in held],
         )
 
-    def _remember(self, seen: dict[EventId, None], held: list[Held]) -> None:
+    def _remember(self, seen: dict[EventId, int], held: list[Held]) -> None:
         for one in held:
-            seen[one.event_id] = None
+            seen[one.event_id] = one.seq
         for oldest in list(itertools.islice(seen, max(0, len(seen) - REMEMBERED))):
             del seen[oldest]
 
@@ -206,12 +219,16 @@ class Inbox:
             return int(await tx.fetch_value("SELECT COUNT(*) FROM inbox WHERE parked IS NULL"))
 
     async def prune(self, before_ms: int) -> int:
-        """Forget ids of events, and parked events, that came before `before_ms`; give how many."""
+        """Forget ids of events, and parked events, that came before `before_ms`; give how many.
+
+        The last id stays, however old: numbers go on from it, and who has read up to where is told by them.
+        """
         async with self._database.transaction() as tx:
             last = int(await tx.fetch_value("SELECT COALESCE(MAX(seq), 0) FROM inbox_seen"))
             gone = await tx.fetch(
-                "DELETE FROM inbox_seen WHERE at < $1 OR seq <= $2 RETURNING 1", before_ms, last - REMEMBERED
-            )
+                "DELETE FROM inbox_seen WHERE (at < $1 OR seq <= $2) AND seq < $3 RETURNING 1",
+                before_ms, last - REMEMBERED, last,
+            )  # fmt: skip
             given_up = await tx.fetch("DELETE FROM inbox WHERE parked IS NOT NULL AND at < $1 RETURNING 1", before_ms)
         return len(gone) + len(given_up)
 

@@ -14,37 +14,63 @@ import orjson
 from bridge.core.messages import (
     Announce,
     AnswerRequest,
+    AskToAcknowledge,
     AskToJoin,
     ChangeMembership,
+    CloseAcknowledgement,
+    CloseCopies,
     Deactivate,
     DeliverAnnouncement,
+    EditCopy,
     ExpireDraft,
     ExpireRequest,
     GiveHistory,
     Job,
+    KeepPins,
     LetIn,
     MakeGroup,
+    PostAgain,
     PostCard,
     RedactEvent,
     ReleaseGroup,
     RemindOfRequest,
+    RemindOne,
+    RemindToAcknowledge,
+    RunSchedule,
     SayWelcome,
     SendDigest,
+    SendFigures,
     SendLetter,
     SendMembers,
     SendMessage,
     ShareKeys,
     ShowDraft,
     ShowLink,
+    ShutAnnouncerOut,
     TakeBackState,
+    TellAuthor,
     Welcome,
+    WithdrawCopy,
 )
+from bridge.store import sendings
 from bridge.store.database import Database, Row, Transaction
 
 KINDS: dict[str, type[Job]] = {
     "send_message.1": SendMessage,
     "deliver_announcement.2": DeliverAnnouncement,
     "announce.1": Announce,
+    "shut_announcer_out.1": ShutAnnouncerOut,
+    "close_copies.1": CloseCopies,
+    "tell_author.1": TellAuthor,
+    "edit_copy.1": EditCopy,
+    "withdraw_copy.1": WithdrawCopy,
+    "keep_pins.1": KeepPins,
+    "post_again.1": PostAgain,
+    "ask_to_acknowledge.1": AskToAcknowledge,
+    "remind_to_acknowledge.1": RemindToAcknowledge,
+    "remind_one.1": RemindOne,
+    "close_acknowledgement.1": CloseAcknowledgement,
+    "send_figures.1": SendFigures,
     "show_draft.1": ShowDraft,
     "expire_draft.1": ExpireDraft,
     "redact_event.1": RedactEvent,
@@ -66,6 +92,7 @@ KINDS: dict[str, type[Job]] = {
     "send_members.1": SendMembers,
     "make_group.1": MakeGroup,
     "send_digest.1": SendDigest,
+    "run_schedule.1": RunSchedule,
     "send_letter.1": SendLetter,
 }
 """Kind names on disk. When the fields of a job change, its name is raised and the old one gets a decoder of its own."""
@@ -190,6 +217,12 @@ class Jobs:
     async def complete(self, tx: Transaction, job_id: str) -> None:
         """Take a job that is done away, within the database transaction that records what it did."""
         await tx.execute("DELETE FROM job WHERE id = $1", job_id)
+        await sendings.settle(tx, job_id)
+
+    async def lane_of(self, tx: Transaction, job_id: str) -> str | None:
+        """The lane of a job that is not done; None when it is (or never was)."""
+        lane: str | None = await tx.fetch_value("SELECT lane FROM job WHERE id = $1", job_id)
+        return lane
 
     async def heads(self, now_ms: int, limit: int) -> list[StoredJob]:
         """The job that is next in each lane and due, longest due first.
@@ -242,7 +275,16 @@ class Jobs:
     async def park(self, job_id: str, reason: str) -> None:
         """Give a job up: it stays, with the reason, and its lane goes on."""
         async with self._database.transaction() as tx:
-            await tx.execute("UPDATE job SET parked = $2, attempts = attempts + 1 WHERE id = $1", job_id, reason)
+            await self.park_within(tx, job_id, reason)
+
+    async def park_within(self, tx: Transaction, job_id: str, reason: str) -> bool:
+        """`park` within the database transaction of whoever tells of it; whether it was not given up before."""
+        row = await tx.fetch_row(
+            "UPDATE job SET parked = $2, attempts = attempts + 1 WHERE id = $1 AND parked IS NULL RETURNING seq",
+            job_id,
+            reason,
+        )
+        return row is not None
 
     async def set_aside(self, reason: str) -> int:
         """Park all jobs that wait; gives how many. Those that begin with a look at how things stand are dropped: they
@@ -268,7 +310,10 @@ class Jobs:
         """Take a parked job away undone; whether there was one."""
         async with self._database.transaction() as tx:
             query = "DELETE FROM job WHERE id = $1 AND parked IS NOT NULL RETURNING seq"
-            return await tx.fetch_row(query, job_id) is not None
+            dropped = await tx.fetch_row(query, job_id) is not None
+            if dropped:
+                await sendings.settle(tx, job_id)
+        return dropped
 
     async def find(self, job_id: str) -> StoredJob | None:
         """The job of that id; None when it is done (or never was)."""

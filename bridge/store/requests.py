@@ -50,6 +50,11 @@ class JoinRequest:
     wish: Wish | None = None
     """The group that they suggest; None where they ask to come in."""
 
+    @property
+    def is_for_group(self) -> bool:
+        """Whether a member asks for a group."""
+        return self.how == "ask"
+
 
 _COLUMNS = """id, community, user_id, name, how, detail, keys, asked_at, state, decided_by, decided_at, reason, card,
     words, wish"""
@@ -103,14 +108,18 @@ async def open_of(
     return None if row is None else _request(row)
 
 
-async def last_of(tx: Transaction, community: CommunityId, user: UserId, state: State) -> JoinRequest | None:
-    """Somebody's last request to come in that came out like that."""
+async def last_of(
+    tx: Transaction, community: CommunityId, user: UserId, state: State, *, of_group: RoomKeyName | None = None
+) -> JoinRequest | None:
+    """Somebody's last request to come in that came out like that; or as a member into that group."""
+    sort, more = ("how <> 'ask'", []) if of_group is None else ("how = 'ask' AND keys = $4", [json.dumps([of_group])])
     row = await tx.fetch_row(
         f"SELECT {_COLUMNS} FROM join_request WHERE community = $1 AND user_id = $2 AND state = $3 AND wish = '' "  # noqa: S608
-        "ORDER BY asked_at DESC LIMIT 1",
+        f"AND {sort} ORDER BY asked_at DESC LIMIT 1",
         community,
         user,
         state.value,
+        *more,
     )
     return None if row is None else _request(row)
 

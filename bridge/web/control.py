@@ -26,7 +26,9 @@ _WRONG_SECRET = {
     "where": "control.secret",
     "remedy": "use the configuration that the service was started with, or restart it with this one",
 }
-_ABOUT_GROUPS = ("key", "text", "kind", "posting", "room", "digest", "encrypt", "data", "remove", "target", "wait")
+_ABOUT_GROUPS = (
+    "key", "text", "kind", "posting", "room", "digest", "encrypt", "data", "remove", "target", "on", "wait",
+)  # fmt: skip
 _ABOUT_COMMUNITIES = ("key", "text", "form", "data", "remove", "wait")
 _ABOUT_SUBCOMMUNITIES = ("key", "text", "parent", "wait")
 _ABOUT_PEOPLE = ("users", "groups", "group", "role", "reason", "add", "revoke_links", "tag", "filter", "wait")
@@ -91,9 +93,11 @@ class Operations(Protocol):
         text: str,
         *,
         source: str,
+        to: Sequence[str],
         progress: Progress,
-        ring: bool,
-        template: str,
+        acknowledge: bool = False,
+        ring: bool = False,
+        template: str = "",
     ) -> dict[str, Any]: ...
 
     async def status(self, *, forget_strange_devices: bool = False) -> dict[str, Any]: ...
@@ -219,11 +223,15 @@ class ControlDoor:
         text, source = body.get("text"), body.get("source")
         if not isinstance(text, str) or not isinstance(source, str):
             raise Refused("an announcement needs a text and a source")
+        words = body.get("to")
+        to = [str(word) for word in words] if isinstance(words, list) else []
         return await self._operations.announce(
             _names(body),
             text,
             source=source,
+            to=to,
             progress=progress,
+            acknowledge=body.get("acknowledge") is True,
             ring=body.get("ring") is True,
             template=_text(body, "template"),
         )

@@ -20,6 +20,8 @@ class FakeMessenger:
         self._devices = devices
         self._numbers = itertools.count(1)
         self._events: dict[str, EventId] = {}
+        self.posted: dict[EventId, tuple[RoomId, Mapping[str, Any]]] = {}
+        """The same by event."""
         self.sent: list[tuple[RoomId, Mapping[str, Any]]] = []
         self.reactions: list[tuple[EventId, str]] = []
         self._reacted: set[str] = set()
@@ -33,6 +35,7 @@ class FakeMessenger:
         if txn_id not in self._events:
             self._events[txn_id] = EventId(f"$sent-{next(self._numbers)}")
             self.sent.append((room_id, content))
+            self.posted[self._events[txn_id]] = (room_id, content)
         self._faults.point(of_homeserver=True)
         return Sent(self._events[txn_id], self._devices)
 

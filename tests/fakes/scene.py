@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,15 +22,19 @@ from bridge.core.messages import (
     AnswerRequest,
     AskToJoin,
     ChangeMembership,
+    CloseCopies,
     Deactivate,
     DeliverAnnouncement,
+    EditCopy,
     ExpireDraft,
     ExpireRequest,
     Invited,
     Job,
+    KeepPins,
     LetIn,
     MakeGroup,
     MembershipChanged,
+    PostAgain,
     PostCard,
     Posted,
     Reacted,
@@ -43,24 +47,35 @@ from bridge.core.messages import (
     SendMessage,
     ShowDraft,
     ShowLink,
+    ShutAnnouncerOut,
     StateChanged,
     TakeBackState,
+    TellAuthor,
     Welcome,
+    WithdrawCopy,
 )
+from bridge.features.acknowledgements import Reminders
 from bridge.features.adopting import Adopting
+from bridge.features.afterwards import Afterwards
+from bridge.features.announcements import Announcements
 from bridge.features.arrivals import Arrivals
 from bridge.features.belonging import Belongings
 from bridge.features.chats import Chats
+from bridge.features.control_room import ControlRooms
 from bridge.features.deactivation import Deactivations
+from bridge.features.direct_chats import DirectChats
 from bridge.features.enforcement import Enforcement
 from bridge.features.entering import Entering
 from bridge.features.groups import Groups
 from bridge.features.members import Members
 from bridge.features.moving import Moving
+from bridge.features.pins import Pins
 from bridge.features.profile import Profile
 from bridge.features.reconcile import Outcome, Reconciler, Recovery, Rules
 from bridge.features.reconcile.watch import Watch
+from bridge.features.reposts import Reposts
 from bridge.features.requests import Patience, Requests
+from bridge.features.schedules import Rules as ScheduleRules
 from bridge.features.subcommunities import Subcommunities
 from bridge.features.tags import Tags
 from bridge.intake.interest import Interest
@@ -74,12 +89,13 @@ from bridge.matrix.recall import Recall
 from bridge.matrix.servers import OtherServers
 from bridge.plan.desired import Setting
 from bridge.plan.state import Accounts, Known, Membership, StateEvent
-from bridge.ports import RoomCrypto
+from bridge.store.inbox import Inbox
 from bridge.store.jobs import Jobs, decode
 from bridge.store.rooms import RoomIndex
 from tests.fakes.faults import Faults, MortalDatabase
 from tests.fakes.homeserver import ANNOUNCER, STEWARD, FakeHomeserver, FakeRoom
 from tests.fakes.messenger import FakeMessenger
+from tests.fakes.posts import FakePosts
 
 ACCOUNTS = Accounts(STEWARD, ANNOUNCER)
 
@@ -92,6 +108,9 @@ def parsed(event: Mapping[str, Any], kind: type[E]) -> E:
     found = parse(event, interest=Interest.ANNOUNCEMENTS, accounts=(STEWARD, ANNOUNCER))
     assert isinstance(found, kind)
     return found
+
+
+_NEWS = DeliverAnnouncement | Announce | ShutAnnouncerOut | CloseCopies | ShowDraft | ExpireDraft
 
 
 class FakeClock:
@@ -119,9 +138,14 @@ class Scene:
         self.homeserver = homeserver or FakeHomeserver(default_version=version)
         self.homeserver.faults = self.faults
         self.messenger = FakeMessenger(self.faults)
+        self.posts = FakePosts(self.messenger, self.faults)
         self.clock = FakeClock()
+        self.left: set[tuple[CommunityId, UserId]] = set()
+        """Who is in a community no more, for announcements in direct chats."""
         self.rules = rules or Rules()
         self.version = version
+        self.others: dict[type[Job], Callable[[str, Any], Awaitable[None]]] = {}
+        """Who does jobs of features that a test makes for itself."""
         self._url = database_url
         self._read = 0
         self._txns = itertools.count(1)
@@ -158,6 +182,40 @@ class Scene:
         )
         self.watch = Watch(self.reconciler, self.reader)
         self.reconciler.tell_whom(self.watch.look_again)
+        self.announcements = Announcements(
+            database=self.database,
+            jobs=self.jobs,
+            wake=self._wake,
+            messenger=self.messenger,
+            accounts=ACCOUNTS,
+            clock=self.clock,
+        )
+        self.afterwards = Afterwards(
+            database=self.database,
+            jobs=self.jobs,
+            wake=self._wake,
+            messenger=self.messenger,
+            posts=self.posts,
+            content_of=self.posts.content,
+            announcer=ANNOUNCER,
+            clock=self.clock,
+            still_belongs=self._still_belongs,
+        )
+        self.pins = Pins(
+            database=self.database,
+            jobs=self.jobs,
+            wake=self._wake,
+            reader=self.reader,
+            rooms=self.executor,
+            clock=self.clock,
+        )
+        self.reposts = Reposts(
+            database=self.database,
+            jobs=self.jobs,
+            wake=self._wake,
+            content_of=self.posts.content,
+            clock=self.clock,
+        )
         self.enforcement = Enforcement(
             database=self.database,
             index=self.index,
@@ -183,28 +241,6 @@ class Scene:
             accounts=ACCOUNTS,
             clock=self.clock,
         )
-        self.newsroom = Newsroom(
-            database=self.database,
-            index=self.index,
-            jobs=self.jobs,
-            wake=self._wake,
-            messenger=self.messenger,
-            accounts=ACCOUNTS,
-            clock=self.clock,
-            declared=lambda: self.reconciler.declared,
-            language_of=self.reconciler.language_of,
-            before_announcing=self._nobody_is_out,
-            facts=HomeserverRooms(client, ANNOUNCER),
-            recall=Recall(client, cast(RoomCrypto, None), ANNOUNCER),  # nothing is encrypted here, nor read back
-            people=self.members.people,
-            secret=b"of the links",
-            url="https://join.example.org",
-            post_office=None,
-            role_of=self.reconciler.role_of,
-            reader=self.reader,
-            draft_hours=lambda: 24,
-        )
-        self.announcements = self.newsroom.announcements
         self.groups = Groups(
             database=self.database,
             memory=self.reconciler.memory,
@@ -228,6 +264,8 @@ class Scene:
             lock_of=self.reconciler.lock_of,
             people=self.members.people,
             rooms=self.executor,
+            jobs=self.jobs,
+            wake=self._wake,
             clock=self.clock,
         )
         self.subcommunities = Subcommunities(
@@ -324,16 +362,65 @@ class Scene:
             clock=self.clock,
             patience=Patience(),
         )
+        self.direct_chats = DirectChats(
+            database=self.database,
+            index=self.index,
+            rooms=self.executor,
+            look=AnnouncerEyes(client, ANNOUNCER),
+            accounts=ACCOUNTS,
+            clock=self.clock,
+        )
         self.arrivals = Arrivals(
             database=self.database,
             index=self.index,
             memory=self.reconciler.memory,
             declared=self._declared,
-            rooms=self.executor,
+            chat_with=self.direct_chats.chat_with,
             facts=HomeserverRooms(client, ANNOUNCER),
-            look=AnnouncerEyes(client, ANNOUNCER),
             messenger=self.messenger,
             look_again=self.watch.look_again,
+            jobs=self.jobs,
+            wake=self._wake,
+            accounts=ACCOUNTS,
+            clock=self.clock,
+        )
+        facts = HomeserverRooms(client, ANNOUNCER)
+        self.newsroom = Newsroom(
+            database=self.database,
+            index=self.index,
+            jobs=self.jobs,
+            wake=self._wake,
+            messenger=self.messenger,
+            accounts=ACCOUNTS,
+            clock=self.clock,
+            reconciler=self.reconciler,
+            facts=facts,
+            people=self.members.people,
+            everybody=self.roster.everybody,
+            joined_in=self._joined_in,
+            chat_with=self.direct_chats.chat_with,
+            look_again=self.watch.look_again,
+            leave=self.executor.leave_as_announcer,
+            before_announcing=self._see_who_is_out,
+            recall=Recall(client, cast(Any, None), ANNOUNCER),
+            posts=self.posts,
+            reader=self.reader,
+            rooms=self.executor,
+            most_pins=5,
+            draft_hours=lambda: 24,
+            positions=Inbox(self.database).positions,
+            role_of=self.reconciler.role_of,
+            reminders=Reminders((24, 72), 168),
+            scheduling=ScheduleRules(),
+            secret=b"of the newsroom",
+            url="",
+            post_office=None,
+        )
+        self.control_rooms = ControlRooms(
+            database=self.database,
+            index=self.index,
+            declared=self._declared,
+            name_of=self.reconciler.name_of,
             jobs=self.jobs,
             wake=self._wake,
             accounts=ACCOUNTS,
@@ -353,8 +440,8 @@ class Scene:
     def _declared(self, community: CommunityId) -> Community | None:
         return self.reconciler.declared.get(community)
 
-    async def _nobody_is_out(self, _: CommunityId) -> None:
-        """Whether everybody is in who may be is what other tests are about."""
+    async def _still_belongs(self, community: CommunityId, user: UserId) -> bool:
+        return (community, user) not in self.left
 
     def _wake(self) -> None:
         self.woken += 1
@@ -495,6 +582,9 @@ class Scene:
         place = self.index.place_of(room_id)
         if kind == "m.room.member":
             user, membership = UserId(event["state_key"]), str(event["content"]["membership"])
+            known = place is not None or room_id in self.index.chats
+            if known and not (user in ACCOUNTS.both and membership == "invite"):
+                await self.newsroom.moved(parsed(event, MembershipChanged))
             if place is not None:
                 if user not in ACCOUNTS.both:
                     await self.arrivals.moved(parsed(event, MembershipChanged))
@@ -502,6 +592,7 @@ class Scene:
                 if user not in ACCOUNTS.both:
                     await self.requests.moved(parsed(event, MembershipChanged))
                     await self.belongings.moved(parsed(event, MembershipChanged))
+                    await self.control_rooms.moved(parsed(event, MembershipChanged))
             elif user == ANNOUNCER and membership == "invite":
                 encrypted = self.homeserver.room(room_id).content("m.room.encryption") is not None
                 await self.chats.invited(Invited(event_id, room_id, sender, sent_at, user, encrypted))
@@ -529,9 +620,12 @@ class Scene:
                 match job:
                     case SendMessage():
                         await self.messenger.send(job.room_id, job.content, txn_id=stored.id)
-                    case DeliverAnnouncement() | Announce() | ShowDraft() | ExpireDraft():
-                        complete = partial(self.jobs.complete, job_id=stored.id)
-                        await self.newsroom.do(stored.id, job, complete)
+                    case DeliverAnnouncement() if not job.place and self.index.place_of(str(job.room_id)) is None:
+                        await self.announcements.deliver(stored.id, job)  # into a room that nobody knows
+                    case _ if isinstance(job, _NEWS):
+                        await self.newsroom.do(stored.id, job, partial(self.jobs.complete, job_id=stored.id))
+                    case TellAuthor() | EditCopy() | WithdrawCopy() | KeepPins() | PostAgain():
+                        await self._do_afterwards(stored.id, job)
                     case RedactEvent():
                         await self.executor.redact(job.room_id, job.event_id, job.reason, txn_id=stored.id)
                     case TakeBackState():
@@ -547,9 +641,27 @@ class Scene:
                     case ChangeMembership():
                         await self.members.do(stored.id, job, EN)
                         self.watch.look_again(job.community)
+                    case _ if type(job) in self.others:
+                        await self.others[type(job)](stored.id, job)
                     case _:
                         await self._do_about_people(stored.id, job)
                 await self.jobs.finish(stored.id)
+
+    async def _do_afterwards(
+        self, job_id: str, job: TellAuthor | EditCopy | WithdrawCopy | KeepPins | PostAgain
+    ) -> None:
+        complete = partial(self.jobs.complete, job_id=job_id)
+        match job:
+            case TellAuthor():
+                await self.afterwards.tell(job_id, job, complete)
+            case EditCopy():
+                await self.afterwards.edit_copy(job_id, job)
+            case WithdrawCopy():
+                await self.afterwards.withdraw_copy(job_id, job)
+            case KeepPins():
+                await self.pins.keep(job, complete)
+            case PostAgain():
+                await self.reposts.do(job, complete)
 
     async def _do_about_people(self, job_id: str, job: Job) -> None:
         match job:
@@ -571,6 +683,13 @@ class Scene:
             return
         await self.groups.grant(job_id, self.reconciler.declared[job.community], job)
         self.watch.look_again(job.community)
+
+    async def _joined_in(self, room_id: RoomId) -> set[UserId]:
+        members = (await self.reader.read(room_id)).members
+        return {user for user, here in members.items() if here.state == "join"}
+
+    async def _see_who_is_out(self, community: CommunityId, key: RoomKeyName) -> None:
+        await self.reconciler.before_announcing(community, key)
 
     async def react(self, by: UserId, card: EventId, key: str) -> None:
         """Somebody reacts to a message in the control room."""

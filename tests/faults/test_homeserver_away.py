@@ -157,6 +157,24 @@ async def test_a_service_that_starts_before_its_homeserver(ground: Ground, town:
         await must_be_there_once(reader, community.announcements, text)
 
 
+async def test_what_the_homeserver_kept_is_sent_before_a_start_is_over(
+    ground: Ground, town: tuple[Community, Person]
+) -> None:
+    """Tests that act right after a start rely on it: Synapse passes over what happens while it comes to that end."""
+    community, _ = town
+    ground.only(community)
+    await ground.still()
+    service = ground.operator.settings()["registration"]["id"]
+    for number in range(3):
+        event_id = await ground.put_state(community.announcements, "m.room.topic", {"topic": f"Kept {number}"})
+    await eventually(lambda: ground.synapse.keeps_something_for(service), 20)
+    await ground.operator.start()
+    with ground.told():
+        assert not ground.synapse.keeps_something_for(service)
+        await ground.taken_in(event_id)
+        await ground.converged(community)
+
+
 async def test_a_chat_is_read_as_soon_as_the_homeserver_is_back(ground: Ground, town: tuple[Community, Person]) -> None:
     community, reader = town
     ground.only(community)

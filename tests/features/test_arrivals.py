@@ -9,7 +9,9 @@ from typing import Any
 
 from bridge.core.community import SPACE, Community, Group, RoomKind
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
-from bridge.core.messages import Reacted
+from bridge.core.languages import DE
+from bridge.core.messages import Reacted, SayWelcome
+from bridge.store import arrivals
 from tests.fakes.faults import Crash
 from tests.fakes.homeserver import ANNOUNCER, FakeRoom
 from tests.fakes.scene import Scene
@@ -76,6 +78,24 @@ async def test_whoever_joins_is_welcomed_once_where_they_can_read_it(scene: Scen
     assert scene.room(SPACE).membership(EVE) == "join"
     assert len(welcomes(scene)) == 1
     assert len(chats(scene)) == 1
+
+
+async def test_how_to_keep_quiet_is_said_once_however_many_communities_welcome_somebody(scene: Scene) -> None:
+    hint = "choose “All messages”; in groups choose “Mentions and keywords”"
+    await scene.settle(SCHOOL)
+    await bring(scene, EVE)
+    assert [hint in text for text in welcomes(scene)] == [True]
+    club = replace(SCHOOL, id=CommunityId("club"), name="Club", rules=None, language=DE)
+    async with scene.database.transaction() as tx:
+        await arrivals.add(tx, club.id, EVE, scene.clock.now_ms())
+    scene.reconciler.declare([SCHOOL, club])
+    [chat] = chats(scene)
+    for user in (EVE, FAY):
+        await scene.arrivals.do(f"welcome {user}", SayWelcome(club.id, user, chat.room_id))
+    [to_eve, to_fay] = [text for text in scene.messenger.said(chat.room_id) if text.startswith("Willkommen bei")]
+    assert "Benachrichtigungen" not in to_eve
+    assert "„Alle Nachrichten“; in Gruppen „Erwähnungen und Schlüsselwörter“" in to_fay
+    assert all(content["m.mentions"] == {} for _, content in scene.messenger.sent)
 
 
 async def test_without_a_text_nobody_is_welcomed(scene: Scene) -> None:

@@ -99,6 +99,7 @@ class FakeDeeds:
     groups_by_members: bool = False
     ended: tuple[str, Language] | None = None
     done: list[tuple[str, ...]] = field(default_factory=list)
+    asked_of_announcements: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     memory: Any = field(default_factory=Memory)
     links: FakeLinks = field(default_factory=FakeLinks)
 
@@ -120,6 +121,9 @@ class FakeDeeds:
     def groups_of(self, community: CommunityId) -> Sequence[RoomKeyName]:
         return [RoomKeyName("chess")]
 
+    async def name_of(self, community: CommunityId) -> str:
+        return {SCHOOL: "The School"}.get(community, str(community))
+
     def language_of(self, community: CommunityId) -> Language:
         return self.language
 
@@ -132,9 +136,11 @@ class FakeDeeds:
         if self.error is not None:
             raise self.error
         if deed == "write":
-            self.done.append(("write", community, what["text"], what["source"], str(by), what["room"]))
+            to = [*what["to"], *(("ack",) if what["acknowledge"] else ())]
+            self.done.append(("write", community, what["text"], what["source"], str(by), what["room"], *to))
         else:
             self.done.append(("announcements", deed, community, str(by)))
+        self.asked_of_announcements.append((deed, dict(what)))
         return {"said": [f"{deed} {community}"]}
 
     async def community_status(self, community: CommunityId) -> dict[str, Any]:
@@ -167,6 +173,9 @@ class FakeDeeds:
         )
         found = {"key": "altos", "kind": "hidden", "digest": "12ab"} if deed == "propose" else {"heirs": [BOB]}
         return {"said": ["done"], "done": False, **found}
+
+    def groups_to_ask_for(self, community: CommunityId) -> Sequence[RoomKeyName]:
+        return [RoomKeyName("chess")] if self.groups_by_members else []
 
     def members_ask_for_groups(self, community: CommunityId) -> bool:
         return self.groups_by_members and community == SCHOOL
@@ -251,7 +260,7 @@ async def test_help_folds_families_and_unfolds_them_by_name(language: Language, 
     whole = str(await ask(deeds, "help"))
     assert sum(line.startswith(f"- `{family}") for line in whole.splitlines()) == 1
     assert inside in whole
-    assert len(whole) < 2800
+    assert len(whole) < 3200
     unfolded = str(await ask(deeds, f"help {family}"))
     assert f"- `{inside}" in unfolded
     assert "status" not in unfolded
@@ -260,7 +269,7 @@ async def test_help_folds_families_and_unfolds_them_by_name(language: Language, 
 async def test_links_are_listed_without_those_that_nobody_can_use() -> None:
     answer = await ask(FakeDeeds(Role.ADMIN), "links")
     assert answer is not None
-    assert "1 link leads into school" in answer
+    assert "1 link leads into The School" in answer
     assert "1 more is not shown" in answer
     assert "join/" not in answer
 
@@ -313,11 +322,60 @@ async def test_every_command_has_help(row: Row) -> None:
         assert plain(row.explain(EN).purpose) in answer
 
 
+@pytest.mark.parametrize(
+    ("text", "deed", "what"),
+    [
+        ("schedule tomorrow 8:00: Hello: you", "schedule", {"when": "tomorrow 8:00", "text": "Hello: you"}),
+        (
+            "schedule school: every monday at 8\nHello\nall",
+            "schedule",
+            {"when": "every monday at 8", "text": "Hello\nall"},
+        ),
+        ("planen FREQ=DAILY;BYHOUR=8: Hi", "schedule", {"when": "FREQ=DAILY;BYHOUR=8", "text": "Hi"}),
+        ("announce school: --at friday 17:00: Hello", "schedule", {"when": "friday 17:00", "text": "Hello"}),
+        ("scheduled", "scheduled", {}),
+        ("geplant school", "scheduled", {}),
+        ("schedule show 3", "schedule show", {"number": 3}),
+        ("schedule edit school 3 at every day at 9", "schedule edit", {"number": 3, "when": "every day at 9"}),
+        ("planen ändern 3 um täglich um 9", "schedule edit", {"number": 3, "when": "täglich um 9"}),
+        ("schedule edit 3 text Hello: you", "schedule edit", {"number": 3, "text": "Hello: you"}),
+        ("schedule skip 3", "schedule skip", {"number": 3}),
+        ("schedule cancel 3", "schedule cancel", {"number": 3}),
+    ],
+)
+async def test_schedules_are_asked_for_in_words(text: str, deed: str, what: dict[str, Any]) -> None:
+    deeds = FakeDeeds(Role.ADMIN)
+    await ask(deeds, text)
+    assert deeds.asked_of_announcements[-1] == (deed, {"source": "$1", "reply_room": CHAT, **what})
+    member = FakeDeeds(Role.MEMBER)
+    assert await ask(member, text) == plain(texts.not_allowed(Role.ADMIN))
+    assert member.asked_of_announcements == []
+
+
+@pytest.mark.parametrize("text", ["schedule tomorrow 8:00 Hello", "schedule : Hello", "schedule tomorrow 8:00:"])
+async def test_a_schedule_without_a_colon_or_a_text_is_shown_how_it_is_written(text: str) -> None:
+    deeds = FakeDeeds(Role.ADMIN)
+    answer = await ask(deeds, text)
+    assert answer is not None
+    assert "`schedule" in answer
+    assert deeds.asked_of_announcements == []
+
+
+async def test_help_shows_a_command_that_is_the_first_word_of_others_with_them() -> None:
+    lines = str(await ask(FakeDeeds(Role.ADMIN), "help schedule")).splitlines()
+    shown = [line for line in lines if line.startswith("- ")]
+    assert shown[0].startswith("- `schedule <when> <text>`")
+    assert len(shown) == 6
+    whole = str(await ask(FakeDeeds(Role.ADMIN), "help"))
+    assert "- `schedule <when> <text>`" in whole
+    assert "- `schedule …`" in whole
+
+
 # --- who may ----------------------------------------------------------------------------------------------------------
 
 OFFERED = {
-    "announce school Hello": Role.ADMIN,
-    "announce There is news": Role.ADMIN,
+    "announce school Hello": Role.MODERATOR,
+    "announce There is news": Role.MODERATOR,
     "status": Role.ADMIN,
     "members": Role.ADMIN,
     "who @bob:example.org": Role.ADMIN,
@@ -361,13 +419,20 @@ async def test_an_owner_of_one_community_is_nobody_in_another(text: str) -> None
 async def test_help_shows_what_somebody_may_and_nothing_else(role: Role) -> None:
     answer = await ask(FakeDeeds(role), "help")
     assert answer is not None
-    for name, deed in (("announce", Deed.ANNOUNCE), ("members", Deed.SEE_MEMBERS), ("thaw", Deed.THAW)):
+    for name, deed in (("announce", Deed.ANNOUNCE_IN_GROUPS), ("members", Deed.SEE_MEMBERS), ("thaw", Deed.THAW)):
         assert (f"- `{name}" in answer) is may(role, deed)
     assert "club" not in answer
 
 
 @pytest.mark.parametrize(("text", "parts"), [
-    ("!help", ("- `!announce [to …] ", "`!help link` says more", "Write `!help` and a command")),
+    (
+        "!help",
+        (
+            "- `!announce [--ack] [--at …] [--to …] [--ring] [--template …] [--single] <text>` – ",
+            "`!help link` says more",
+            "Write `!help` and a command",
+        ),
+    ),
     ("!help transfer", ("!transfer <user> – ", "For example: `!transfer @edna:example.org`", "I ask for your `!yes`")),
     ("!anounce Hello", ("Did you mean `!announce`? Write `!help` to see",)),
     ("!sing", ("Write `!help` to see",)),
@@ -396,7 +461,7 @@ async def test_an_announcement_is_taken_under_the_events_own_id_and_answered_whe
 
 
 @pytest.mark.parametrize(("text", "part"), [
-    ("announce", "`announce [community] [to …] [ring] [template …] [single] <text>`"),
+    ("announce", "`announce [community] [--ack] [--at …] [--to …] [--ring] [--template …] [--single] <text>`"),
     ("announce school", "for example `announce There is no school tomorrow.`"),
     ("anounce Hello", "Did you mean `announce`?"),
     ("thaw shcool", "Did you mean `school`?"),
@@ -485,12 +550,12 @@ async def test_members_may_make_groups_where_the_community_lets_them_and_change_
 async def test_members_are_shown_and_found() -> None:
     deeds = FakeDeeds(Role.ADMIN)
     answer = await ask(deeds, "members")
-    assert answer == f"2 people are in school.\n- {ANN}: owner · chess\n- {BOB}: member · #teacher"
+    assert answer == f"2 people are in The School.\n- {ANN}: owner · chess\n- {BOB}: member · #teacher"
     people = (("bob", BOB), ("owner", ANN), ("Eigentümer", ANN), ("chess", ANN), ("teacher", BOB), ("#Teacher", BOB))
     for word, found in people:
         answer = await ask(deeds, f"members {word}")
         assert answer is not None
-        assert answer.startswith("2 people are in school. 1 matches:\n")
+        assert answer.startswith("2 people are in The School. 1 matches:\n")
         assert found in answer
         assert len(answer.splitlines()) == 2
 
@@ -522,7 +587,7 @@ async def test_people_are_tagged(words: str) -> None:
 
 async def test_tags_are_listed() -> None:
     assert await ask(FakeDeeds(Role.ADMIN), "tags") == (
-        "Tags in school:\n- `teacher` – 1 person\n- `year-5` – 2 people, by the configuration"
+        "Tags in The School:\n- `teacher` – 1 person\n- `year-5` – 2 people, by the configuration"
     )
 
 
@@ -584,7 +649,7 @@ async def test_a_command_in_a_control_room_is_about_its_community() -> None:
 async def test_the_language_of_the_community_is_spoken() -> None:
     answer = await ask(FakeDeeds(Role.OWNER, language=DE), "hilfe")
     assert answer is not None
-    assert "`ankündigen [an …] [läuten]" in answer
+    assert "`ankündigen [--bestätigen] [--um …] [--an …] [--läuten]" in answer
 
 
 @pytest.mark.parametrize("control_of", [None, SCHOOL])
@@ -790,7 +855,9 @@ async def test_whatever_somebody_writes_they_do_no_more_than_they_may(
         answer = await chat.says(text)
         assert control_of or answer or len(deeds.done) > before or (role is None and number)
     needed: dict[str, Callable[[], bool]] = {
-        "write": lambda: may(role, Deed.ANNOUNCE),
+        "write": lambda: may(role, Deed.ANNOUNCE_IN_GROUPS),
+        "groups announcements": lambda: may(role, Deed.ADMIT_ANNOUNCER),
+        "groups may announcements": lambda: may(role, Deed.ADMIT_ANNOUNCER),
         "agree": lambda: may(role, Deed.APPLY_HELD_PLAN),
         "thaw": lambda: may(role, Deed.THAW),
         "groups create": lambda: may(role, Deed.MAKE_GROUPS),
@@ -806,3 +873,25 @@ async def test_whatever_somebody_writes_they_do_no_more_than_they_may(
         "person": lambda: may(role, Deed.SEE_MEMBERS),
     }
     assert all(needed[what]() and where == SCHOOL for what, where, *_ in deeds.done)
+
+
+@dataclass
+class DeclaredOwners(FakeDeeds):
+    """The file says who the owners are."""
+
+    async def people(self, deed: str, community: str, by: UserId | None = None, **what: Any) -> dict[str, Any]:
+        self.done.append((deed, community))
+        raise Refused("communities.school.owners in the configuration decides that", remedy="change it there")
+
+
+async def test_what_the_file_forbids_is_refused_before_anybody_has_to_say_yes() -> None:
+    deeds = DeclaredOwners(Role.OWNER)
+    answer = await ask(deeds, f"transfer {BOB}")
+    assert "communities.school.owners in the configuration decides that" in str(answer)
+    assert set(deeds.done) == {("may transfer", SCHOOL)}
+    assert deeds.memory.waiting == {}
+
+
+async def test_members_are_shown_how_to_ask_for_groups_where_there_are_some() -> None:
+    assert "`ask <group>`" in str(await ask(FakeDeeds(Role.MEMBER, groups_by_members=True), "help"))
+    assert "`ask <group>`" not in str(await ask(FakeDeeds(Role.MEMBER), "help"))

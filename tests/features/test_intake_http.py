@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from bridge.core.ids import RoomId, UserId
+from bridge.core.errors import StoreError
+from bridge.core.ids import EventId, RoomId, UserId
+from bridge.core.messages import Receipt
 from bridge.intake.interest import Interest
 from bridge.intake.transactions import MAX_BODY_BYTES, Transactions
 from bridge.store.database import Database
@@ -33,10 +35,11 @@ class SystemClock:
 
 
 class Rooms:
-    """A group and a chat."""
+    """A group, a chat and an announcement room."""
 
     def interest(self, room_id: RoomId) -> Interest | None:
-        return {"!group": Interest.GROUP, "!chat": Interest.CHAT}.get(room_id)
+        kinds = {"!group": Interest.GROUP, "!chat": Interest.CHAT, "!news": Interest.ANNOUNCEMENTS}
+        return kinds.get(room_id)
 
 
 def state(event_id: str, room_id: str = "!group", **members: Any) -> dict[str, Any]:
@@ -57,6 +60,8 @@ class Door:
         self.path = path
         self.stored = 0
         self.failed = 0
+        self.receipts: list[Receipt] = []
+        self.trouble: Exception | None = None
 
     async def open(self) -> None:
         self.database = Database(f"sqlite:///{self.path}")
@@ -71,6 +76,7 @@ class Door:
             clock=SystemClock(),
             on_stored=self.count_stored,
             on_failure=self.count_failed,
+            on_receipts=self.take_receipts,
         )
         app = web.Application(client_max_size=MAX_BODY_BYTES)
         self.transactions.add_routes(app)
@@ -86,6 +92,11 @@ class Door:
 
     def count_failed(self) -> None:
         self.failed += 1
+
+    async def take_receipts(self, receipts: Sequence[Receipt]) -> None:
+        if self.trouble is not None:
+            raise self.trouble
+        self.receipts += receipts
 
     async def put(self, txn_id: str, body: Any, **options: Any) -> tuple[int, Any]:
         data = body if isinstance(body, bytes) else orjson.dumps(body)
@@ -268,3 +279,34 @@ async def test_our_two_accounts_exist(door: Door, user: str, status: int, prefix
     async with door.client.get(f"{prefix}/users/{user}", headers=AUTHORIZED) as answer:
         assert answer.status == status
         assert (await answer.json()).get("errcode") == (None if status == 200 else "M_NOT_FOUND")
+
+
+@pytest.mark.parametrize("name", ["ephemeral", "de.sorunome.msc2409.ephemeral"])
+async def test_receipts_come_beside_events_and_the_database_alone_has_them_repeated(door: Door, name: str) -> None:
+    receipt = {"type": "m.receipt", "room_id": "!news", "content": {"$1": {"m.read": {"@bea:x": {"ts": 1}}}}}
+    body = {"events": [message("$1", "!chat")], name: [receipt, {"type": "m.typing", "room_id": "!news"}, 7]}
+    assert await door.put("1", body) == (200, {})
+    assert door.receipts == [Receipt(RoomId("!news"), UserId("@bea:x"), EventId("$1"))]
+    assert await door.kept() == ["$1"]
+
+    door.trouble = StoreError("away")
+    status, _ = await door.put("2", {"events": [message("$2", "!chat")], name: [receipt]})
+    assert (status, door.failed) == (500, 1)
+    assert await door.kept() == ["$1", "$2"], "what is stored is stored, and known when it comes again"
+    door.trouble = RuntimeError("a fault of ours")
+    assert await door.put("2", {"events": [message("$2", "!chat"), message("$3", "!chat")], name: [receipt]}) == (
+        200,
+        {},
+    )
+    assert await door.kept() == ["$1", "$2", "$3"], "a receipt does not keep out what is behind it"
+    assert await door.put("3", {name: {"no": "list"}}) == (200, {})
+
+
+async def test_events_have_their_place_in_the_order_after_a_restart_too(door: Door) -> None:
+    await door.events(message("$1", "!chat"), message("$2", "!chat"))
+    await door.inbox.forget([1])
+    again = Inbox(door.database)
+    for inbox in (door.inbox, again):
+        found = await inbox.positions([EventId("$2"), EventId("$1"), EventId("$never")])
+        assert list(found) == ["$2", "$1"]
+        assert found[EventId("$1")] < found[EventId("$2")]

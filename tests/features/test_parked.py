@@ -29,7 +29,7 @@ async def given_up(scene: Scene) -> Any:
     scene.index.places[ROOM] = Place(CommunityId("school"), CONTROL, RoomKind.CONTROL)
     house = SimpleNamespace(
         inbox=inbox,
-        newsroom=SimpleNamespace(announcements=scene.announcements),
+        newsroom=SimpleNamespace(announcements=scene.announcements, dropped=scene.announcements.dropped),
         jobs=scene.jobs,
         index=scene.index,
         clock=scene.clock,

@@ -13,6 +13,7 @@ from bridge.core.community import Community, GroupsBy, Join
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, UserId
 from bridge.core.languages import DE
+from bridge.core.messages import Announce
 from bridge.core.profile import Aspect
 from bridge.store import declarations
 from tests.fakes.faults import Crash
@@ -46,6 +47,7 @@ async def test_what_people_set_reaches_the_rooms_survives_a_restart_and_can_be_t
         Aspect.RULES: "Be kind.\nBe brief.",
         Aspect.RULES_REQUIRED: "ja",
         Aspect.LANGUAGE: "DE",
+        Aspect.TIMEZONE: "europe/berlin",
         Aspect.JOIN: "request",
         Aspect.GROUPS_BY: "members",
         Aspect.MEMBERS_MAY_INVITE: "on",
@@ -56,6 +58,7 @@ async def test_what_people_set_reaches_the_rooms_survives_a_restart_and_can_be_t
     await settle(scene)
     have = now(scene)
     assert (have.rules, have.rules_required, have.language) == ("Be kind.\nBe brief.", True, DE)
+    assert have.timezone == "Europe/Berlin"
     assert (have.join, have.groups_by, have.members_may_invite) == (Join.REQUEST, GroupsBy.MEMBERS, True)
     assert scene.space.content("m.room.name") == {"name": "Springfield Elementary"}
     assert scene.space.content("m.room.topic") == {"topic": "Everybody of the school"}
@@ -113,6 +116,7 @@ async def test_what_the_file_states_is_changed_there_alone(
         (Aspect.NAME, "\x07\n"),
         (Aspect.PICTURE, "https://example.org/x.png"),
         (Aspect.LANGUAGE, "klingon"),
+        (Aspect.TIMEZONE, "Europe/Springfield"),
         (Aspect.RULES_REQUIRED, "yes"),
         (Aspect.MEMBERS_MAY_INVITE, "perhaps"),
         (Aspect.WELCOME, "x" * 20_000),
@@ -161,3 +165,22 @@ async def test_a_name_that_is_set_survives_a_kill_at_any_point(new_scene: Callab
             assert point > 3
             return
         point += 1
+
+
+async def test_everybody_is_told_when_admins_may_see_names_and_when_they_may_no_more(scene: Scene) -> None:
+    await settle(scene)
+    told: list[tuple[str, str, tuple[str, ...]]] = []
+
+    async def announce(_: str, job: Announce) -> None:
+        told.append((job.author, str(job.parts[0]["body"]), job.audience))
+
+    scene.others[Announce] = announce
+    for word in ("yes", "yes", "no"):
+        await scene.profile.set(now(scene), ANN, Aspect.REACH_NAMES, word)
+        await scene.do_jobs()
+        scene.clock.now += 1
+    await scene.profile.reset(now(scene), ANN, Aspect.REACH_NAMES)
+    await scene.do_jobs()
+    assert [(author, audience) for author, _, audience in told] == [(ANN, ("everybody",))] * 2
+    assert told[0][1].startswith("Admins can see who has read")
+    assert told[1][1].startswith("Admins can see how many")

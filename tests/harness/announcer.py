@@ -107,6 +107,8 @@ class Stage:
             self.client,
             self.keys,
             self.facts,
+            self.database,
+            self.clock,
             announcer=ANNOUNCER,
             device_id=lambda: self.server.device_id,
             must_encrypt=lambda _: True,

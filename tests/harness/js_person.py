@@ -162,6 +162,11 @@ class JsPerson(Client):
         known = {message.event_id: message for message in self._messages[room_id]}
         return [known[event_id] for event_id in ids if event_id in known]
 
+    async def shown(self, room_id: str, event_id: str) -> dict[str, Any] | None:
+        """A message as its room shows it: `body` with the newest edit, `edited`, `redacted`; None if not there."""
+        found = await self._command("shown", room_id=room_id, event_id=event_id)
+        return None if found is None else dict(found)
+
     async def try_decrypt(self, room_id: str, event: Mapping[str, Any]) -> ReceivedMessage | None:
         """See :meth:`Client.try_decrypt`."""
         plaintext = await self._command("decrypt", room_id=room_id, raw=event)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridge.core.announcements import Audience, Kind, Named, Target
+from bridge.core.announcements import Audience, Kind, Missed, Named, Target
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName
 from bridge.store import announcements as store
 from bridge.store.database import Database
@@ -90,3 +90,30 @@ async def test_every_community_has_numbers_of_its_own(database: Database) -> Non
         assert await store.find(tx, CLUB, by_event) == ids[1]
         assert await store.find(tx, SCHOOL, by_event) == ids[1], "it is one of the school's, too"
         assert await store.find(tx, CommunityId("other"), by_event) is None
+
+
+async def test_copies_wait_in_a_chat_and_what_is_said_is_forgotten_with_the_last_of_them(database: Database) -> None:
+    ann, bob = Target(SCHOOL, None, "@ann:x"), Target(SCHOOL, None, "@bob:x")
+    async with database.transaction() as tx:
+        later = await store.add(tx, "$b", "operator", "Later", None, 2)
+        first = await store.add(tx, "$a", "operator", "Hello", None, 1)
+        for announcement in (later, first):
+            for target in (ann, bob):
+                await store.add_target(tx, announcement, target)
+            await store.hold(tx, announcement)
+            await store.has_chat(tx, announcement, Target(SCHOOL, CHAT, "@ann:x"))
+        assert [one.announcement for one in await store.waiting_in(tx, CHAT)] == [first, later]
+        assert [one.under_way for one in await store.copies_of(tx, first)] == [False, True]
+        await store.delivered(tx, first, Target(SCHOOL, CHAT, "@ann:x"), SENT, devices=1, unreached=0, now=3)
+        assert await store.content_of(tx, first) == "Hello"
+        await store.closed(tx, first, bob, Missed.LEFT)
+        assert await store.content_of(tx, first) == ""
+        assert [one.closed for one in await store.copies_of(tx, first)] == [False, True]
+        assert await store.is_settled(tx, first, bob)
+        await store.closed(tx, first, ann, Missed.DECLINED)  # what was delivered stays so
+        assert [one.failed for one in await store.copies_of(tx, first)] == [None, Missed.LEFT]
+        assert [one.announcement for one in await store.waiting_in(tx, CHAT)] == [later]
+        counted = {
+            one.announcement.id: (one.sent, one.waiting, one.failed) for one in await store.listed(tx, SCHOOL, 9)
+        }
+        assert counted == {first: (1, 0, 0), later: (0, 2, 0)}

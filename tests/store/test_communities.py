@@ -277,7 +277,8 @@ async def test_the_record_of_a_community(database: Database) -> None:
 async def test_reports_are_new_once_and_again_when_they_return(database: Database) -> None:
     async def report(*texts: str) -> list[str]:
         async with database.transaction() as tx:
-            return await store.new_reports(tx, SCHOOL, {text[:1]: text for text in texts}, 1)
+            fresh, _ = await store.new_reports(tx, SCHOOL, {text[:1]: text for text in texts}, 1)
+            return list(fresh.values())
 
     assert await report("a", "b") == ["a", "b"]
     assert await report("b", "c") == ["c"]

@@ -77,7 +77,7 @@ async def test_a_fresh_schema_has_every_table_and_the_newest_version(database: D
         assert await tx.fetch_value("SELECT owner FROM database_owner") == "matrix-communities"
         for table in (
             "community", "room", "role", "moderator", "profile", "named", "invited", "settled", "heal", "frozen",
-            "report", "audit", "chat", "inbox", "job", "announcement", "announcement_copy",
+            "report", "audit", "chat", "inbox", "job", "sending", "announcement", "announcement_copy",
             "announcement_number", "crypto_account",
         ):  # fmt: skip
             assert await tx.fetch(f"SELECT * FROM {table}") == []

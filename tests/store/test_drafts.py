@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bridge.core.announcements import EVERYBODY, Audience
+from bridge.core.announcements import EVERYBODY, Audience, Kind
 from bridge.core.ids import CommunityId, EventId, RoomId, UserId
 from bridge.core.rendering import render
 from bridge.store import drafts as store
@@ -16,7 +16,7 @@ ROOM, CARD = RoomId("!chat"), EventId("$card")
 SOURCE, ORIGIN, LATER = EventId("$command"), EventId("$origin"), EventId("$later")
 DRAFT = Draft(
     store.id_of(SOURCE), CommunityId("school"), ANN, ROOM, SOURCE, ORIGIN, (render("Hello"), render("you")), EVERYBODY,
-    1, SOURCE, 10, None, None, State.OPEN, None,
+    Kind.TEXT, 1, SOURCE, 10, None, None, State.OPEN, None,
 )  # fmt: skip
 TAGGED = Audience(tags=("teacher",))
 
@@ -40,12 +40,13 @@ async def test_a_wording_takes_the_place_of_the_one_that_was_seen_and_of_no_othe
         await store.add(tx, DRAFT)
         await store.shown(tx, DRAFT, CARD)
         await store.ask_for_words(tx, DRAFT, 15)
-        assert await store.reword(tx, DRAFT, [render("New")], TAGGED, LATER, 20)
-        assert not await store.reword(tx, DRAFT, [render("Newer")], EVERYBODY, LATER, 21), "it was worded meanwhile"
+        newer = replace(DRAFT, parts=(render("New"),), audience=TAGGED, kind=Kind.ACKNOWLEDGE, worded_by=LATER, at=20)
+        assert await store.reword(tx, DRAFT, newer)
+        assert not await store.reword(tx, DRAFT, replace(DRAFT, at=21)), "it was worded meanwhile"
         assert not await store.shown(tx, DRAFT, CARD)
         assert not await store.close(tx, DRAFT, State.SENT, LATER)
         found = await store.worded_by(tx, ANN, LATER)
-        assert found == replace(DRAFT, parts=(render("New"),), audience=TAGGED, version=2, worded_by=LATER, at=20)
+        assert found == replace(newer, version=2)
         assert await store.of_card(tx, CARD) is None
 
 

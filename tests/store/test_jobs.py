@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import get_args
 
@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core.errors import CannotEncrypt, Forbidden, RateLimited, StoreError, Unreachable
-from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
+from bridge.core.ids import CommunityId, DeviceId, EventId, RoomId, RoomKeyName, UserId
 from bridge.core.messages import (
     AskToJoin,
     DeliverAnnouncement,
@@ -24,9 +24,10 @@ from bridge.core.messages import (
     SendMessage,
     TakeBackState,
 )
+from bridge.store import sendings
 from bridge.store.database import Database
 from bridge.store.jobs import KINDS, Jobs, Undecodable, decode, encode
-from bridge.worker import Complete, Outcome, Persistence, State, Worker
+from bridge.worker import Complete, Outcome, Park, Persistence, State, Worker
 from tests.harness.wait import eventually
 
 NOW = 1_000_000
@@ -187,8 +188,12 @@ class Bench:
             await self.behave(job_id, complete)
         self.done.append(job_id)
 
-    async def on_parked(self, job_id: str, one: Job | None, reason: str) -> None:
+    async def on_parked(self, job_id: str, one: Job | None, reason: str, park: Park) -> None:
+        await self.telling(job_id, park)
         self.parked.append((job_id, one, reason))
+
+    async def telling(self, job_id: str, park: Park) -> None:
+        """What is told of a job that is given up; tests say what."""
 
     def worker(self, *, lanes: int = 8, attempts: int = 20, backoff: float = 0.01) -> Worker:
         persistence = Persistence(attempts=attempts, first_backoff_seconds=backoff, longest_backoff_seconds=0.05)
@@ -371,6 +376,81 @@ async def test_what_cannot_be_helped_is_given_up_at_once(bench: Bench, worker: W
     assert await worker.wait_done("two", 10) == Outcome(State.DONE)
     assert [(job_id, one) for job_id, one, _ in bench.parked] == [("one", job("one"))]
     assert bench.parked[0][2] == outcome.reason
+
+
+async def test_a_job_is_given_up_together_with_what_tells_of_it(bench: Bench, worker: Worker) -> None:
+    tries: list[bool] = []
+
+    async def telling(job_id: str, park: Park) -> None:
+        async with bench.database.transaction() as tx:
+            tries.append(await park(tx))
+            await bench.jobs.add(tx, f"told {len(tries)}", "!chat", job(f"told {len(tries)}"), 0)
+            if len(tries) == 1:
+                raise StoreError("the database is gone for a moment")
+
+    async def behave(job_id: str, complete: Complete) -> None:
+        if job_id == "one":
+            raise Forbidden("no power")
+
+    bench.telling, bench.behave = telling, behave  # type: ignore[method-assign]
+    await bench.add("one", "two")
+    worker.wake()
+    assert (await worker.wait_done("one", 10)).state is State.PARKED
+    await bench.all_done()
+    assert tries == [True, True], "what was rolled back is told again, and not lost"
+    assert sorted(bench.done) == ["told 2", "two"]
+    async with bench.database.transaction() as tx:
+        assert not await bench.jobs.park_within(tx, "one", "again")
+
+
+async def test_a_job_is_given_up_also_where_telling_fails(bench: Bench, worker: Worker) -> None:
+    async def telling(job_id: str, park: Park) -> None:
+        async with bench.database.transaction() as tx:
+            await park(tx)
+            raise ValueError("a bug")
+
+    async def behave(job_id: str, complete: Complete) -> None:
+        raise Forbidden("no power")
+
+    bench.telling, bench.behave = telling, behave  # type: ignore[method-assign]
+    await bench.add("one")
+    worker.wake()
+    assert (await worker.wait_done("one", 10)).state is State.PARKED
+    assert [one.id for one in await bench.jobs.parked()] == ["one"]
+
+
+async def test_what_a_job_sends_is_known_until_it_is_done_or_dropped(database: Database, jobs: Jobs) -> None:
+    room, names = RoomId("!a"), ("one", "one~part~1", "one-more", "two", "three~part~1", "stray")
+    await add(database, jobs, "one", "one-more", "two", "three")
+    async with database.transaction() as tx:
+        for number, name in enumerate(names):
+            for seal in ("first", "second"):
+                await sendings.note(
+                    tx, room, name, device_id=DeviceId("D"), seal=seal, devices=number, now=NOW + number
+                )
+        found = await sendings.find(tx, room, "one~part~1")
+        assert found == sendings.Sending(DeviceId("D"), NOW + 1, frozenset({"first", "second"}), 1)
+        assert await sendings.find(tx, RoomId("!b"), "one") is None
+
+    async def known() -> set[str]:
+        async with database.transaction() as tx:
+            return {row["txn_id"] for row in await tx.fetch("SELECT txn_id FROM sending")}
+
+    await jobs.finish("one")
+    assert known_but(names, "one") == await known()
+    await jobs.park("two", "no power")
+    assert await jobs.release("two", NOW)
+    assert "two" in await known(), "it may have arrived, however long it lay"
+    await jobs.park("two", "no power")
+    assert await jobs.drop("two")
+    assert known_but(names, "one", "two") == await known()
+    async with database.transaction() as tx:
+        await sendings.sweep(tx)
+    assert await known() == {"one-more", "three~part~1"}
+
+
+def known_but(names: Sequence[str], *gone: str) -> set[str]:
+    return set(names) - set(gone)
 
 
 async def test_a_job_of_another_version_is_given_up(bench: Bench, worker: Worker) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 
 from bridge.core.ids import CommunityId, EventId, RoomKeyName, UserId
-from bridge.store import arrivals, requests
+from bridge.store import arrivals, chat_aliases, requests
 from bridge.store.database import Database
 from bridge.store.requests import JoinRequest, State
 
@@ -71,14 +71,23 @@ async def test_what_was_decided_long_ago_is_forgotten_and_what_is_open_is_not(da
         assert await requests.find(tx, "r2") is not None
 
 
+async def test_a_chat_is_made_under_the_first_alias_until_that_is_dropped(database: Database) -> None:
+    async with database.transaction() as tx:
+        assert await chat_aliases.begin(tx, EVE, "#a:x") == "#a:x"
+        assert await chat_aliases.begin(tx, EVE, "#b:x") == "#a:x"
+        assert await chat_aliases.begin(tx, FAY, "#c:x") == "#c:x"
+        await chat_aliases.dropped(tx, EVE)
+        assert await chat_aliases.of(tx, EVE) is None
+        assert await chat_aliases.begin(tx, EVE, "#b:x") == "#b:x"
+
+
 async def test_somebody_arrives_once_in_each_community(database: Database) -> None:
     async with database.transaction() as tx:
-        assert await arrivals.alias_for(tx, SCHOOL, EVE, "#a:x") is None
+        assert not await arrivals.has_arrived(tx, SCHOOL, EVE)
         assert await arrivals.add(tx, SCHOOL, EVE, 1)
         assert not await arrivals.add(tx, SCHOOL, EVE, 2)
         assert await arrivals.add(tx, CLUB, EVE, 3)
-        assert await arrivals.alias_for(tx, SCHOOL, EVE, "#a:x") == "#a:x"
-        assert await arrivals.alias_for(tx, SCHOOL, EVE, "#b:x") == "#a:x"
+        assert await arrivals.has_arrived(tx, SCHOOL, EVE)
         assert await arrivals.untold(tx, EVE) == [SCHOOL, CLUB]
         await arrivals.told(tx, SCHOOL, EVE)
         assert await arrivals.untold(tx, EVE) == [CLUB]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from urllib.parse import quote
 
@@ -36,6 +37,42 @@ async def test_everybody_reads_what_the_operator_announces(estate: Estate, schoo
         assert message.content["formatted_body"] == HTML
         assert message.shield in (None, "none")
     assert "holiday" not in json.dumps(school.homer.timeline(room)), "it was sent in the clear"
+
+
+async def test_an_announcement_rings_once_and_levels_that_are_written_do_not(
+    estate: Estate, schools: dict[str, School]
+) -> None:
+    school = schools["12"]
+    community, reader = school.community, school.homer
+    rooms = [community[key] for key in ("space", "announcements", "general")]
+
+    limits = itertools.count(1)
+
+    async def rings() -> dict[str, tuple[int, int]]:
+        """For each room how often somebody is notified, and how often they are called, as the homeserver counts."""
+        anew = json.dumps({"room": {"timeline": {"limit": next(limits)}}})  # Synapse keeps answers for two minutes
+        joined = (await reader.call("GET", "/sync", query={"timeout": "0", "filter": anew}))["rooms"]["join"]
+        found = {room: joined[room]["unread_notifications"] for room in rooms}
+        return {room: (one["notification_count"], one["highlight_count"]) for room, one in found.items()}
+
+    before = await rings()
+    count, called = before[community.announcements]
+    after = before | {community.announcements: (count + 1, called)}
+    await community.announce("rings **once**")
+
+    async def rung() -> bool:
+        assert await rings() == after
+        return True
+
+    await eventually(rung)
+    right = await estate.state(community.announcements, "m.room.power_levels")
+    await estate.put_state(community.announcements, "m.room.power_levels", right | {"events_default": 0})
+
+    async def healed() -> bool:
+        return await estate.state(community.announcements, "m.room.power_levels") == right
+
+    await eventually(healed)
+    assert await rings() == after
 
 
 async def test_a_plain_text_has_no_markup(school: School) -> None:

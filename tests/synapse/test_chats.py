@@ -41,18 +41,18 @@ async def test_an_admin_announces_in_a_chat(school: School, who: str) -> None:
 
     text = f"From the {who}:\n\n*no school* tomorrow"
     await person.send(room, f"Announce {community.id} {text}")
-    told = await answer(person, room, f"Sent to {community.id}.", "devices can read it")
+    told = await answer(person, room, f"Sent to {community.declaration['name']}.", "devices can read it")
     for member in school.members:
         message = await member.wait_text(community.announcements, text)
         assert message.sender == ANNOUNCER
         assert message.decrypted
         assert "<em>no school</em>" in message.content["formatted_body"]
-    assert told.text.split()[3].isdigit()
+    assert told.text.partition(". ")[2].split()[0].isdigit()
 
     await person.send(room, "status")
     assert f"({community.id})" in (await answer(person, room, "rooms.", str(community.declaration["name"]))).text
     await person.send(room, f"announce {community.id}")
-    await answer(person, room, "Something is missing", "announce [community] [to …]")
+    await answer(person, room, "Something is missing", "announce [community] [--ack]")
     await person.send(room, "sing a song")
     await answer(person, room, "I do not know “sing”")
 
@@ -66,7 +66,7 @@ async def test_the_only_community_goes_without_saying_and_mistakes_are_understoo
     meant = await answer(person, room, "Did you mean `announce`?")
     assert "Did you mean <code>announce</code>?" in meant.content["formatted_body"]
     await person.send(room, f"announce {text}")
-    await answer(person, room, f"Sent to {community.id}.")
+    await answer(person, room, f"Sent to {community.declaration['name']}.")
     assert (await homer.wait_text(community.announcements, text)).decrypted
 
     await person.send(room, "help who")
@@ -124,7 +124,7 @@ async def test_a_community_is_spoken_to_in_its_language(estate: Estate, schools:
         await owner.send(room, "Hilfe")
         await answer(owner, room, "Das kannst du mir schreiben:", "`ankündigen [an …]")
         await owner.send(room, f"ankündigen Morgen frei, sagt {room}")
-        await answer(owner, room, f"An {community.id} geschickt.")
+        await answer(owner, room, f"An {community.declaration['name']} geschickt.")
     finally:
         del community.declaration["language"]
         estate.write_config()
@@ -138,7 +138,7 @@ async def test_a_member_is_told_clearly_that_they_may_not(estate: Estate, school
         await member.send(room, f"announce {community.id} lemonade, one dollar")
         await answer(member, room, "Only owners and admins of a community can do that")
         await member.send(room, "help")
-        await answer(member, room, "You can write to me:", "`digest")
+        await answer(member, room, "You can write to me", "digest")
         await member.send(room, "status")
         await answer(member, room, "Only owners and admins")
         for command in (f"thaw {community.id}", f"apply {community.id} 0123456789abcdef"):
@@ -227,4 +227,4 @@ async def test_a_flood_is_answered_so_often_and_harms_nobody_else(estate: Estate
     assert sum("more than I can keep up with" in message.text for message in said) == 1
     other = await chat_with_announcer(marge)
     await marge.send(other, "help")
-    await answer(marge, other, "You can write to me:", "`digest")
+    await answer(marge, other, "You can write to me", "digest")

@@ -280,6 +280,20 @@ async def test_check_names_the_rate_limits_that_will_hurt(estate: Estate, tmp_pa
     assert found["rc_joins.local"]["verdict"] == "warning"
     assert "rc_joins" in found["rc_joins.local"]["remedy"]
     assert found["rc_message"]["verdict"] == "ok"
+    assert "receipts" not in found, "it names no registration of ours"
+
+
+async def test_check_sees_whether_the_homeserver_is_told_to_send_receipts(estate: Estate, tmp_path: Path) -> None:
+    registration = estate.operator.registration.read_text()
+    (tmp_path / "ours.yaml").write_text(registration)
+    file = tmp_path / "homeserver.yaml"
+    file.write_text("app_service_config_files: [missing.yaml, ours.yaml]\n")
+    found = await verdicts(estate, "--homeserver-config", str(file), expect=0)
+    assert found["receipts"]["verdict"] == "ok"
+    (tmp_path / "ours.yaml").write_text(registration.replace("receive_ephemeral: true", "receive_ephemeral: false"))
+    found = await verdicts(estate, "--homeserver-config", str(file), expect=0)
+    assert found["receipts"]["verdict"] == "warning"
+    assert "ours.yaml lacks `receive_ephemeral: true`" in found["receipts"]["what"]
 
 
 async def test_check_finds_a_wrong_as_token(estate: Estate, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from tests.harness.community import ANNOUNCER, Community, Estate
 from tests.harness.people import People
 from tests.harness.wait import eventually
 from tests.synapse.conftest import School
+from tests.synapse.test_chats import chat_with_announcer
 
 
 async def card_of(community: Community, admin: Client, user_id: str, *parts: str) -> ReceivedMessage:
@@ -107,6 +108,14 @@ async def test_admins_decide_and_appoint_by_writing_in_the_control_room(
     await school.admin.send(community.control, f"!approve {lisa.user_id}")
     await community.inside(lisa)
     assert "Approved by" in await community.told(school.owner, lisa.user_id, school.admin.user_id)
+    # a member asks for a group in a chat, as by a knock that not every client can
+    chat = await chat_with_announcer(lisa)
+    await lisa.send(chat, "ask Board")
+    await lisa.wait_text(chat, lambda message: "there is no group" in message.text and "chess" in message.text)
+    await lisa.send(chat, "ask chess CLUB")
+    card = await card_of(community, school.admin, lisa.user_id, "Chess club", "asked me in a chat")
+    await school.admin.react(community.control, card.event_id, "✅")
+    await lisa.wait_joined(community["chess"])
     await school.owner.send(community.control, f"!promote {lisa.user_id} admin")
     await community.told(school.owner, "admins in the configuration decides that")
     await school.admin.send(community.control, f"!remove {lisa.user_id} for the test")

@@ -138,6 +138,11 @@ async def test_what_the_file_decides_is_refused_by_its_key(estate: Estate, folk:
     assert f"{key}.owners in the configuration decides that" in await club.refused("promote", dan, role="owner")
     assert f"{key}.members in the configuration decides that" in await club.refused("remove", dan)
     assert f"{key}.groups.chess.moderators in the" in await club.refused("moderator", dan, group="chess", add=True)
+    # in the space an owner can do it all the same: it is put back, and they are told why
+    levels = await estate.state(community.space, LEVELS)
+    await club.owner.put_state(community.space, LEVELS, "", {**levels, "users": {**levels["users"], dan.user_id: 100}})
+    await community.told(club.owner, dan.user_id, f"{key}.admins", "I put it back")
+    await eventually(lambda: club.level_everywhere(dan, 0), SOON_SECONDS)
     with pytest.raises(CommunitiesError, match="removed in the configuration decides that"):
         await estate.ask("people", deed="invite", community=community.id, users=["@nelson:example.org"])
     estate.forget(community)

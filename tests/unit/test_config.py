@@ -52,6 +52,7 @@ communities:
     name: Springfield School
     owners: ["@principal:example.org"]
     language: de
+    timezone: europe/berlin
     room_version: "12"
     removed: ["@nelson:example.org"]
     subcommunities:
@@ -72,6 +73,7 @@ def test_communities_within_communities_become_a_row_with_parents_first() -> Non
     assert [(one.language, one.room_version) for one in config.communities] == [
         ("de", "12"), ("de", "12"), ("en", "12"), ("de", "12"), ("en", "11"),
     ]  # fmt: skip
+    assert [one.timezone for one in config.communities] == [*["Europe/Berlin"] * 4, ""]
     assert config.warnings == ()  # who owns the school owns the years
 
 
@@ -79,7 +81,7 @@ def test_faults_of_communities_within_communities_name_their_place() -> None:
     place = "communities.springfield.subcommunities.year-1.subcommunities.class-1a"
     twice = NESTED.replace("      year-2: {}", "      class-1a: {}")
     assert faults(REQUIRED + twice) == [
-        f"config.yaml:17: communities.springfield.subcommunities.class-1a: has the id of {place}; "
+        f"config.yaml:18: communities.springfield.subcommunities.class-1a: has the id of {place}; "
         "every community needs one of its own, wherever it is"
     ]
     [fault] = faults(REQUIRED + NESTED.replace("@homer", "@nelson"))
@@ -149,6 +151,7 @@ def test_templates_that_come_with_the_service_are_whole_and_can_be_used_twice(na
             "the template x uses itself",
         ),
         ("communities: {a: {use: company, groups_by: nobody}}", "communities.a.groups_by", "one of admins"),
+        ("communities: {a: {timezone: Europe/Springfield}}", "communities.a.timezone", "is no time zone"),
         ("templates: {x: {nam: X}}\ncommunities: {}", "templates.x.nam", "did you mean name"),
         ("templates: &x {x: {subcommunities: *x}}\ncommunities: {a: {use: x}}", "", "is too deep"),
         ("communities: {a: {use: [school]}}", "communities.a.use", "is a list"),
@@ -294,6 +297,17 @@ PEOPLE = f"communities:\n  springfield:\n    owners:\n      - '@principal:exampl
         (f"? [a]\n: b {HERE}".replace("[a]", f"[a] {HERE}"), "", "a key must be text, not a list"),
         (f"reconcile:\n  max_removed_share: 30 {HERE}", "reconcile.max_removed_share", None),
         (f"reconcile:\n  max_removed_share: .nan {HERE}", "reconcile.max_removed_share", None),
+        (
+            f"acknowledgement:\n  remind_hours: 24 {HERE}",
+            "acknowledgement.remind_hours",
+            "'24' is a whole number, not a list of hours such as [24, 72]",
+        ),
+        (f"acknowledgement:\n  remind_hours: [24, 0] {HERE}", "acknowledgement.remind_hours", None),
+        (
+            f"acknowledgement:\n  remind_hours: [24, 24] {HERE}",
+            "acknowledgement.remind_hours",
+            "is not in ascending order, each once",
+        ),
         (f"logging:\n  level: inf {HERE}", "logging.level", None),
         (f"logging:\n  json: yes {HERE}", "logging.json", "'yes' is text, not true or false"),
         (f"room_version: '10' {HERE}", "room_version", "'10' is not one of 11, 12"),

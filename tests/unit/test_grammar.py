@@ -236,7 +236,7 @@ def test_what_is_wrong_is_named(
 
 @pytest.mark.parametrize(("command", "form"), [
     (ANNOUNCE, "announce [community] <text>"),
-    (REMOVE, "remove [community] <user> [silent] [reason]"),
+    (REMOVE, "remove [community] <user> [--silent] [reason]"),
     (LINK, "link new [community] [group …] [uses …] [expires …] [needs-approval]"),
     (HELP, "help [command]"),
 ])  # fmt: skip

@@ -51,8 +51,9 @@ def test_what_people_send(interest: Interest) -> None:
 
 @pytest.mark.parametrize("sender", ACCOUNTS)
 @pytest.mark.parametrize("interest", list(Interest))
-def test_of_ourselves_what_can_change_state(interest: Interest, sender: str) -> None:
-    wanted = {"m.room.redaction"} | ({"m.room.encrypted"} if interest is Interest.ANNOUNCEMENTS else set())
+def test_of_ourselves_what_can_change_state_and_what_people_read_up_to(interest: Interest, sender: str) -> None:
+    read = {"m.room.encrypted", "m.reaction"}
+    wanted = {"m.room.redaction"} | (read if interest is Interest.ANNOUNCEMENTS else set())
     events = [event for event in TIMELINE if event["type"] in wanted]
     assert {event["type"] for event in events} == wanted
     assert kept([STATE, *TIMELINE], f"!{interest.name}", sender=sender) == [STATE, *events]

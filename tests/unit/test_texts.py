@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core import texts
+from bridge.core.announcements import Missed
 from bridge.core.community import Role
 from bridge.core.languages import LANGUAGES, Language
 from bridge.core.markup import html, plain
@@ -57,6 +58,37 @@ ANNOUNCED: dict[str, Any] = {
     "waiting": 1,
     "failed": 1,
     "withdrawn_at": 1_790_000_000_000,
+}
+REACHED: dict[str, Any] = {
+    "number": 7,
+    "at": 1_790_000_000_000,
+    "author": "@ann:example.org",
+    "invited": 1,
+    "joined": 5,
+    "people": 6,
+    "delivered": None,
+    "read": 3,
+    "reacted": 2,
+    "reactions": {"👍": 2},
+    "read_by": ["@ann:example.org"],
+    "reacted_by": {"👍": ["@bea:example.org"]},
+    "confirmed": ["@ann:example.org"],
+    "waiting": [f"@user-{number}:example.org" for number in range(5)],
+    "withdrawn": ["@user-1:example.org"],
+    "left": 2,
+    "closed": True,
+}
+
+SCHEDULED: dict[str, Any] = {
+    "number": 3,
+    "community": "school",
+    "author": "@ann:example.org",
+    "words": "every monday at 8",
+    "zone": "Europe/Berlin",
+    "recurring": True,
+    "runs": [1_790_000_000_000, 1_790_600_000_000],
+    "beginning": "word",
+    "text": "word",
 }
 
 
@@ -139,6 +171,9 @@ def _argument(parameter: inspect.Parameter, word: str, language: Language) -> An
         "Iterable[str]": [word],
         "Sequence[str]": [word],
         "Iterable[tuple[str, str]]": [(word, word)],
+        "Sequence[tuple[str, str]]": [(word, word)],
+        "Sequence[tuple[Missed, int]]": [(why, 2) for why in Missed],
+        "Missed": Missed.DECLINED,
         "Sequence[tuple[int, int, str, str]]": [
             (7, 1_790_000_000_000, word, "https://x/b"),
             (8, 0, "", "https://x/c"),
@@ -146,8 +181,10 @@ def _argument(parameter: inspect.Parameter, word: str, language: Language) -> An
         "Sequence[tuple[str, str, int]]": [(word, word, 0), (word, word, 1)],
         "Sequence[tuple[str, str, str, bool]]": [(word, word, "open", True)],
         "Sequence[tuple[str, str, bool]]": [("rules", word, False), ("welcome", "", True)],
-        "Mapping[str, Any]": {**STATUS, "name": word, **LINK, **PERSON, "user": word},
-        "Sequence[Mapping[str, Any]]": [{**LINK, "id": "abc", **PERSON, **TAG, **ANNOUNCED, "user": word}],
+        "Mapping[str, Any]": {**STATUS, "name": word, **LINK, **PERSON, **REACHED, **SCHEDULED, "user": word},
+        "Sequence[Mapping[str, Any]]": [
+            {**LINK, "id": "abc", **PERSON, **TAG, **REACHED, **ANNOUNCED, **SCHEDULED, "user": word}
+        ],
     }[str(parameter.annotation)]
 
 

@@ -15,10 +15,12 @@ import random
 import secrets
 import signal
 import socket
+import sqlite3
 import sys
 from base64 import b64encode
 from collections import deque
 from collections.abc import Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -182,6 +184,29 @@ class PrivateSynapse:
         except BaseException:
             await self.stop()
             raise
+
+    async def pushes_to(self, service: str, seconds: float) -> None:
+        """Wait until it is done with sending an application service what it kept for it; at most so long.
+
+        What happens in the moment in which Synapse comes to the end of that is stored, and sent by nobody until it
+        begins anew (ADR 59). It says in its database when it is over, so nobody has to try their luck.
+        """
+        if self._database is not None:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while True:
+                    if not await asyncio.to_thread(self.keeps_something_for, service):
+                        return
+                    await asyncio.sleep(0.05)
+
+    def keeps_something_for(self, service: str) -> bool:
+        """Whether Synapse takes an application service for one that is away."""
+        place = f"file:{self.folder / 'homeserver.db'}?mode=ro"
+        with suppress(sqlite3.OperationalError), closing(sqlite3.connect(place, uri=True)) as database:
+            query = "SELECT 1 FROM application_services_state WHERE as_id = ? AND state = 'down'"
+            return database.execute(query, (service,)).fetchone() is not None
+        return False  # it was never started, or is too busy to say
 
     async def stop(self) -> None:
         """End the process in good order, and with force where that takes too long. Harmless when it is down."""

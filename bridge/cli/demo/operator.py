@@ -20,6 +20,8 @@ from bridge.cli.demo.homeserver import PrivateSynapse, free_port
 COMMAND_SECONDS = 300.0
 START_SECONDS = 90.0
 STOP_SECONDS = 30.0
+PUSHES_SECONDS = 5.0
+"""For the homeserver to send what it kept while the service was away. Where something keeps it from that, so be it."""
 
 
 class CommandFailed(RuntimeError):
@@ -109,13 +111,14 @@ class Operator:
     # --- the service --------------------------------------------------------------------------------------------
 
     async def start(self, *, ready: bool = True) -> None:
-        """Start the service, and wait until it answers on its local door."""
+        """Start the service, and wait until it answers on its local door, and has heard what the homeserver kept."""
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "bridge", "run", cwd=self.folder, env=_environment(), stdout=log, stderr=log
             )
         if ready:
             await self.wait_ready()
+            await self.synapse.pushes_to(self.settings()["registration"]["id"], PUSHES_SECONDS)
 
     async def wait_ready(self) -> None:
         """Wait until the service has met the homeserver and answers."""

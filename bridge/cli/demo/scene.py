@@ -38,6 +38,10 @@ class Scene:
     people: dict[str, Person] = field(default_factory=dict)
     rooms: dict[str, str] = field(default_factory=dict)
     """Room ids by key, the space under `space`."""
+    chat: str = ""
+    """The office's direct chat with the announcer."""
+    scheduled: int = 0
+    """When the scheduled announcement is to go out, in milliseconds since 1970."""
 
     @classmethod
     def in_folder(cls, folder: Path) -> Scene:

@@ -13,9 +13,13 @@ Step = Callable[[Scene], Awaitable[str]]
 
 FIRST = "Welcome! **School starts on Monday.**"
 BY_CHAT = "The bus is ten minutes late today."
+TO_CONFIRM = "The trip is on Friday: bring rain clothes."
 BY_HAND = "Parents' evening is on Thursday."
 AFTERWARDS = "For those who are still with us."
 SECRET = "Who brings the cake?"  # noqa: S105 - a message, no password
+COUNTED_SECONDS = 30.0
+AT_A_TIME = "The bell rings in a minute."
+SECONDS_AHEAD = 2
 EVERY_MEMBER = (OWNER, ADMIN, TEACHER, PARENT, LEAVER)
 
 
@@ -106,7 +110,7 @@ async def _readers(scene: Scene, text: str, names: tuple[str, ...], event_id: st
 
 async def announce_by_chat(scene: Scene) -> str:
     office = scene.people[ADMIN]
-    chat = await office.create_dm(scene.announcer)
+    scene.chat = chat = await office.create_dm(scene.announcer)
     await office.wait_joined(chat, scene.announcer)
     await office.send(chat, f"announce {COMMUNITY} {BY_CHAT}")
     await office.wait_text(chat, BY_CHAT, sender=scene.announcer)
@@ -121,6 +125,42 @@ def _key(event: dict[str, Any]) -> str | None:
     """The emoji of a reaction; None for any other event."""
     key = (event["content"].get("m.relates_to") or {}).get("key")
     return key if event["type"] == "m.reaction" and isinstance(key, str) else None
+
+
+async def confirm(scene: Scene) -> str:
+    ran = await scene.operator.command("announce", COMMUNITY, "--text", TO_CONFIRM, "--ack", "--json")
+    event_id, room = ran.json["targets"][0]["event_id"], scene.rooms["announcements"]
+    for name in (PARENT, TEACHER):
+        person = scene.people[name]
+        message = await person.wait_text(room, lambda one: one.event_id == event_id)
+        expect("Please confirm" in message.text, "nobody is asked to confirm it")
+        await person.react(room, event_id, "✅")
+    link = f"https://matrix.to/#/{room}/{event_id}"
+    wanted = {scene.people[name].user_id for name in (PARENT, TEACHER)}
+
+    found: dict[str, Any] = {}
+    async with asyncio.timeout(COUNTED_SECONDS):
+        while set(found.get("confirmed", [])) != wanted:
+            ran = await scene.operator.command("announcement", "ack", COMMUNITY, link, "--json", expect=(0, 1))
+            found = ran.json if ran.code == 0 else {}
+    return f"{len(wanted)} have confirmed; {len(found['waiting'])} have not, and would be reminded tomorrow"
+
+
+async def schedule(scene: Scene) -> str:
+    office = scene.people[ADMIN]
+    asked = await office.send(scene.chat, f"schedule {COMMUNITY} in {SECONDS_AHEAD} seconds: {AT_A_TIME}")
+    answer = await office.wait_text(scene.chat, lambda message: message.text.startswith("Scheduled"))
+    scene.scheduled = (await office.event(scene.chat, asked))["origin_server_ts"] + SECONDS_AHEAD * 1000
+    return f"the announcer answered “{answer.text}”"
+
+
+async def scheduled_arrives(scene: Scene) -> str:
+    shown = await _readers(scene, AT_A_TIME, (OWNER, TEACHER, PARENT))
+    message = await scene.people[PARENT].wait_text(scene.rooms["announcements"], AT_A_TIME)
+    wire = await scene.people[PARENT].event(scene.rooms["announcements"], message.event_id)
+    late = wire["origin_server_ts"] - scene.scheduled
+    expect(late >= 0, "it was announced before its time")
+    return f"{shown}, {late} ms after its time"
 
 
 async def announce_by_hand(scene: Scene) -> str:
@@ -217,11 +257,14 @@ STORY: tuple[tuple[str, Step], ...] = (
     ("Members join", members_join),
     ("announce: by command", announce),
     ("announce: by chat", announce_by_chat),
+    ("announce --ack: two confirm it", confirm),
+    ("schedule: an announcement in a while", schedule),
     ("An admin posts from a client", announce_by_hand),
     ("A member's post is refused", member_is_refused),
     ("Drift: an owner opens the space", owner_opens_space),
     ("Drift: the announcement room opened", token_opens_room),
     ("A group stays private", group_is_private),
+    ("The scheduled announcement arrives", scheduled_arrives),
     ("Removed people cannot read on", removed_cannot_read),
     ("The steward has no device", steward_has_no_device),
 )

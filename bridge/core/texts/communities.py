@@ -119,10 +119,14 @@ def setting_name(key: str, language: Language = EN) -> Marked:
             return say(language, "newcomers have to agree to the rules")
         case "language":
             return say(language, "language")
+        case "timezone":
+            return say(language, "time zone")
         case "join":
             return say(language, "how people enter")
         case "groups_by":
             return say(language, "who makes groups")
+        case "reach_names":
+            return say(language, "admins see who has read announcements")
         case _:
             return say(language, "members may invite")
 

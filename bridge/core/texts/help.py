@@ -81,7 +81,10 @@ def explain_status(language: Language = EN) -> Explained:
 
 def explain_announce(language: Language = EN) -> Explained:
     return Explained(
-        say(language, "sends your text, or the message or files that you answer, to everybody in the community"),
+        say(
+            language,
+            "sends your text, or what you answer, to everybody, or to whom `--to` names: `--to group:chess`",
+        ),
         say(language, "There is no school tomorrow."),
     )
 

@@ -94,6 +94,15 @@ def role_taken_over(user: str, role: Role, by: str, language: Language = EN) -> 
     )  # fmt: skip
 
 
+def role_put_back(user: str, role: Role, by: str, key: str, language: Language = EN) -> Marked:
+    return say(
+        language,
+        "{by} made {user} {role} in the space, but `{key}` in the configuration decides that, so I put it back. "
+        "Change it there, or ask whoever runs the service.",
+        user=mention(user), role=role_name(role, language), by=by_whom(by), key=key,
+    )  # fmt: skip
+
+
 def report(lines: Sequence[str]) -> Marked:
     """What a look at a community found, in the operator's words."""
     return joined("\n", [Marked(f"- {literal(line)}") for line in lines])

@@ -9,6 +9,7 @@ from bridge.core.lines import LONGEST_NAME, one_line
 from bridge.core.markup import Marked, literal, mention
 from bridge.core.texts.help import Explained
 from bridge.core.texts.pieces import by_whom, several, with_reason
+from bridge.core.texts.reach import members_are_told
 
 
 def explain_invite(language: Language = EN) -> Explained:
@@ -137,11 +138,14 @@ def moderator_removed(user: str, group: str, by: str, language: Language = EN) -
     )  # fmt: skip
 
 
-def welcome(community: str, text: str, rules: str, groups: Sequence[str], language: Language = EN) -> Marked:
+def welcome(
+    community: str, text: str, rules: str, groups: Sequence[str], names: bool, language: Language = EN
+) -> Marked:
     """What whoever joins is told, in the community's own words and in ours.
 
     Args:
         groups: the names of the groups that they can find in the space.
+        names: whether admins see by name who has read an announcement.
     """
     parts = [say(language, "Welcome to {community}!", community=one_line(community, LONGEST_NAME))]
     if text:
@@ -151,7 +155,18 @@ def welcome(community: str, text: str, rules: str, groups: Sequence[str], langua
         parts.append(say(language, "You find these groups in the space: {groups}.", groups=several(groups)))
     if rules:
         parts.append(joined("\n", [say(language, "The rules here:"), literal(rules)]))
+    parts.append(members_are_told(names, language))
     return joined("\n\n", parts)
+
+
+def recommend_notifications(welcome: str, language: Language = EN) -> Marked:
+    """The welcome, with what to set so that announcements ring and groups keep quiet, in Element's own words."""
+    how = say(
+        language,
+        "So that you miss no announcement and groups keep quiet: in Element, open the announcement room, tap its name, "
+        "then “Notifications”, and choose “All messages”; in groups choose “Mentions and keywords”.",
+    )
+    return joined("\n\n", [welcome, how])
 
 
 def please_agree(welcome: str, language: Language = EN) -> Marked:

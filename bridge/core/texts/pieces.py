@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from babel.dates import format_datetime
 
 from bridge.core.languages import EN, Language, joined, say
 from bridge.core.lines import one_line
 from bridge.core.markup import Marked, literal, mention
+from bridge.core.schedule import local_of
 
 
 def the_operator(language: Language = EN) -> Marked:
@@ -27,6 +31,12 @@ def by_whom(by: str) -> str:
 def utc(at: int) -> str:
     """A time (milliseconds since 1970) as people read it."""
     return datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def local_time(at: int, zone: str, language: Language = EN) -> str:
+    """A time (milliseconds since 1970) as the clocks of a time zone (its IANA name) show it, with its day."""
+    local = local_of(at, ZoneInfo(zone))
+    return format_datetime(local, "EEE d MMM y HH:mm", locale=language)
 
 
 def with_reason(text: Marked, reason: str, language: Language) -> Marked:

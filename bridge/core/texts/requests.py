@@ -8,7 +8,32 @@ from bridge.core.languages import EN, Language, joined, say, say_many
 from bridge.core.lines import LONGEST_NAME, one_line
 from bridge.core.markup import Marked, literal, mention
 from bridge.core.texts.groups import how_people_come
+from bridge.core.texts.help import Explained
 from bridge.core.texts.pieces import by_whom, several, with_reason
+
+
+def explain_ask(language: Language = EN) -> Explained:
+    return Explained(say(language, "asks to be let into a group"), "chess")
+
+
+def asked_for_group(place: str, language: Language = EN) -> Marked:
+    return say(
+        language, "I have shown the admins that you ask to join {place}, and tell you what they decide.", place=place
+    )
+
+
+def moderator_asked(user: str, place: str, language: Language = EN) -> Marked:
+    return say(
+        language,
+        "{user} asks to join {place}, of which you are a moderator. If you agree, invite them to it in your app; the "
+        "admins were asked, too.",
+        user=mention(user), place=place,
+    )  # fmt: skip
+
+
+def group_in(group: str, community: str, language: Language = EN) -> Marked:
+    """A group as the place that somebody asks to join."""
+    return say(language, "{group} in {community}", group=one_line(group, LONGEST_NAME), community=community)
 
 
 def join_request(
@@ -48,6 +73,8 @@ def _way(how: str, detail: str, language: Language) -> Marked:
     match how:
         case "knock":
             return say(language, "They knocked.")
+        case "ask":
+            return say(language, "They are a member, and asked me in a chat.")
         case "link":
             return say(language, "They used the link “{link}”.", link=one_line(detail))
         case _:

@@ -90,6 +90,11 @@ def unclear_community(word: str, readings: Sequence[str], language: Language = E
 def not_allowed(needed: Role, language: Language = EN) -> Marked:
     if needed is Role.OWNER:
         return say(language, "Only an owner of a community can do that, and you are an owner of none.")
+    if needed is Role.MODERATOR:
+        return say(
+            language,
+            "Only owners and admins of a community and moderators of its groups can do that, and you are none of them.",
+        )
     return say(language, "Only owners and admins of a community can do that, and you are not one of them.")
 
 

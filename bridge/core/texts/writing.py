@@ -16,6 +16,7 @@ def draft_shown(
     people: int,
     devices: int,
     ring: bool,
+    acknowledge: bool,
     hours: int,
     mark: str = "",
     language: Language = EN,
@@ -23,6 +24,7 @@ def draft_shown(
     """What stands below an announcement that is shown to whoever writes it.
 
     Args:
+        community: what people call it.
         audience: as `Audience.as_words` gives it.
         devices: how many hold the key by now.
         mark: what stands before commands in this room.
@@ -36,6 +38,8 @@ def draft_shown(
     ]
     if ring:
         lines.append(say(language, "it notifies everybody, with `@room`"))
+    if acknowledge:
+        lines.append(say(language, "it asks everybody to confirm it with ✅"))
     decide = say(
         language,
         "Its author decides: ✅ (or `{mark}yes`) sends it, ✏️ changes the text, ❌ (or `{mark}no`) drops it. "
@@ -48,7 +52,7 @@ def draft_shown(
 def _audience(community: str, words: Sequence[str], language: Language) -> Marked:
     named = {
         "group": lambda name: say(language, "the group {name}", name=name),
-        "community": lambda name: say(language, "everybody in {community}", community=name),
+        "community": lambda name: say(language, "everybody in {community}", community=one_line(name)),
         "tag": lambda name: say(language, "everybody with the tag {name}", name=name),
     }
     found = []

@@ -46,6 +46,10 @@ class Memory:
         async with self._lock(community):
             return await self._load(community)
 
+    def at_hand(self, community: CommunityId) -> Known:
+        """What is remembered of a community, as far as it was read in this process; nothing where it was not."""
+        return self._known.get(community, Known())
+
     async def _load(self, community: CommunityId) -> Known:
         """With the lock held, so that what was read is not older than what is at hand."""
         if community not in self._known:

@@ -9,11 +9,15 @@ from bridge.core.community import CONTROL
 from bridge.core.ids import CommunityId, RoomId, UserId
 from bridge.core.messages import SendMessage, call, notice
 from bridge.features.reconcile.memory import Memory
+from bridge.plan.actions import MayPass
 from bridge.plan.state import digest_of
 from bridge.ports import Clock
 from bridge.store import communities as store
 from bridge.store.database import Database, Transaction
 from bridge.store.jobs import Jobs
+
+MOMENT_MS = 20_000
+"""What may pass is told after this time: clients need a few seconds to remove somebody from all rooms of a space."""
 
 
 class Notices:
@@ -66,15 +70,24 @@ class Notices:
         await self._jobs.add(tx, f"tell-{community}-{key or digest_of([text, now])}", room_id, job, now)
 
     async def report(self, community: CommunityId, lines: Iterable[str]) -> None:
-        """Tell what stands in `lines`, each once for as long as it stands there; not before there is a control room."""
+        """Tell what stands in `lines`, each once for as long as it stands there; not before there is a control room.
+
+        What may pass (`MayPass`) is told after a moment, and not at all where it passed until then.
+        """
         room_id = await self.room_of(community)
         if room_id is None:
             return
-        reports = {digest_of(line): line for line in map(printable, lines)}
+        found = {digest_of(printable(line)): line for line in lines}
+        reports, now = {digest: printable(line) for digest, line in found.items()}, self._clock.now_ms()
         async with self._database.transaction() as tx:
-            fresh = await store.new_reports(tx, community, reports, self._clock.now_ms())
+            fresh, over = await store.new_reports(tx, community, reports, now)
+            for digest in over:
+                await self._jobs.complete(tx, f"may-pass-{community}-{digest}")
+            for digest in [digest for digest in fresh if isinstance(found[digest], MayPass)]:
+                job = SendMessage(room_id, notice(texts.report([fresh.pop(digest)])))
+                await self._jobs.add(tx, f"may-pass-{community}-{digest}", room_id, job, now + MOMENT_MS)
             if fresh:
-                await self.add(tx, community, room_id, texts.report(fresh))
+                await self.add(tx, community, room_id, texts.report(list(fresh.values())))
         if fresh:
             self.wake()
 

@@ -31,11 +31,11 @@ from bridge.features.reconcile.work import Work
 from bridge.plan import few, safety
 from bridge.plan.actions import Action, AdoptRole, Ban, Kick, Phase, Plan, SetState
 from bridge.plan.adoption import JUDGED
-from bridge.plan.desired import Setting
+from bridge.plan.desired import Setting, admits_announcer, name_of
 from bridge.plan.diff import compare
 from bridge.plan.kin import Kin
 from bridge.plan.people import ABSENT
-from bridge.plan.state import Known, RoomState
+from bridge.plan.state import Known, RoomState, digest_of
 from bridge.ports import Clock, RoomExecutor, RoomReader
 from bridge.store import communities as store
 from bridge.store import deactivations, declarations, profile
@@ -407,9 +407,18 @@ class Reconciler:
                 settled={**known.settled, **judged},
             )
 
+        await self._tell_of_refused_roles(look)
         await self.memory.update(look.community.id, take_over)
         await self.memory.kinds_follow(look.community)
         await self._tell_of_roles(look)
+
+    async def _tell_of_refused_roles(self, look: Look) -> None:
+        """Tell which roles are put back that an owner gave in the space, and which key of the file decides."""
+        community = look.community
+        for one in look.comparison.refused_roles:
+            key = f"communities.{community.id}.{one.key}"
+            text = texts.role_put_back(one.user, one.wanted, one.by, key, community.language)
+            await self.notices.tell(community.id, text, key=f"role-{digest_of([one.event_id, one.user])}")
 
     async def _tell_of_roles(self, look: Look) -> None:
         """Tell which roles were taken over from people, and if the fallback owner had to step in."""
@@ -568,6 +577,11 @@ class Reconciler:
             declared = self.effective_all(self._loaded).get(community)
         return EN if declared is None else declared.language
 
+    async def name_of(self, community: CommunityId) -> str:
+        """What people call a community; its id where it is not there any more."""
+        declared = self.declared.get(community)
+        return str(community) if declared is None else name_of(declared, await self.memory.known(community))
+
     async def language_for(self, user: UserId) -> Language:
         """In which somebody is talked to: that of the first community that they are in."""
         for community in self.declared:
@@ -602,8 +616,9 @@ class Reconciler:
             return None
         return known.roles.get(user, Role.MEMBER)
 
-    async def before_announcing(self, community_id: CommunityId) -> bool:
-        """See that nobody is in the announcement room who is out of the community, as the homeserver has it now.
+    async def before_announcing(self, community_id: CommunityId, key: RoomKeyName = ANNOUNCEMENTS) -> bool:
+        """See that nobody is in the announcement room, or a group, who is out of the community, as the homeserver has
+        it now.
 
         Keys go to whoever is in the room. Somebody may have left the space, been removed from it or been taken out of
         the declaration while nothing ran or a moment ago; they are taken out of the room before an announcement is
@@ -621,29 +636,29 @@ class Reconciler:
         known = await self.memory.known(community_id)
         if community is None:
             return False
-        for key in (SPACE, ANNOUNCEMENTS):
-            if key in known.rooms:
-                self._reader.forget(known.rooms[key])
+        for one in (SPACE, key):
+            if one in known.rooms:
+                self._reader.forget(known.rooms[one])
         self.kinship.forget_spaces_above(self.kinship.above(community_id))
         await self.kinship.follow_move(community)
         look = await self.look(community)
-        if ANNOUNCEMENTS in known.rooms and ANNOUNCEMENTS not in look.rooms:
+        if key in known.rooms and key not in look.rooms:
             raise Refused(
-                "the announcement room cannot be read, so nobody can see who is in it",
+                f"{_shown_room(key)} cannot be read, so nobody can see who is in it",
                 where=str(community_id),
                 remedy="let a server admin make the steward join it again",
             )
-        left = {removal.user: removal for removal in _due_removals(look)}
+        left = {removal.user: removal for removal in _due_removals(look, key)}
         if look.unsafe and (in_force := await self._in_force(community_id)) is not None:
-            left |= {removal.user: removal for removal in _due_removals(await self.look(in_force))}
+            left |= {removal.user: removal for removal in _due_removals(await self.look(in_force), key)}
         if left:
-            await self._remove_before_announcing(look, left)
+            await self._remove_before_announcing(look, key, left)
         return not look.plan.empty
 
-    async def _remove_before_announcing(self, look: Look, left: Mapping[UserId, Kick | Ban]) -> None:
+    async def _remove_before_announcing(self, look: Look, key: RoomKeyName, left: Mapping[UserId, Kick | Ban]) -> None:
         names = ", ".join(sorted(left))
-        where = "the announcement room"
-        if not _is_ours(look, ANNOUNCEMENTS):
+        where = _shown_room(key)
+        if not _is_ours(look, key):
             raise Refused(
                 f"{names} should no longer be in {where}, which does not carry our mark: nobody is removed from it",
                 where=str(look.community.id),
@@ -665,20 +680,26 @@ class Reconciler:
             text = (await store.community_record(tx, community)).in_force
         return None if text is None else self.effective(declarations.from_json(text))
 
-    async def announcement_room(self, community: CommunityId) -> RoomId | None:
-        """The room that a community's announcements go to, None before it was made.
+    async def announcement_room(self, community: CommunityId, key: RoomKeyName = ANNOUNCEMENTS) -> RoomId | None:
+        """The room that a community's announcements go to, or the room of a group; None before it was made.
 
         Raises:
             Refused: it is locked after a fight.
         """
         known = await self.memory.known(community)
-        if ANNOUNCEMENTS in known.frozen:
+        if key in known.frozen:
             raise Refused(
-                "the announcement room is locked after a dispute over its settings, so nobody can post there",
+                f"{_shown_room(key)} is locked after a dispute over its settings, so nobody can post there",
                 where=str(community),
                 remedy=f"an owner lifts the lock by writing `thaw {community}` to the announcer",
             )
-        return known.rooms.get(ANNOUNCEMENTS)
+        return known.rooms.get(key)
+
+    def lets_announcer_in(self, community: CommunityId, key: RoomKeyName) -> bool:
+        """Whether a group lets the announcer in, as far as is known now."""
+        declared = self.declared.get(community)
+        group = None if declared is None else declared.group(key)
+        return admits_announcer(self.memory.at_hand(community), group)
 
     async def status(self, community: Community) -> dict[str, Any]:
         """The documented JSON of one community in `status`."""
@@ -694,8 +715,12 @@ def _with_kept(outcome: Outcome, kept: Followed) -> Outcome:
     return replace(outcome, blocked=(*outcome.blocked, *kept.blocked), failures=(*outcome.failures, *kept.failures))
 
 
-def _due_removals(look: Look) -> list[Kick | Ban]:
-    """Who has to go from the announcement room before anything is announced.
+def _shown_room(key: RoomKeyName) -> str:
+    return "the announcement room" if key == ANNOUNCEMENTS else f"the group {key!r}"
+
+
+def _due_removals(look: Look, key: RoomKeyName) -> list[Kick | Ban]:
+    """Who has to go from a room before anything is announced in it.
 
     The declaration's removals wait for an owner's word while the plan is unsafe; but who is out of the space already is
     out of the community, whatever becomes of the plan.
@@ -704,7 +729,7 @@ def _due_removals(look: Look) -> list[Kick | Ban]:
     return [
         removal
         for removal in look.comparison.removals
-        if removal.room == ANNOUNCEMENTS
+        if removal.room == key
         and (
             not look.unsafe
             or removal.user in look.comparison.kin.outside

@@ -23,7 +23,12 @@ from bridge.store.migrations import (
     v16_digests,
     v17_feeds,
     v18_mail,
-    v19_drafts,
+    v19_audience,
+    v20_sending,
+    v21_afterwards,
+    v22_knowing,
+    v23_schedules,
+    v24_drafts,
 )
 
 STEPS = (
@@ -45,5 +50,10 @@ STEPS = (
     v16_digests,
     v17_feeds,
     v18_mail,
-    v19_drafts,
+    v19_audience,
+    v20_sending,
+    v21_afterwards,
+    v22_knowing,
+    v23_schedules,
+    v24_drafts,
 )

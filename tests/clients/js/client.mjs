@@ -259,6 +259,12 @@ const commands = {
     return { type: event.getType(), content: event.getContent() };
   },
 
+  /** A message as its room shows it: with its newest edit, or redacted; null where the room has not got it. */
+  async shown({ room_id, event_id }) {
+    const event = client.getRoom(room_id)?.findEventById(event_id);
+    return event ? { body: event.getContent().body ?? null, edited: Boolean(event.replacingEventId()), redacted: event.isRedacted() } : null;
+  },
+
   async history({ room_id, limit }) {
     const room = client.getRoom(room_id);
     await client.scrollback(room, limit);

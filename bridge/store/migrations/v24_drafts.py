@@ -12,6 +12,7 @@ STATEMENTS = (
         origin TEXT,
         content TEXT NOT NULL,
         audience TEXT NOT NULL,
+        kind TEXT NOT NULL,
         version BIGINT NOT NULL,
         worded_by TEXT NOT NULL,
         at BIGINT NOT NULL,

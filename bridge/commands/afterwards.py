@@ -1,0 +1,135 @@
+"""Commands about announcements that were sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bridge.commands import arguments
+from bridge.commands.deeds import Deeds
+from bridge.commands.row import Caution, Request, Row
+from bridge.core import texts
+from bridge.core.access import Deed
+from bridge.core.afterwards import LONGEST_PIN_SECONDS
+from bridge.core.languages import DE
+from bridge.core.markup import Marked
+
+TEXT = arguments.text()
+WHICH = arguments.announcement().optionally()
+MARKED = arguments.announcement(marked=True).optionally()
+"""Before a text, which may begin with a number of its own."""
+SPAN = arguments.duration("for", 60, LONGEST_PIN_SECONDS, names={DE: "Dauer"}).optionally()
+TARGET = arguments.word("target", names={DE: "wohin"})
+
+
+async def _ask(deeds: Deeds, request: Request, deed: str, **what: Any) -> dict[str, Any]:
+    """Have it done. Where nothing is said, the answer comes when it is done."""
+    named = {"which": request.asked.get(WHICH), "reply_to": request.reply_to, "room": request.room_id}
+    source = str(request.event_id)
+    return await deeds.announcements(deed, request.community, {"source": source, **named, **what}, request.person)
+
+
+def _said(answer: dict[str, Any]) -> str | None:
+    return Marked("\n".join(answer["said"])) if answer["said"] else None
+
+
+async def edit(deeds: Deeds, request: Request) -> str | None:
+    return _said(await _ask(deeds, request, "edit", text=request.asked[TEXT]))
+
+
+async def withdraw(deeds: Deeds, request: Request) -> str | None:
+    return _said(await _ask(deeds, request, "withdraw"))
+
+
+async def withdraw_caution(deeds: Deeds, request: Request) -> Caution:
+    """What would be taken back; and what is named in the caution is what a yes is about."""
+    answer = await _ask(deeds, request, "look")
+    return Caution(what=Marked(answer["said"][0]), asked=request.asked.having(WHICH, f"#{answer['number']}"))
+
+
+async def pin(deeds: Deeds, request: Request) -> str | None:
+    seconds = request.asked.get(SPAN)
+    return _said(await _ask(deeds, request, "pin", **({} if seconds is None else {"seconds": seconds})))
+
+
+async def unpin(deeds: Deeds, request: Request) -> str | None:
+    return _said(await _ask(deeds, request, "unpin"))
+
+
+async def repost(deeds: Deeds, request: Request) -> str | None:
+    return _said(await _ask(deeds, request, "repost"))
+
+
+async def forward(deeds: Deeds, request: Request) -> str | None:
+    return _said(await _ask(deeds, request, "forward", target=request.asked[TARGET].casefold()))
+
+
+async def retry(deeds: Deeds, request: Request) -> str | None:
+    return _said(await _ask(deeds, request, "retry"))
+
+
+ROWS = (
+    Row(
+        name="announcement edit",
+        names={DE: "ankündigung ändern"},
+        aliases=("edit", "ändern", "ankuendigung aendern"),
+        arguments=(MARKED, TEXT),
+        deed=Deed.ANNOUNCE,
+        explain=texts.explain_edit,
+        run=edit,
+    ),
+    Row(
+        name="announcement withdraw",
+        names={DE: "ankündigung zurückziehen"},
+        aliases=("withdraw", "zurückziehen", "ankuendigung zurueckziehen"),
+        arguments=(WHICH,),
+        deed=Deed.ANNOUNCE,
+        explain=texts.explain_withdraw,
+        run=withdraw,
+        confirm=withdraw_caution,
+    ),
+    Row(
+        name="announcement pin",
+        names={DE: "ankündigung anheften"},
+        aliases=("pin", "anheften", "ankuendigung anheften"),
+        arguments=(WHICH, SPAN),
+        deed=Deed.ANNOUNCE,
+        explain=texts.explain_pin,
+        run=pin,
+    ),
+    Row(
+        name="announcement unpin",
+        names={DE: "ankündigung lösen"},
+        aliases=("unpin", "loslösen", "ankuendigung loesen"),
+        arguments=(WHICH,),
+        deed=Deed.ANNOUNCE,
+        explain=texts.explain_unpin,
+        run=unpin,
+    ),
+    Row(
+        name="announcement repost",
+        names={DE: "ankündigung wiederholen"},
+        aliases=("repost", "ankuendigung wiederholen"),
+        arguments=(WHICH,),
+        deed=Deed.ANNOUNCE,
+        explain=texts.explain_repost,
+        run=repost,
+    ),
+    Row(
+        name="announcement forward",
+        names={DE: "ankündigung weiterleiten"},
+        aliases=("forward", "weiterleiten", "ankuendigung weiterleiten"),
+        arguments=(WHICH, TARGET),
+        deed=Deed.ANNOUNCE,
+        explain=texts.explain_forward,
+        run=forward,
+    ),
+    Row(
+        name="announcement retry",
+        names={DE: "ankündigung nachliefern"},
+        aliases=("ankuendigung nachliefern",),
+        arguments=(WHICH,),
+        deed=Deed.ANNOUNCE,
+        explain=texts.explain_retry,
+        run=retry,
+    ),
+)

@@ -1,0 +1,120 @@
+"""Announcements to groups that let them in, and to people one by one, with clients as witnesses."""
+
+from __future__ import annotations
+
+import json
+
+from bridge.cli.demo.person import Client
+from tests.harness.community import ANNOUNCER, STEWARD, Community, Estate
+from tests.harness.people import People
+from tests.harness.wait import eventually
+from tests.synapse.conftest import School
+from tests.synapse.test_chats import answer, chat_with_announcer
+
+
+async def test_a_group_lets_announcements_in_and_out_again(
+    estate: Estate, schools: dict[str, School], room_version: str
+) -> None:
+    school = schools[room_version]
+    community, edna, admin, homer = school.community, school.edna, school.admin, school.homer
+    group = community["class-1a"]
+    await homer.join(group)
+    await edna.wait_joined(group, homer.user_id)
+    office = await chat_with_announcer(admin)
+    await admin.send(office, f"announce {community.id} --to group:class-1a Nothing")
+    await answer(admin, office, "does not let announcements in")
+
+    chat = await chat_with_announcer(edna)
+    await edna.send(chat, f"group announcements {community.id} class-1a on")
+    await answer(edna, chat, "could read what is written there")
+    await edna.send(chat, "yes")
+    await answer(edna, chat, "Announcements can be posted in", "from now on")
+    await homer.wait_joined(group, ANNOUNCER)
+    hello = await homer.wait_text(group, lambda message: "This group lets announcements of" in message.text)
+    assert (hello.sender, hello.decrypted) == (ANNOUNCER, True)
+    assert (await estate.state(group, "m.room.power_levels"))["users"].get(ANNOUNCER) is None
+
+    text = f"Bring a book, {group}"
+    await edna.send(chat, f"announce {community.id} --to class-1a {text}")
+    await answer(edna, chat, "Sent to Class 1A.", "can read it")
+    for reader in (homer, edna):
+        message = await reader.wait_text(group, text)
+        assert (message.sender, message.decrypted) == (ANNOUNCER, True)
+    await edna.send(chat, f"announce {community.id} For everybody")
+    await answer(edna, chat, "moderators announce into the groups that they moderate alone")
+
+    # what is said there: the announcer's device is given the key, the service keeps it not
+    before = len(estate.pushed.heard)
+    said = await homer.send(group, "Which book?")
+    assert (await edna.wait_text(group, "Which book?")).decrypted
+    last = await admin.send(community.control, "!help")
+    await estate.taken_in(last)
+    assert STEWARD not in {sent.user_id for sent in homer.sent_to_device}
+    assert len(estate.pushed.heard) > before
+    owners = {owner for (owner,) in estate.rows("SELECT owner FROM crypto_inbound WHERE room_id = ?", group)}
+    assert owners <= {ANNOUNCER}
+    assert not estate.rows("SELECT 1 FROM inbox WHERE event_id = ?", said)
+
+    await edna.send(chat, f"group announcements {community.id} class-1a off")
+    await answer(edna, chat, "Announcements are posted in", "no longer")
+    assert (await homer.wait_text(group, lambda message: "ended announcements in this group" in message.text)).decrypted
+
+    async def out() -> bool:
+        return await estate.membership(group, ANNOUNCER) == "leave"
+
+    await eventually(out, 20, "the announcer is out")
+
+
+async def chat_of(person: Client, community: Community) -> str:
+    """The one room that somebody is in beside the community's."""
+    own = await eventually(lambda: person.rooms - set(community.rooms.values()), 20, "a chat with the announcer")
+    [chat] = own
+    return chat
+
+
+async def test_whoever_carries_a_tag_reads_it_once_in_a_chat_of_their_own(
+    estate: Estate, schools: dict[str, School], folk: People
+) -> None:
+    school = schools["12"]
+    community, admin = school.community, school.admin
+    lisa, bart, maggie = await folk.js("lisa", cross_sign=True), await folk.nio("bart"), await folk.nio("maggie")
+    people = (lisa, bart, maggie)
+    for person in people:
+        person.accept_invites()
+    users = [person.user_id for person in people]
+    await estate.ask("people", deed="invite", community=community.id, users=users)
+    await community.inside(*people)
+    office = await chat_with_announcer(admin)
+    await admin.send(office, f"tag {community.id} {lisa.user_id} band")
+    await answer(admin, office, "band")
+    await admin.send(office, f"tag {community.id} {bart.user_id} {maggie.user_id} choir")
+    await answer(admin, office, "choir")
+    await maggie.leave(community.space)
+    await community.gone(maggie)
+
+    text = f"The choir meets the band, {office}"
+    await admin.send(office, f"announce {community.id} --to tag:band,tag:choir {text}")
+    await answer(admin, office, "invited to chats, and get it when they accept")
+    for person in (lisa, bart):
+        chat = await chat_of(person, community)
+        message = await person.wait_text(chat, text)
+        assert (message.sender, message.decrypted) == (ANNOUNCER, True)
+    # again: the chats are there, and whoever carries both tags has one copy
+    await admin.send(office, f"tag {community.id} {lisa.user_id} choir")
+    await answer(admin, office, lisa.user_id)
+    again = f"And once more, {office}"
+    await admin.send(office, f"announce {community.id} --to tag:band,tag:choir {again}")
+    await answer(admin, office, "2 people have it in direct chats.")
+    for person in (lisa, bart):
+        assert len(person.rooms - set(community.rooms.values())) == 1
+        [chat] = person.rooms - set(community.rooms.values())
+        await person.wait_text(chat, again)
+    # by the operator's command
+    ran = await estate.command("announce", community.id, "--to", "Tag:band", "--text", f"By hand, {office}", "--json")
+    [one] = json.loads(ran.out)["targets"]
+    assert (one["place"], bool(one["event_id"]), one["failed"]) == (lisa.user_id, True, None)
+    copies = "SELECT place FROM announcement_copy WHERE event_id IS NOT NULL AND place LIKE '@%'"
+    assert sorted(place for (place,) in estate.rows(copies)) == sorted(
+        [lisa.user_id, bart.user_id] * 2 + [lisa.user_id]
+    )
+    assert not maggie.rooms - set(community.rooms.values())
