@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bridge.app.house import House
+from bridge.app.polling import PollDesk
 from bridge.core import texts
 from bridge.core.community import Community
 from bridge.core.errors import Refused
@@ -23,13 +24,14 @@ class AnnouncementDesk:
 
     def __init__(self, house: House) -> None:
         self._house = house
+        self._polls = PollDesk(house)
 
     async def do(self, deed: str, community: Community, by: UserId | None, what: Mapping[str, Any]) -> dict[str, Any]:
         """Do one deed. Gives `said`, a list of sentences, and what belongs to the deed.
 
         Args:
             by: who asks; None for the operator.
-            what: `most`, `before`, `wanted`, as the deed needs them.
+            what: `most`, `before`, `wanted`, and what `app/polling` says, as the deed needs them.
 
         Raises:
             Refused: a rule says no, or what is given cannot be understood.
@@ -50,6 +52,8 @@ class AnnouncementDesk:
                 name = community.name or community.id
                 said = texts.digest_on(name, due, language) if wanted else texts.digest_off(name, language)
                 return {"said": [said], "wanted": wanted, "due": due}
+            case "poll" | "poll show" | "poll close" | "vote":
+                return await self._polls.do(deed, community, by, what)
             case _:
                 raise Refused(f"{deed!r} is nothing that can be asked about announcements")
 

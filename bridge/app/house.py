@@ -25,6 +25,7 @@ from bridge.core.messages import (
     AnswerRequest,
     AskToJoin,
     ChangeMembership,
+    CountPoll,
     Deactivate,
     DeliverAnnouncement,
     ExpireRequest,
@@ -33,6 +34,7 @@ from bridge.core.messages import (
     LetIn,
     MakeGroup,
     MembershipChanged,
+    PlaceOptions,
     PostCard,
     Posted,
     RedactEvent,
@@ -44,6 +46,7 @@ from bridge.core.messages import (
     SendMessage,
     ShareKeys,
     ShowLink,
+    ShowPoll,
     TakeBackState,
     Verifying,
     Welcome,
@@ -209,6 +212,7 @@ class House:
             before_announcing=self._see_who_is_out,
             facts=facts,
             recall=Recall(self.client, self.keys, config.announcer),
+            is_member=self._is_member,
         )
         self.enforcement = Enforcement(
             database=self.database,
@@ -405,6 +409,9 @@ class House:
         that a look needs."""
         self.reconciler.tell_whom(self._again)
 
+    async def _is_member(self, community: CommunityId, user: UserId) -> bool:
+        return await self.reconciler.role_of(community, user) is not None
+
     def _declared(self, community: CommunityId) -> Community | None:
         return self.reconciler.declared.get(community)
 
@@ -523,7 +530,7 @@ class House:
         match job:
             case SendMessage():
                 await self.sender.send(job.room_id, job.content, txn_id=job_id)
-            case DeliverAnnouncement() | Announce() | SendDigest():
+            case DeliverAnnouncement() | Announce() | SendDigest() | PlaceOptions() | ShowPoll() | CountPoll():
                 await self.newsroom.do(job_id, job, complete)
             case RedactEvent():
                 await self.executor.redact(job.room_id, job.event_id, job.reason, txn_id=job_id)

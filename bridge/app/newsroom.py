@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC
+from datetime import UTC, tzinfo
 
 from bridge.core.announcements import Audience, Target, first_words
 from bridge.core.community import ANNOUNCEMENTS, Community
 from bridge.core.errors import Refused
-from bridge.core.ids import CommunityId, EventId, RoomId
+from bridge.core.ids import CommunityId, EventId, RoomId, UserId
 from bridge.core.languages import Language
-from bridge.core.messages import Announce, DeliverAnnouncement, Posted, SendDigest
+from bridge.core.messages import (
+    Announce,
+    CountPoll,
+    DeliverAnnouncement,
+    PlaceOptions,
+    Posted,
+    Redacted,
+    SendDigest,
+    ShowPoll,
+)
+from bridge.core.moments import zone_of
 from bridge.features.announcements import Announcements
 from bridge.features.digests import Digests
+from bridge.features.polls import Polls
 from bridge.matrix.recall import Recall
 from bridge.plan.family import Family
 from bridge.plan.state import Accounts
@@ -41,15 +52,29 @@ class Newsroom:
         before_announcing: Callable[[CommunityId], Awaitable[None]],
         facts: RoomFacts,
         recall: Recall,
+        is_member: Callable[[CommunityId, UserId], Awaitable[bool]],
     ) -> None:
         """
         Args:
             declared: every community as it is to be.
             before_announcing: sees who is out of a community before something is said in it.
+            is_member: whether somebody is in a community now.
         """
         self._index = index
         self._declared = declared
         self._before_announcing = before_announcing
+        self.polls = Polls(
+            database=database,
+            jobs=jobs,
+            wake=wake,
+            messenger=messenger,
+            content_of=recall.original,
+            is_member=is_member,
+            zone_of=self.zone_of,
+            language_of=language_of,
+            accounts=accounts,
+            clock=clock,
+        )
         self.announcements = Announcements(
             database=database,
             jobs=jobs,
@@ -59,6 +84,7 @@ class Newsroom:
             clock=clock,
             language_of=language_of,
             targets_of=self.targets_of,
+            also_delivered=self.polls.delivered,
         )
         self._recall = recall
         self.digests = Digests(
@@ -69,17 +95,27 @@ class Newsroom:
             facts=facts,
             words_of=self.words_of,
             declared=lambda name: declared().get(name),
-            zone_of=lambda _: UTC,
+            zone_of=self.zone_of,
             language_of=language_of,
             clock=clock,
         )
+
+    def zone_of(self, community: CommunityId) -> tzinfo:
+        """The time zone in which a community lives."""
+        declared = self._declared().get(community)
+        return UTC if declared is None else zone_of(declared)
 
     async def words_of(self, room_id: RoomId, event_id: EventId) -> str:
         """The first words of a message in an announcement room; empty for what was redacted."""
         content = await self._recall.content(room_id, event_id)
         return "" if content is None else first_words([content])
 
-    async def do(self, job_id: str, job: DeliverAnnouncement | Announce | SendDigest, complete: Complete) -> None:
+    async def do(
+        self,
+        job_id: str,
+        job: DeliverAnnouncement | Announce | SendDigest | PlaceOptions | ShowPoll | CountPoll,
+        complete: Complete,
+    ) -> None:
         """Do a job about announcements: safe to repeat."""
         match job:
             case DeliverAnnouncement():
@@ -89,6 +125,12 @@ class Newsroom:
                 await self.announcements.announce(job, complete)
             case SendDigest():
                 await self.digests.send(job, complete)
+            case PlaceOptions():
+                await self.polls.place(job_id, job)
+            case ShowPoll():
+                await self.polls.show(job_id, job, complete)
+            case CountPoll():
+                await self.polls.count(job, complete)
 
     async def given_up(self, job_id: str, job: DeliverAnnouncement | Announce, reason: str) -> None:
         """Tell whoever has to know of a job that was given up."""
@@ -100,8 +142,13 @@ class Newsroom:
 
     async def posted(self, community: CommunityId, event: Posted, *, by_admin: bool) -> None:
         """Something was posted in a community's announcement room, by an admin with their own client or not."""
+        await self.polls.reacted(community, event)
         if by_admin:
             await self.announcements.noticed(community, event)
+
+    async def redacted(self, event: Redacted) -> None:
+        """Something was redacted in a room of ours."""
+        await self.polls.taken_back(event)
 
     async def targets_of(self, community: CommunityId, audience: Audience) -> Sequence[Target]:
         """Whom an audience of a community means now.

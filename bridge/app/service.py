@@ -329,6 +329,7 @@ class Service:
         if place is not None:
             self.house.watch.redacted(place.community, event.room_id, event.redacts)
             await self.house.enforcement.redacted(event)
+            await self.house.newsroom.redacted(event)
 
     async def _posted(self, event: Posted) -> None:
         await self.house.note_post(event)

@@ -15,6 +15,7 @@ from bridge.commands import (
     keeping,
     links,
     people,
+    polls,
     subcommunities,
 )
 from bridge.commands.deeds import Deeds
@@ -156,6 +157,7 @@ NO = Row(
 
 TABLE: tuple[Row, ...] = (
     *announcing.ROWS,
+    *polls.ROWS,
     *digests.ROWS,
     *people.ROWS,
     *belonging.ROWS,

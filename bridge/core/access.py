@@ -34,6 +34,8 @@ class Deed(StrEnum):
     ADOPT_GROUPS = "group adopt"
     MOVE_GROUPS = "group move"
     DIGEST = "digest"
+    ASK = "poll"
+    VOTE = "vote"
 
 
 NEEDED: dict[Deed, Role] = {
@@ -61,6 +63,8 @@ NEEDED: dict[Deed, Role] = {
     Deed.ADOPT_GROUPS: Role.ADMIN,
     Deed.MOVE_GROUPS: Role.ADMIN,
     Deed.DIGEST: Role.MEMBER,
+    Deed.ASK: Role.ADMIN,
+    Deed.VOTE: Role.MEMBER,
 }
 
 

@@ -425,6 +425,29 @@ class SendDigest:
     """The end of the week, in milliseconds since 1970."""
 
 
+@dataclass(frozen=True, slots=True)
+class PlaceOptions:
+    """React to a poll with what can be chosen, so that people need but press it."""
+
+    announcement: str
+    room_id: RoomId
+    event_id: EventId
+
+
+@dataclass(frozen=True, slots=True)
+class ShowPoll:
+    """Edit how people voted into the announcement of a poll."""
+
+    announcement: str
+
+
+@dataclass(frozen=True, slots=True)
+class CountPoll:
+    """Count a poll that has ended, and announce the result."""
+
+    announcement: str
+
+
 Job = (
     SendMessage
     | DeliverAnnouncement
@@ -448,4 +471,7 @@ Job = (
     | SendMembers
     | MakeGroup
     | SendDigest
+    | PlaceOptions
+    | ShowPoll
+    | CountPoll
 )

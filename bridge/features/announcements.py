@@ -33,6 +33,14 @@ Complete = Callable[[Transaction], Awaitable[None]]
 """Marks the job as done, within the database transaction of what it does."""
 
 
+AlsoDelivered = Callable[[Transaction, str, Target, EventId], Awaitable[None]]
+"""What else is written in the database transaction that records a delivery: of which announcement, where, as what."""
+
+
+async def _nothing_else(_: Transaction, __: str, ___: Target, ____: EventId) -> None:
+    return
+
+
 async def _everybody_is_nowhere(_: CommunityId, __: Audience) -> Sequence[Target]:
     return []
 
@@ -84,7 +92,9 @@ class Announcements:
         clock: Clock,
         language_of: Callable[[CommunityId], Language] = lambda _: EN,
         targets_of: TargetsOf = _everybody_is_nowhere,
+        also_delivered: AlsoDelivered = _nothing_else,
     ) -> None:
+        self._also_delivered = also_delivered
         self._targets_of = targets_of
         self._database = database
         self._jobs = jobs
@@ -194,6 +204,9 @@ class Announcements:
                 unreached=reach.unreached,
                 now=now,
             )
+            await self._also_delivered(
+                tx, job.announcement, Target(job.community, job.room_id, job.place), sent.event_id
+            )
             await self._jobs.complete(tx, job_id)
             taken = await store.get(tx, job.announcement)
             reply_room = None if taken is None else taken.reply_room
@@ -202,8 +215,7 @@ class Announcements:
                     texts.announced(job.community, sent.devices, reach.unreached, self._language_of(job.community))
                 )
                 await self._jobs.add(tx, f"told-{job_id}", reply_room, SendMessage(reply_room, content), now)
-        if reply_room is not None:
-            self._wake()
+        self._wake()
 
     async def failed(self, job: DeliverAnnouncement, job_id: str, why: str) -> None:
         """Record that an announcement did not reach a room, and tell its author."""
@@ -246,6 +258,11 @@ class Announcements:
         async with self._database.transaction() as tx:
             found = await store.find(tx, community, named)
             return None if found is None else await store.get(tx, found)
+
+    async def number_of(self, community: CommunityId, announcement: str) -> int:
+        """The number of an announcement that `find` found in a community."""
+        async with self._database.transaction() as tx:
+            return await store.number(tx, community, announcement)
 
     async def copies_of(self, announcement: str) -> list[Copy]:
         """Every copy of an announcement, in whatever community."""

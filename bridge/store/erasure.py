@@ -83,6 +83,7 @@ PLACES = (
     Place("chats", "pending_command", "command", Way.DROP),
     Place("chats", "stranger", "user_id"),
     Place("weekly summaries", "digest_wanted", "user_id"),
+    Place("votes in polls that are not counted yet", "poll_vote", "user_id"),
     Place("announcements", "announcement", "author", Way.REPLACE, also="reply_room = NULL"),
     Place("announcements sent to them alone", "announcement_copy", "place"),
     Place("announcements", "announcement_copy", "failed", Way.MENTION),
@@ -128,7 +129,7 @@ EXEMPT: Mapping[tuple[str, str], str] = {
         for table in (
             "room", "role", "moderator", "profile", "named", "invited", "bidden", "settled", "heal", "frozen", "report",
             "audit", "announcement_copy", "announcement_number", "link", "entry", "join_request", "arrival",
-            "must_agree", "own_group", "shut_out", "tag", "belonging", "digest_wanted",
+            "must_agree", "own_group", "shut_out", "tag", "belonging", "digest_wanted", "poll",
         )
     },
     ("tag", "name"): "a word of an admin's for several people",
@@ -139,7 +140,7 @@ EXEMPT: Mapping[tuple[str, str], str] = {
         for table in (
             "room", "audit", "chat", "inbox", "announcement_copy", "pending_command", "crypto_audience",
             "crypto_outbound", "crypto_inbound", "crypto_message_index", "crypto_moved", "crypto_present",
-            "crypto_served", "crypto_given", "crypto_spoken",
+            "crypto_served", "crypto_given", "crypto_spoken", "poll_vote",
         )
     },
     **{
@@ -152,7 +153,7 @@ EXEMPT: Mapping[tuple[str, str], str] = {
         (table, "event_id"): _EVENT
         for table in (
             "inbox", "inbox_seen", "announcement_copy", "stranger", "crypto_message_index", "crypto_moved",
-            "crypto_spoken",
+            "crypto_spoken", "poll_vote",
         )
     },
     **{
@@ -209,6 +210,10 @@ EXEMPT: Mapping[tuple[str, str], str] = {
     ("announcement_copy", "announcement"): _RANDOM,
     ("announcement_copy", "others"): _EVENT,
     ("announcement_number", "announcement"): _RANDOM,
+    ("poll", "announcement"): _RANDOM,
+    ("poll", "counted"): "numbers",
+    ("poll", "shown"): "numbers",
+    ("poll_vote", "target"): _EVENT,
     ("link", "id"): _RANDOM,
     ("link", "token_sha256"): _RANDOM,
     ("link", "group_keys"): "keys of rooms",

@@ -16,6 +16,7 @@ from bridge.core.messages import (
     AnswerRequest,
     AskToJoin,
     ChangeMembership,
+    CountPoll,
     Deactivate,
     DeliverAnnouncement,
     ExpireRequest,
@@ -23,6 +24,7 @@ from bridge.core.messages import (
     Job,
     LetIn,
     MakeGroup,
+    PlaceOptions,
     PostCard,
     RedactEvent,
     ReleaseGroup,
@@ -33,6 +35,7 @@ from bridge.core.messages import (
     SendMessage,
     ShareKeys,
     ShowLink,
+    ShowPoll,
     TakeBackState,
     Welcome,
 )
@@ -61,6 +64,9 @@ KINDS: dict[str, type[Job]] = {
     "send_members.1": SendMembers,
     "make_group.1": MakeGroup,
     "send_digest.1": SendDigest,
+    "place_options.1": PlaceOptions,
+    "show_poll.1": ShowPoll,
+    "count_poll.1": CountPoll,
 }
 """Kind names on disk. When the fields of a job change, its name is raised and the old one gets a decoder of its own."""
 

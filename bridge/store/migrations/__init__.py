@@ -21,6 +21,7 @@ from bridge.store.migrations import (
     v14_belonging,
     v15_announcements,
     v16_digests,
+    v17_polls,
 )
 
 STEPS = (
@@ -40,4 +41,5 @@ STEPS = (
     v14_belonging,
     v15_announcements,
     v16_digests,
+    v17_polls,
 )
