@@ -211,7 +211,7 @@ class Polls:
             )
         [(number, poll)] = found
         chosen = sorted(set(options))
-        if not chosen or chosen[-1] > poll.options or (len(chosen) > 1 and not poll.multiple):
+        if not chosen or chosen[0] < 1 or chosen[-1] > poll.options or (len(chosen) > 1 and not poll.multiple):
             several = "one or more numbers" if poll.multiple else "one number"
             raise Refused(f"in poll #{number} choose {several} from 1 to {poll.options}", where=str(community))
         ballot = await self._ballot(poll)
