@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from bridge.app.events import EventDesk
 from bridge.app.house import House
 from bridge.app.polling import PollDesk
 from bridge.core import texts
@@ -25,13 +26,14 @@ class AnnouncementDesk:
     def __init__(self, house: House) -> None:
         self._house = house
         self._polls = PollDesk(house)
+        self._events = EventDesk(house)
 
     async def do(self, deed: str, community: Community, by: UserId | None, what: Mapping[str, Any]) -> dict[str, Any]:
         """Do one deed. Gives `said`, a list of sentences, and what belongs to the deed.
 
         Args:
             by: who asks; None for the operator.
-            what: `most`, `before`, `wanted`, and what `app/polling` says, as the deed needs them.
+            what: `most`, `before`, `wanted`, and what `app/polling` and `app/events` say, as the deed needs them.
 
         Raises:
             Refused: a rule says no, or what is given cannot be understood.
@@ -54,6 +56,8 @@ class AnnouncementDesk:
                 return {"said": [said], "wanted": wanted, "due": due}
             case "poll" | "poll show" | "poll close" | "vote":
                 return await self._polls.do(deed, community, by, what)
+            case "event" | "event show" | "event change" | "event cancel" | "rsvp":
+                return await self._events.do(deed, community, by, what)
             case _:
                 raise Refused(f"{deed!r} is nothing that can be asked about announcements")
 

@@ -32,19 +32,23 @@ from bridge.core.messages import (
     GiveHistory,
     Job,
     LetIn,
+    LookAfterEvent,
     MakeGroup,
     MembershipChanged,
     PlaceOptions,
     PostCard,
     Posted,
+    PrepareEvent,
     RedactEvent,
     ReleaseGroup,
     RemindOfRequest,
     SayWelcome,
+    SeatPeople,
     SendDigest,
     SendMembers,
     SendMessage,
     ShareKeys,
+    ShowEvent,
     ShowLink,
     ShowPoll,
     TakeBackState,
@@ -213,6 +217,7 @@ class House:
             facts=facts,
             recall=Recall(self.client, self.keys, config.announcer),
             is_member=self._is_member,
+            domain=config.homeserver.domain,
         )
         self.enforcement = Enforcement(
             database=self.database,
@@ -531,6 +536,8 @@ class House:
             case SendMessage():
                 await self.sender.send(job.room_id, job.content, txn_id=job_id)
             case DeliverAnnouncement() | Announce() | SendDigest() | PlaceOptions() | ShowPoll() | CountPoll():
+                await self.newsroom.do(job_id, job, complete)
+            case PrepareEvent() | SeatPeople() | ShowEvent() | LookAfterEvent():
                 await self.newsroom.do(job_id, job, complete)
             case RedactEvent():
                 await self.executor.redact(job.room_id, job.event_id, job.reason, txn_id=job_id)

@@ -14,21 +14,26 @@ from bridge.core.messages import (
     Announce,
     CountPoll,
     DeliverAnnouncement,
+    LookAfterEvent,
     PlaceOptions,
     Posted,
+    PrepareEvent,
     Redacted,
+    SeatPeople,
     SendDigest,
+    ShowEvent,
     ShowPoll,
 )
 from bridge.core.moments import zone_of
 from bridge.features.announcements import Announcements
 from bridge.features.digests import Digests
+from bridge.features.events import Events
 from bridge.features.polls import Polls
 from bridge.matrix.recall import Recall
 from bridge.plan.family import Family
 from bridge.plan.state import Accounts
 from bridge.ports import Clock, Messenger, RoomFacts
-from bridge.store.database import Database
+from bridge.store.database import Database, Transaction
 from bridge.store.jobs import Jobs
 from bridge.store.rooms import RoomIndex
 from bridge.worker import Complete
@@ -53,12 +58,14 @@ class Newsroom:
         facts: RoomFacts,
         recall: Recall,
         is_member: Callable[[CommunityId, UserId], Awaitable[bool]],
+        domain: str,
     ) -> None:
         """
         Args:
             declared: every community as it is to be.
             before_announcing: sees who is out of a community before something is said in it.
             is_member: whether somebody is in a community now.
+            domain: the homeserver's name.
         """
         self._index = index
         self._declared = declared
@@ -75,6 +82,20 @@ class Newsroom:
             accounts=accounts,
             clock=clock,
         )
+        self.events = Events(
+            database=database,
+            jobs=jobs,
+            wake=wake,
+            messenger=messenger,
+            content_of=recall.content,
+            is_member=is_member,
+            chat_of=self.chat_of,
+            zone_of=self.zone_of,
+            language_of=language_of,
+            domain=domain,
+            accounts=accounts,
+            clock=clock,
+        )
         self.announcements = Announcements(
             database=database,
             jobs=jobs,
@@ -84,7 +105,7 @@ class Newsroom:
             clock=clock,
             language_of=language_of,
             targets_of=self.targets_of,
-            also_delivered=self.polls.delivered,
+            also_delivered=self._delivered,
         )
         self._recall = recall
         self.digests = Digests(
@@ -105,6 +126,14 @@ class Newsroom:
         declared = self._declared().get(community)
         return UTC if declared is None else zone_of(declared)
 
+    def chat_of(self, user: UserId) -> RoomId | None:
+        """The direct chat with somebody."""
+        return next((room_id for room_id, one in self._index.chats.items() if one == user), None)
+
+    async def _delivered(self, tx: Transaction, announcement: str, target: Target, event_id: EventId) -> None:
+        await self.polls.delivered(tx, announcement, target, event_id)
+        await self.events.delivered(tx, announcement, target, event_id)
+
     async def words_of(self, room_id: RoomId, event_id: EventId) -> str:
         """The first words of a message in an announcement room; empty for what was redacted."""
         content = await self._recall.content(room_id, event_id)
@@ -113,7 +142,16 @@ class Newsroom:
     async def do(
         self,
         job_id: str,
-        job: DeliverAnnouncement | Announce | SendDigest | PlaceOptions | ShowPoll | CountPoll,
+        job: DeliverAnnouncement
+        | Announce
+        | SendDigest
+        | PlaceOptions
+        | ShowPoll
+        | CountPoll
+        | PrepareEvent
+        | SeatPeople
+        | ShowEvent
+        | LookAfterEvent,
         complete: Complete,
     ) -> None:
         """Do a job about announcements: safe to repeat."""
@@ -131,6 +169,14 @@ class Newsroom:
                 await self.polls.show(job_id, job, complete)
             case CountPoll():
                 await self.polls.count(job, complete)
+            case PrepareEvent():
+                await self.events.prepare(job_id, job)
+            case SeatPeople():
+                await self.events.seat(job, complete)
+            case ShowEvent():
+                await self.events.show(job_id, job)
+            case LookAfterEvent():
+                await self.events.look_after(job, complete)
 
     async def given_up(self, job_id: str, job: DeliverAnnouncement | Announce, reason: str) -> None:
         """Tell whoever has to know of a job that was given up."""
@@ -143,12 +189,14 @@ class Newsroom:
     async def posted(self, community: CommunityId, event: Posted, *, by_admin: bool) -> None:
         """Something was posted in a community's announcement room, by an admin with their own client or not."""
         await self.polls.reacted(community, event)
+        await self.events.reacted(community, event)
         if by_admin:
             await self.announcements.noticed(community, event)
 
     async def redacted(self, event: Redacted) -> None:
         """Something was redacted in a room of ours."""
         await self.polls.taken_back(event)
+        await self.events.taken_back(event)
 
     async def targets_of(self, community: CommunityId, audience: Audience) -> Sequence[Target]:
         """Whom an audience of a community means now.

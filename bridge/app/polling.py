@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bridge.app.house import House
+from bridge.app.naming import announcement_of, found_announcement, text_of
 from bridge.core import texts
 from bridge.core.announcements import Named, named
 from bridge.core.community import Community
 from bridge.core.errors import Refused
-from bridge.core.ids import EventId, RoomId, UserId
+from bridge.core.ids import RoomId, UserId
 from bridge.core.moments import EXAMPLES, moment, shown
 from bridge.core.polls import ballot_of
 from bridge.features.members import answer_language
-from bridge.store.announcements import Announcement
 
 
 class PollDesk:
@@ -41,14 +41,14 @@ class PollDesk:
             case "poll":
                 return await self._ask(community, by, what)
             case "poll show":
-                _, found = await self._found(community, what)
+                _, found = await found_announcement(self._house, community, what, "poll")
                 poll, ballot, tally = await polls.result(found.id)
                 secret = poll.hidden and poll.counted is None
                 counts = None if secret else list(tally.counts)
                 said = polls.said(poll, ballot, tally, language)
                 return {"said": [said], "counts": counts, "people": tally.people, "closes_at": poll.closes_at}
             case "poll close":
-                number, found = await self._found(community, what)
+                number, found = await found_announcement(self._house, community, what, "poll")
                 await polls.close(found.id, by or "operator")
                 return {"said": [texts.poll_ends(number, language)], "number": number}
             case "vote":
@@ -58,7 +58,7 @@ class PollDesk:
 
     async def _ask(self, community: Community, by: UserId | None, what: Mapping[str, Any]) -> dict[str, Any]:
         try:
-            ballot = ballot_of(_text(what, "text"))
+            ballot = ballot_of(text_of(what, "text"))
         except ValueError as error:
             raise Refused(str(error), remedy="write it like this: `Question | option | option`") from error
         closes_at = self._until(community, what)
@@ -69,7 +69,7 @@ class PollDesk:
             multiple=what.get("multiple") is True,
             hidden=what.get("hidden") is True,
             closes_at=closes_at,
-            source=_text(what, "source"),
+            source=text_of(what, "source"),
             author=by or "operator",
             reply_room=RoomId(room_id) if by is not None and isinstance(room_id, str) else None,
         )
@@ -82,7 +82,7 @@ class PollDesk:
         if what.get("until") is None:
             return None
         try:
-            return moment(_text(what, "until"), self._house.newsroom.zone_of(community.id))
+            return moment(text_of(what, "until"), self._house.newsroom.zone_of(community.id))
         except ValueError as error:
             raise Refused(str(error), remedy=f"write it like {EXAMPLES[0]}") from error
 
@@ -94,35 +94,14 @@ class PollDesk:
         which, options = _choice(what.get("choice"))
         found = None
         if which is not None or what.get("reply_to") is not None:
-            announcement = await self._announcement(community, which, what)
+            announcement = await announcement_of(self._house, community, which, what)
             found = None if announcement is None else announcement.id
             if found is None and which is not None:
                 raise Refused("there is no such poll", where=str(community.id))
         number, chosen = await self._house.newsroom.polls.vote(
-            community.id, found, by, options, source=_text(what, "source")
+            community.id, found, by, options, source=text_of(what, "source")
         )
         return {"said": [texts.vote_taken(number, chosen, answer_language(community, by))], "number": number}
-
-    async def _found(self, community: Community, what: Mapping[str, Any]) -> tuple[int, Announcement]:
-        """The announcement that is meant, and its number."""
-        word = what.get("named")
-        which = named(word) if isinstance(word, str) else None
-        found = await self._announcement(community, which, what)
-        if found is None:
-            raise Refused(
-                "there is no such poll",
-                where=str(community.id),
-                remedy="name it by its number, such as #12, or by its link, or answer its message",
-            )
-        return await self._house.newsroom.announcements.number_of(community.id, found.id), found
-
-    async def _announcement(
-        self, community: Community, which: Named | None, what: Mapping[str, Any]
-    ) -> Announcement | None:
-        reply_to, room_id = what.get("reply_to"), what.get("room_id")
-        if which is None and isinstance(reply_to, str) and isinstance(room_id, str):
-            which = Named(room_id=RoomId(room_id), event_id=EventId(reply_to))
-        return None if which is None else await self._house.newsroom.announcements.find(community.id, which)
 
 
 def _choice(words: Any) -> tuple[Named | None, Sequence[int]]:
@@ -138,10 +117,3 @@ def _choice(words: Any) -> tuple[Named | None, Sequence[int]]:
     if not words or not all(word.isdigit() and len(word) < 4 for word in words):
         raise Refused("a vote is the number of an option", remedy="write it like this: `vote 2`, or `vote #12 2`")
     return which, [int(word) for word in words]
-
-
-def _text(what: Mapping[str, Any], name: str) -> str:
-    value = what.get(name)
-    if not isinstance(value, str):
-        raise Refused(f"{name} is missing")
-    return value

@@ -11,6 +11,7 @@ from bridge.commands import (
     belonging,
     community,
     digests,
+    events,
     groups,
     keeping,
     links,
@@ -158,6 +159,7 @@ NO = Row(
 TABLE: tuple[Row, ...] = (
     *announcing.ROWS,
     *polls.ROWS,
+    *events.ROWS,
     *digests.ROWS,
     *people.ROWS,
     *belonging.ROWS,

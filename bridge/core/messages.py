@@ -448,6 +448,44 @@ class CountPoll:
     announcement: str
 
 
+@dataclass(frozen=True, slots=True)
+class PrepareEvent:
+    """React to an event with what can be answered, and send its calendar file."""
+
+    announcement: str
+    room_id: RoomId
+    event_id: EventId
+
+
+@dataclass(frozen=True, slots=True)
+class SeatPeople:
+    """Give the seats of an event to whoever comes, and tell who waits for one, or has one now."""
+
+    announcement: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShowEvent:
+    """Edit an event as it is now into its announcement."""
+
+    announcement: str
+    words: Mapping[str, str]
+    """What was changed of `title`, `place` and `description`; empty where they stay as they are in the room."""
+    attach: bool
+    """Whether its calendar file is sent again."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookAfterEvent:
+    """Remind whoever is going to an event; or after it forget who answered what."""
+
+    announcement: str
+    sequence: int
+    """How often it had been changed when this was planned: after another change this is void."""
+    lead_ms: int
+    """How long before the begin; 0 is after the end."""
+
+
 Job = (
     SendMessage
     | DeliverAnnouncement
@@ -474,4 +512,8 @@ Job = (
     | PlaceOptions
     | ShowPoll
     | CountPoll
+    | PrepareEvent
+    | SeatPeople
+    | ShowEvent
+    | LookAfterEvent
 )

@@ -84,6 +84,8 @@ PLACES = (
     Place("chats", "stranger", "user_id"),
     Place("weekly summaries", "digest_wanted", "user_id"),
     Place("votes in polls that are not counted yet", "poll_vote", "user_id"),
+    Place("answers to events", "happening_answer", "user_id"),
+    Place("answers to events", "happening_seat", "user_id"),
     Place("announcements", "announcement", "author", Way.REPLACE, also="reply_room = NULL"),
     Place("announcements sent to them alone", "announcement_copy", "place"),
     Place("announcements", "announcement_copy", "failed", Way.MENTION),
@@ -129,7 +131,7 @@ EXEMPT: Mapping[tuple[str, str], str] = {
         for table in (
             "room", "role", "moderator", "profile", "named", "invited", "bidden", "settled", "heal", "frozen", "report",
             "audit", "announcement_copy", "announcement_number", "link", "entry", "join_request", "arrival",
-            "must_agree", "own_group", "shut_out", "tag", "belonging", "digest_wanted", "poll",
+            "must_agree", "own_group", "shut_out", "tag", "belonging", "digest_wanted", "poll", "happening",
         )
     },
     ("tag", "name"): "a word of an admin's for several people",
@@ -140,7 +142,7 @@ EXEMPT: Mapping[tuple[str, str], str] = {
         for table in (
             "room", "audit", "chat", "inbox", "announcement_copy", "pending_command", "crypto_audience",
             "crypto_outbound", "crypto_inbound", "crypto_message_index", "crypto_moved", "crypto_present",
-            "crypto_served", "crypto_given", "crypto_spoken", "poll_vote",
+            "crypto_served", "crypto_given", "crypto_spoken", "poll_vote", "happening_answer",
         )
     },
     **{
@@ -153,7 +155,7 @@ EXEMPT: Mapping[tuple[str, str], str] = {
         (table, "event_id"): _EVENT
         for table in (
             "inbox", "inbox_seen", "announcement_copy", "stranger", "crypto_message_index", "crypto_moved",
-            "crypto_spoken", "poll_vote",
+            "crypto_spoken", "poll_vote", "happening_answer",
         )
     },
     **{
@@ -211,6 +213,10 @@ EXEMPT: Mapping[tuple[str, str], str] = {
     ("announcement_copy", "others"): _EVENT,
     ("announcement_number", "announcement"): _RANDOM,
     ("poll", "announcement"): _RANDOM,
+    ("happening", "announcement"): _RANDOM,
+    ("happening_answer", "target"): _EVENT,
+    ("happening_answer", "answer"): _NAME,
+    ("happening_seat", "announcement"): _RANDOM,
     ("poll", "counted"): "numbers",
     ("poll", "shown"): "numbers",
     ("poll_vote", "target"): _EVENT,

@@ -22,6 +22,7 @@ from bridge.store.migrations import (
     v15_announcements,
     v16_digests,
     v17_polls,
+    v18_events,
 )
 
 STEPS = (
@@ -42,4 +43,5 @@ STEPS = (
     v15_announcements,
     v16_digests,
     v17_polls,
+    v18_events,
 )
