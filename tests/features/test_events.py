@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from icalendar import Calendar
 
 from bridge.core.announcements import Audience, Target
 from bridge.core.community import Community
@@ -34,6 +33,7 @@ from bridge.features.events import FORGET_AFTER_MS, SEAT_EVERY_MS, SHOW_EVERY_MS
 from bridge.store.jobs import decode
 from tests.fakes.faults import Crash
 from tests.fakes.scene import ACCOUNTS, Scene
+from tests.harness.calendars import events_in
 
 SCHOOL, ROOM, CHAT = CommunityId("school"), RoomId("!school:example.org"), RoomId("!chat:example.org")
 ANN, BEA, CEM, EVE = (UserId(f"@{name}:example.org") for name in ("ann", "bea", "cem", "eve"))
@@ -164,7 +164,7 @@ class Ground:
     def calendars(self) -> list[Any]:
         """The event of every calendar file."""
         files = [content["data"] for room, content in self.scene.messenger.sent if room == ROOM and "data" in content]
-        return [Calendar.from_ical(data).walk("VEVENT")[0] for data in files]
+        return [events_in(data)[0] for data in files]
 
     async def rows(self, table: str) -> int:
         async with self.scene.database.transaction() as tx:

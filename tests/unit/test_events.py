@@ -8,11 +8,11 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from icalendar import Calendar
 
 from bridge.core.calendar import Entry, calendar_of
 from bridge.core.events import FIELD, SIGNS, Answer, Happening, Reply, answer_of, happening_of, span_of, standing
 from bridge.core.ids import UserId
+from tests.harness.calendars import events_in
 
 BERLIN = ZoneInfo("Europe/Berlin")
 people = st.sampled_from([UserId(f"@{name}:example.org") for name in "abcdef"])
@@ -121,7 +121,7 @@ def test_who_comes_later_takes_nobodys_seat(given_: list[Reply], capacity: int, 
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1), st.booleans(), st.integers(0, 9))
 def test_calendar_programs_read_it(words: str, cancelled: bool, sequence: int) -> None:
     what = Happening(words, 1783182600000, 1783195200000, words, f"{words}\nmore; and, \\", 80)
-    [event] = Calendar.from_ical(calendar_of([Entry("a@b", sequence, cancelled, what, 1_000)])).walk("VEVENT")
+    [event] = events_in(calendar_of([Entry("a@b", sequence, cancelled, what, 1_000)]))
     assert (str(event["SUMMARY"]), str(event["LOCATION"])) == (words, words)
     assert str(event["DESCRIPTION"]) == f"{words}\nmore; and, \\"
     assert event["DTSTART"].dt == datetime(2026, 7, 4, 16, 30, tzinfo=UTC)
@@ -131,5 +131,5 @@ def test_calendar_programs_read_it(words: str, cancelled: bool, sequence: int) -
 
 
 def test_a_short_event_has_no_more_than_it_says() -> None:
-    [event] = Calendar.from_ical(calendar_of([Entry("a@b", 0, False, Happening("Party", 0), 0)])).walk("VEVENT")
+    [event] = events_in(calendar_of([Entry("a@b", 0, False, Happening("Party", 0), 0)]))
     assert not {"DTEND", "LOCATION", "DESCRIPTION"} & set(event)
