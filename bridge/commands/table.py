@@ -53,9 +53,9 @@ def _shown(deeds: Deeds, request: Request) -> list[Row]:
 
 
 def _family(row: Row) -> str:
-    """The first word of a command of two words."""
+    """The first word of a command of two words, and of the one that goes by that word alone."""
     first, _, second = row.name.partition(" ")
-    return first if second else ""
+    return first if second or any(one.name.startswith(f"{first} ") for one in TABLE) else ""
 
 
 def _first_words(row: Row) -> set[str]:

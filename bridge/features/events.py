@@ -207,9 +207,15 @@ class Events:
             reply = Reply(user, answer, guests if answer is Answer.GOING else 0, now, now, source)
             await events.answer_in_chat(tx, announcement, reply)
             await self._answered(tx, known)
-        self._wake()
         found = await self.standing(announcement)
-        return answer, any(one.user == user for one in found.going)
+        seated = any(one.user == user for one in found.going)
+        waits = any(one.user == user for one in found.waiting)
+        async with self._database.transaction() as tx:  # they are told in the answer, and again when that changes
+            old = (await events.seats(tx, announcement)).get(user)
+            now_told = Seat(seated if seated or waits else None, 0 if old is None else old.turn + 1)
+            await events.seat(tx, announcement, user, now_told)
+        self._wake()
+        return answer, seated
 
     def _is_open(self, known: Known) -> bool:
         return known.cancelled_at is None and (known.ends_at or known.begins_at) > self._clock.now_ms()
