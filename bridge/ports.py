@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from bridge.core.ids import DeviceId, EventId, RoomId, UserId
+from bridge.core.mail import Letter
 from bridge.plan.state import RoomState, StateEvent
 
 
@@ -184,6 +185,19 @@ class Messenger(Protocol):
 
     async def react(self, room_id: RoomId, event_id: EventId, key: str, *, txn_id: str) -> None:
         """React to a message as the announcer (client-server API, `m.annotation`); reactions are never encrypted."""
+        ...
+
+
+class PostOffice(Protocol):
+    """The operator's mail server."""
+
+    async def send(self, letter: Letter) -> None:
+        """Hand one letter over.
+
+        Raises:
+            MailRefused: no letter will ever be taken for that address.
+            MailAway: a later try may help.
+        """
         ...
 
 

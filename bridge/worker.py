@@ -16,7 +16,7 @@ from enum import StrEnum
 from functools import partial
 from typing import Any, TypeVar
 
-from bridge.core.errors import CannotEncrypt, CommunitiesError, MatrixError, RateLimited
+from bridge.core.errors import CannotEncrypt, CommunitiesError, MailError, MatrixError, RateLimited
 from bridge.core.messages import Job
 from bridge.ports import Clock
 from bridge.store.database import Transaction
@@ -270,7 +270,7 @@ class Worker:
 
 
 def _passes(error: Exception) -> bool:
-    if isinstance(error, MatrixError):
+    if isinstance(error, MatrixError | MailError):
         return error.retry_helps
     return isinstance(error, CannotEncrypt) or (is_outage(error))
 

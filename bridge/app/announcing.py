@@ -12,7 +12,7 @@ from bridge.app.polling import PollDesk
 from bridge.core import texts
 from bridge.core.community import Community
 from bridge.core.errors import Refused
-from bridge.core.ids import UserId
+from bridge.core.ids import EventId, UserId
 from bridge.features.members import answer_language
 from bridge.store.announcements import Listed
 
@@ -33,7 +33,8 @@ class AnnouncementDesk:
 
         Args:
             by: who asks; None for the operator.
-            what: `most`, `before`, `wanted`, and what `app/polling` and `app/events` say, as the deed needs them.
+            what: `most`, `before`, `wanted`, `text`, `source`, and what `app/polling` and `app/events` say, as the
+                deed needs them.
 
         Raises:
             Refused: a rule says no, or what is given cannot be understood.
@@ -58,8 +59,47 @@ class AnnouncementDesk:
                 return await self._polls.do(deed, community, by, what)
             case "event" | "event show" | "event change" | "event cancel" | "rsvp":
                 return await self._events.do(deed, community, by, what)
+            case "email caution":
+                await self._house.newsroom.mailing.check(community, by)
+                return {"said": [texts.mail_caution(community.name or community.id, language)]}
+            case "email":
+                allowed = what.get("wanted") is True
+                source = str(what.get("source") or "")
+                await self._house.newsroom.mailing.allow(community, by, source, allowed=allowed)
+                return {"said": [texts.mail_is_allowed(language) if allowed else texts.mail_has_ended(language)]}
+            case "digest email" | "digest code":
+                return await self._by_mail(deed, community, by, what)
+            case "feed caution":
+                await self._house.newsroom.feeds.check(community, by)
+                return {"said": [texts.feed_caution(community.name or community.id, language)]}
+            case "feed":
+                return await self._feed(community, by, what)
             case _:
                 raise Refused(f"{deed!r} is nothing that can be asked about announcements")
+
+    async def _by_mail(
+        self, deed: str, community: Community, by: UserId | None, what: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Somebody's own letters."""
+        if by is None:
+            raise Refused("letters go to whoever asks for them", remedy="write `digest …` to the announcer")
+        mailing, language = self._house.newsroom.mailing, answer_language(community, by)
+        text = str(what.get("text") or "")
+        if deed == "digest email":
+            address = await mailing.ask(community, by, text, EventId(str(what.get("source") or "")))
+            return {"said": [texts.code_sent(address, language)]}
+        address = await mailing.confirm(community, by, text)
+        due = await self._house.newsroom.digests.by_mail(community.id)
+        return {"said": [texts.digest_email_on(address, due, language)]}
+
+    async def _feed(self, community: Community, by: UserId | None, what: Mapping[str, Any]) -> dict[str, Any]:
+        feeds, language = self._house.newsroom.feeds, answer_language(community, by)
+        source = str(what.get("source") or "")
+        if what.get("wanted") is True and source:
+            url = await feeds.open(community, by, source)
+            return {"said": [texts.feed_address(url, language)], "url": url}
+        await feeds.close(community, by, source)
+        return {"said": [texts.feed_is_closed(language)], "url": None}
 
 
 def _shown(one: Listed) -> dict[str, Any]:

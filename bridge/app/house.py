@@ -45,6 +45,7 @@ from bridge.core.messages import (
     SayWelcome,
     SeatPeople,
     SendDigest,
+    SendLetter,
     SendMembers,
     SendMessage,
     ShareKeys,
@@ -80,6 +81,7 @@ from bridge.features.requests import Patience, Requests
 from bridge.features.subcommunities import Subcommunities
 from bridge.features.tags import Tags
 from bridge.intake.interest import Interest
+from bridge.mail.smtp import MailServer
 from bridge.matrix.client import Client, path
 from bridge.matrix.executor import Executor
 from bridge.matrix.key_server import HomeserverKeys, HomeserverRooms
@@ -203,22 +205,6 @@ class House:
             must_encrypt=lambda room_id: room_id in self.index.places,
         )
         self.keys.verifications.speak = self._speak
-        self.newsroom = Newsroom(
-            database=self.database,
-            index=self.index,
-            jobs=self.jobs,
-            wake=self.worker.wake,
-            messenger=self.sender,
-            accounts=self.accounts,
-            clock=self.clock,
-            declared=lambda: self.reconciler.declared,
-            language_of=self.reconciler.language_of,
-            before_announcing=self._see_who_is_out,
-            facts=facts,
-            recall=Recall(self.client, self.keys, config.announcer),
-            is_member=self._is_member,
-            domain=config.homeserver.domain,
-        )
         self.enforcement = Enforcement(
             database=self.database,
             index=self.index,
@@ -259,6 +245,26 @@ class House:
             wake=self.worker.wake,
             accounts=self.accounts,
             clock=self.clock,
+        )
+        self.newsroom = Newsroom(
+            database=self.database,
+            index=self.index,
+            jobs=self.jobs,
+            wake=self.worker.wake,
+            messenger=self.sender,
+            accounts=self.accounts,
+            clock=self.clock,
+            declared=lambda: self.reconciler.declared,
+            language_of=self.reconciler.language_of,
+            before_announcing=self._see_who_is_out,
+            facts=facts,
+            recall=Recall(self.client, self.keys, config.announcer),
+            is_member=self._is_member,
+            domain=config.homeserver.domain,
+            people=self.members.people,
+            secret=link_secret_of(config),
+            url=config.join.url if config.join.enabled else "",
+            post_office=self._post_office(),
         )
         self.tags = Tags(database=self.database, people=self.members.people, clock=self.clock)
         self.belongings = Belongings(
@@ -417,6 +423,21 @@ class House:
     async def _is_member(self, community: CommunityId, user: UserId) -> bool:
         return await self.reconciler.role_of(community, user) is not None
 
+    def _post_office(self) -> MailServer | None:
+        """The operator's mail server; None where there is none."""
+        mail = self.config.email
+        if not mail.host:
+            return None
+        return MailServer(
+            mail.host,
+            mail.port,
+            security=mail.security.value,
+            username=mail.username,
+            password="" if mail.password is None else mail.password.reveal(),
+            sender=mail.sender,
+            now_ms=self.clock.now_ms,
+        )
+
     def _declared(self, community: CommunityId) -> Community | None:
         return self.reconciler.declared.get(community)
 
@@ -535,7 +556,9 @@ class House:
         match job:
             case SendMessage():
                 await self.sender.send(job.room_id, job.content, txn_id=job_id)
-            case DeliverAnnouncement() | Announce() | SendDigest() | PlaceOptions() | ShowPoll() | CountPoll():
+            case DeliverAnnouncement() | Announce() | SendDigest() | SendLetter():
+                await self.newsroom.do(job_id, job, complete)
+            case PlaceOptions() | ShowPoll() | CountPoll():
                 await self.newsroom.do(job_id, job, complete)
             case PrepareEvent() | SeatPeople() | ShowEvent() | LookAfterEvent():
                 await self.newsroom.do(job_id, job, complete)

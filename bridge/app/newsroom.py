@@ -21,18 +21,22 @@ from bridge.core.messages import (
     Redacted,
     SeatPeople,
     SendDigest,
+    SendLetter,
     ShowEvent,
     ShowPoll,
 )
 from bridge.core.moments import zone_of
+from bridge.core.rank import People
 from bridge.features.announcements import Announcements
 from bridge.features.digests import Digests
 from bridge.features.events import Events
+from bridge.features.feeds import Feeds
+from bridge.features.mailing import Mailing
 from bridge.features.polls import Polls
 from bridge.matrix.recall import Recall
 from bridge.plan.family import Family
 from bridge.plan.state import Accounts
-from bridge.ports import Clock, Messenger, RoomFacts
+from bridge.ports import Clock, Messenger, PostOffice, RoomFacts
 from bridge.store.database import Database, Transaction
 from bridge.store.jobs import Jobs
 from bridge.store.rooms import RoomIndex
@@ -59,10 +63,18 @@ class Newsroom:
         recall: Recall,
         is_member: Callable[[CommunityId, UserId], Awaitable[bool]],
         domain: str,
+        people: Callable[[Community], Awaitable[People]],
+        secret: bytes,
+        url: str,
+        post_office: PostOffice | None,
     ) -> None:
         """
         Args:
             declared: every community as it is to be.
+            people: what the rules ask of a community's people.
+            secret: of which secrets are made that people ask for in chats.
+            url: what stands before the addresses of pages; empty where nobody outside can reach them.
+            post_office: None where the operator has set up no mail server.
             before_announcing: sees who is out of a community before something is said in it.
             is_member: whether somebody is in a community now.
             domain: the homeserver's name.
@@ -107,6 +119,17 @@ class Newsroom:
             targets_of=self.targets_of,
             also_delivered=self._delivered,
         )
+        self.mailing = Mailing(
+            database=database,
+            index=index,
+            jobs=jobs,
+            wake=wake,
+            post_office=post_office,
+            people=people,
+            clock=clock,
+            secret=secret,
+            url=url,
+        )
         self._recall = recall
         self.digests = Digests(
             database=database,
@@ -119,7 +142,28 @@ class Newsroom:
             zone_of=self.zone_of,
             language_of=language_of,
             clock=clock,
+            unsubscribe_url=self.mailing.unsubscribe_url,
         )
+        self.feeds = Feeds(
+            database=database,
+            index=index,
+            jobs=jobs,
+            wake=wake,
+            recall=recall.content,
+            declared=lambda name: declared().get(name),
+            people=people,
+            clock=clock,
+            secret=secret,
+            url=url,
+        )
+
+    async def community_of_ticket(self, ticket: str) -> str | None:
+        """The name of the community whose letters a ticket ends; None for one that ends none."""
+        found = await self.mailing.subscriber(ticket)
+        if found is None:
+            return None
+        community = self._declared().get(found.community)
+        return str(found.community) if community is None else community.name or str(community.id)
 
     def zone_of(self, community: CommunityId) -> tzinfo:
         """The time zone in which a community lives."""
@@ -145,6 +189,7 @@ class Newsroom:
         job: DeliverAnnouncement
         | Announce
         | SendDigest
+        | SendLetter
         | PlaceOptions
         | ShowPoll
         | CountPoll
@@ -177,6 +222,8 @@ class Newsroom:
                 await self.events.show(job_id, job)
             case LookAfterEvent():
                 await self.events.look_after(job, complete)
+            case SendLetter():
+                await self.mailing.send(job_id, job)
 
     async def given_up(self, job_id: str, job: DeliverAnnouncement | Announce, reason: str) -> None:
         """Tell whoever has to know of a job that was given up."""

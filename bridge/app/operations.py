@@ -189,6 +189,7 @@ class Operations:
             "encryption",
             "control",
             "join",
+            "email",
             "logging",
         )
         for section in fixed:

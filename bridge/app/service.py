@@ -30,8 +30,10 @@ from bridge.intake.transactions import MAX_BODY_BYTES
 from bridge.matrix.client import path
 from bridge.plan.state import Membership, StateEvent
 from bridge.web.control import ControlDoor
+from bridge.web.feed import Feed
 from bridge.web.join.page import JoinPage, Look
 from bridge.web.metrics import Metrics
+from bridge.web.unsubscribe import Unsubscribing
 
 log = logging.getLogger(__name__)
 
@@ -161,6 +163,11 @@ class Service:
             look = Look(join.url, join.account_url, join.account_text, join.element_url, join.trusted_proxies)
             entrance = HouseEntrance(self.house, ready=lambda: self.operations.ready)
             JoinPage(entrance, look).add_routes(app)
+            newsroom = self.house.newsroom
+            Unsubscribing(newsroom.community_of_ticket, newsroom.mailing.unsubscribe, join.trusted_proxies).add_routes(
+                app
+            )
+            Feed(self.house.newsroom.feeds.document, join.trusted_proxies).add_routes(app)
         async with listening(self.house, app):
             yield
 

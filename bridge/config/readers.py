@@ -15,6 +15,7 @@ from ruamel.yaml.nodes import MappingNode, Node
 from bridge.config.nodes import is_empty, items, kind_of, shown, text_of, words_for
 from bridge.core.community import Tag
 from bridge.core.ids import RoomKeyName, UserId, parse_stable_id, parse_user_id
+from bridge.core.mail import parse_sender
 from bridge.core.tags import MOST_TAGS, parse_tag
 
 T = TypeVar("T")
@@ -161,6 +162,13 @@ def host(node: Node) -> str:
     return _matching(node, _HOST, "is not a host name or an IP address")
 
 
+def mail_sender(node: Node) -> str:
+    """Whom letters come from: `School <news@example.org>`, or an address alone."""
+    value = name(node)
+    parse_sender(value)
+    return value
+
+
 def tags(node: Node) -> tuple[Tag, ...]:
     """Tags by their names: of each a list of user ids, or the group whose members carry it (`{group: chess}`)."""
     if not isinstance(node, MappingNode):
@@ -259,6 +267,13 @@ def secret_text(value: str) -> str:
         raise ValueError("must be one line of printable ASCII characters without spaces")
     if len(value) < MIN_SECRET_CHARACTERS:
         raise ValueError(f"is shorter than {MIN_SECRET_CHARACTERS} characters; make one with: openssl rand -base64 32")
+    return value
+
+
+def given_secret(value: str) -> str:
+    """A secret that others chose: it may be as short as they like."""
+    if not value:
+        raise ValueError("is empty")
     return value
 
 

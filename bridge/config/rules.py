@@ -22,6 +22,7 @@ def check(values: Values, places: Mapping[str, str], report: Report) -> None:
         places: the path of each community.
     """
     _listen(values["listen"], report)
+    _email(values["email"], report)
     _secrets(values, report)
     _accounts(values, report)
     ours = _our_accounts(values)
@@ -42,6 +43,12 @@ def _listen(listen: Values, report: Report) -> None:
     if host in WILDCARD_HOSTS and listen.get("url") == "":
         sentence = f"is missing: with host {host} the homeserver has to be told which address to use"
         report.fault("listen.url", sentence, line=report.line_of("listen.host"))
+
+
+def _email(email: Values, report: Report) -> None:
+    if email.get("host") and email.get("sender") == "":
+        sentence = "is missing: letters need somebody whom they come from, such as School <news@example.org>"
+        report.fault("email.sender", sentence, line=report.line_of("email.host"))
 
 
 def _secrets(values: Values, report: Report) -> None:

@@ -185,6 +185,17 @@ SCHEMA = Section(
                 "trusted_proxies": Key(readers.networks),
             },
         ),
+        "email": Section(
+            sections.Email,
+            {
+                "host": Key(readers.host),
+                "port": Key(readers.whole(1, 65535)),
+                "security": Key(readers.choice({one.value: one for one in sections.MailSecurity})),
+                "username": Key(readers.text),
+                "password": SecretKey(readers.given_secret),
+                "sender": Key(readers.mail_sender),
+            },
+        ),
         "reconcile": Section(
             sections.Reconcile,
             {

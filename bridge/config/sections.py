@@ -141,6 +141,27 @@ class JoinPage:
     """Networks whose `X-Forwarded-For` is believed."""
 
 
+class MailSecurity(StrEnum):
+    """How the connection to the mail server is protected."""
+
+    STARTTLS = "starttls"
+    TLS = "tls"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Email:
+    """The mail server that letters go by; none where `host` is empty."""
+
+    host: str = ""
+    port: int = 587
+    security: MailSecurity = MailSecurity.STARTTLS
+    username: str = ""
+    password: Secret | None = None
+    sender: str = ""
+    """Whom letters come from: `Name <address>`, or an address."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconcile:
     """How the service holds the rooms as declared, and when it stops and asks."""
@@ -197,6 +218,7 @@ class Config:
     encryption: Encryption
     control: Control
     join: JoinPage = field(default_factory=JoinPage)
+    email: Email = field(default_factory=Email)
     reconcile: Reconcile = field(default_factory=Reconcile)
     history: History = field(default_factory=History)
     limits: Limits = field(default_factory=Limits)

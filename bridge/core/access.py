@@ -36,6 +36,7 @@ class Deed(StrEnum):
     DIGEST = "digest"
     ASK = "poll"
     VOTE = "vote"
+    OUTSIDE = "feed"
 
 
 NEEDED: dict[Deed, Role] = {
@@ -65,6 +66,7 @@ NEEDED: dict[Deed, Role] = {
     Deed.DIGEST: Role.MEMBER,
     Deed.ASK: Role.ADMIN,
     Deed.VOTE: Role.MEMBER,
+    Deed.OUTSIDE: Role.OWNER,
 }
 
 

@@ -14,6 +14,9 @@ CommunitiesError                what, where and the remedy: fit to be shown to a
     ├── NotFound                404
     ├── DeviceUnknown           it has lost the announcer's device, which is made again: a later try may help
     └── BadRequest              any other refusal of the request itself
+MailError                       the operator's mail server does not take a letter
+├── MailAway                    it cannot be asked now: a later try may help
+└── MailRefused                 it takes none for that address
 CannotDecrypt                   an event whose key is not there (yet)
 CannotEncrypt                   a message that would have gone out in the clear, or to nobody
 """
@@ -115,6 +118,22 @@ class DeviceUnknown(MatrixError):
     """The homeserver does not know the announcer's device any more; the keys make it again."""
 
     retry_helps = True
+
+
+class MailError(CommunitiesError):
+    """The mail server does not take a letter."""
+
+    retry_helps = False
+
+
+class MailAway(MailError):
+    """It cannot be asked, takes nothing from us, or asks to come later."""
+
+    retry_helps = True
+
+
+class MailRefused(MailError):
+    """It takes no letters for that address."""
 
 
 class CannotDecrypt(CommunitiesError):

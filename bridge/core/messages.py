@@ -486,6 +486,19 @@ class LookAfterEvent:
     """How long before the begin; 0 is after the end."""
 
 
+@dataclass(frozen=True, slots=True)
+class SendLetter:
+    """Send one e-mail, to an address that somebody named as theirs."""
+
+    community: CommunityId
+    user: UserId
+    address: str
+    subject: str
+    text: str
+    unsubscribe: str
+    """As of `core/mail.Letter`."""
+
+
 Job = (
     SendMessage
     | DeliverAnnouncement
@@ -516,4 +529,5 @@ Job = (
     | SeatPeople
     | ShowEvent
     | LookAfterEvent
+    | SendLetter
 )

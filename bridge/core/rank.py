@@ -228,6 +228,15 @@ def check_deactivation(people: People, by: UserId | None) -> None:
     _entitled(people, by, Deed.DEACTIVATE)
 
 
+def check_outside(people: People, by: UserId | None) -> None:
+    """Whether `by` (None: the operator) may have announcements read outside of Matrix.
+
+    Raises:
+        Refused: why not.
+    """
+    _entitled(people, by, Deed.OUTSIDE)
+
+
 def check_subcommunities(people: People, by: UserId | None) -> None:
     """Whether `by` may make communities within this one, move it, or call it otherwise.
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection
 from datetime import tzinfo
+from urllib.parse import quote
 
 from bridge.core import texts
 from bridge.core.community import Community
@@ -13,14 +14,18 @@ from bridge.core.digest import MOST_ITEMS, WEEK_MS, Item, next_due, of_week
 from bridge.core.errors import CannotDecrypt, Forbidden, NotFound, Refused
 from bridge.core.ids import CommunityId, EventId, RoomId, UserId
 from bridge.core.languages import Language
-from bridge.core.messages import SendDigest, SendMessage, notice
+from bridge.core.markup import plain
+from bridge.core.messages import SendDigest, SendLetter, SendMessage, notice
 from bridge.ports import Clock, RoomFacts
-from bridge.store import announcements, digests
+from bridge.store import announcements, digests, mailing
 from bridge.store.database import Database, Transaction
 from bridge.store.jobs import Jobs
 from bridge.store.rooms import RoomIndex
 
 log = logging.getLogger(__name__)
+
+MAIL = "mail"
+"""The lane of letters."""
 
 Complete = Callable[[Transaction], Awaitable[None]]
 """Marks the job as done, within the database transaction of what it does."""
@@ -44,9 +49,11 @@ class Digests:
         zone_of: Callable[[CommunityId], tzinfo],
         language_of: Callable[[CommunityId], Language],
         clock: Clock,
+        unsubscribe_url: Callable[[CommunityId, UserId, str], str],
     ) -> None:
         """
         Args:
+            unsubscribe_url: the address at which somebody's letters to an address are ended.
             zone_of: the time zone in which a community lives.
         """
         self._database = database
@@ -59,9 +66,13 @@ class Digests:
         self._zone_of = zone_of
         self._language_of = language_of
         self._clock = clock
+        self._unsubscribe_url = unsubscribe_url
 
     async def want(self, community: CommunityId, user: UserId, *, wanted: bool) -> int:
-        """Have somebody sent the summaries, or no more. Gives when the next is due (milliseconds since 1970).
+        """Have somebody sent the summaries in their chat, or no more in any way.
+
+        Returns:
+            When the next is due, in milliseconds since 1970.
 
         Raises:
             Refused: there is no chat with them.
@@ -75,6 +86,15 @@ class Digests:
                 await self._plan(tx, community, due)
             else:
                 await digests.want_no_more(tx, community, user)
+                await mailing.forget(tx, community, user)
+        self._wake()
+        return due
+
+    async def by_mail(self, community: CommunityId) -> int:
+        """See that the next summary is planned, since somebody has it sent by e-mail. Gives when it is due."""
+        due = next_due(self._clock.now_ms(), self._zone_of(community))
+        async with self._database.transaction() as tx:
+            await self._plan(tx, community, due)
         self._wake()
         return due
 
@@ -90,39 +110,52 @@ class Digests:
         now = self._clock.now_ms()
         community = self._declared(job.community)
         async with self._database.transaction() as tx:
-            wanted = await digests.wanted_by(tx, job.community)
-        letters: dict[UserId, tuple[RoomId, list[Item]]] = {}
+            wanted = await self._wanted(tx, job.community)
+        told: dict[UserId, list[Item]] = {}
         if community is not None and wanted and now - job.due < WEEK_MS:
-            letters = await self._letters(community, job.due, wanted)
+            told = await self._what_each_is_told(community, job.due, wanted)
         language = self._language_of(job.community)
         name = job.community if community is None else community.name or job.community
         async with self._database.transaction() as tx:
-            still = set(await digests.wanted_by(tx, job.community))
-            for user, (chat, items) in letters.items():
-                if user in still:
-                    lines = [(one.number, one.at, one.words, one.room_id, one.event_id) for one in items]
+            still = await self._wanted(tx, job.community)
+            by_mail = await mailing.confirmed(tx, job.community)
+            chats = {user: room for room, user in self._index.chats.items()}
+            for user in told.keys() & still:
+                lines = [(one.number, one.at, one.words, _link(one)) for one in told[user]]
+                chat = chats.get(user)
+                if chat is not None and user in await digests.wanted_by(tx, job.community):
                     content = notice(texts.digest(name, lines, language))
-                    await self._jobs.add(tx, f"digest-{job.due}-{chat}", chat, SendMessage(chat, content), now)
+                    job_id = f"digest-{job.due}-{job.community}-{chat}"
+                    await self._jobs.add(tx, job_id, chat, SendMessage(chat, content), now)
+                if user in by_mail:
+                    url = self._unsubscribe_url(job.community, user, by_mail[user])
+                    subject = plain(texts.digest_subject(name, language))
+                    text = plain(texts.digest_text(name, lines, url, language))
+                    letter = SendLetter(job.community, user, by_mail[user], subject, text, url)
+                    await self._jobs.add(tx, f"letter-{job.due}-{job.community}-{user}", MAIL, letter, now)
             if still and community is not None:
                 await self._plan(tx, job.community, next_due(max(now, job.due), self._zone_of(job.community)))
             await complete(tx)
         self._wake()
 
-    async def _letters(
+    @staticmethod
+    async def _wanted(tx: Transaction, community: CommunityId) -> set[UserId]:
+        """Everybody who wants summaries, in whatever way."""
+        return {*await digests.wanted_by(tx, community), *await mailing.confirmed(tx, community)}
+
+    async def _what_each_is_told(
         self, community: Community, due: int, wanted: Collection[UserId]
-    ) -> dict[UserId, tuple[RoomId, list[Item]]]:
-        """Of each who is there and has a chat: that chat, and what they are told."""
+    ) -> dict[UserId, list[Item]]:
+        """Of each who is there: what was announced that they may read."""
         items = await self._items(community.id, due)
         if not items:
             return {}
-        chats = {user: room for room, user in self._index.chats.items() if user in wanted}
-        there = {one.user_id: one for one in await self._facts.joined(items[0].room_id) if one.user_id in chats}
-        letters = {}
-        for user, member in there.items():
+        told = {}
+        for member in await self._facts.joined(items[0].room_id):
             own = of_week(items, due, since=0 if community.history else member.at)
-            if own:
-                letters[user] = (chats[user], own)
-        return letters
+            if own and member.user_id in wanted:
+                told[member.user_id] = own
+        return told
 
     async def _items(self, community: CommunityId, due: int) -> list[Item]:
         """What was said in the community's announcement room in the week before, with its first words."""
@@ -147,3 +180,7 @@ class Digests:
             words = ""
         await asyncio.sleep(0)
         return Item(item.number, item.at, item.room_id, item.event_id, words)
+
+
+def _link(item: Item) -> str:
+    return f"https://matrix.to/#/{quote(item.room_id)}/{quote(item.event_id)}"

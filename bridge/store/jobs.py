@@ -34,6 +34,7 @@ from bridge.core.messages import (
     SayWelcome,
     SeatPeople,
     SendDigest,
+    SendLetter,
     SendMembers,
     SendMessage,
     ShareKeys,
@@ -75,6 +76,7 @@ KINDS: dict[str, type[Job]] = {
     "seat_people.1": SeatPeople,
     "show_event.1": ShowEvent,
     "look_after_event.1": LookAfterEvent,
+    "send_letter.1": SendLetter,
 }
 """Kind names on disk. When the fields of a job change, its name is raised and the old one gets a decoder of its own."""
 

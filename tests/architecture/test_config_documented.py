@@ -28,6 +28,7 @@ SAID_IN_WORDS = {
     "join.account_url": "none",
     "join.account_text": "none",
     "join.trusted_proxies": "none",
+    **{f"email.{key}": "none" for key in ("host", "username", "password", "sender")},
     "room_version": "the homeserver's",
     "templates": "none",
     f"communities.{ID}.room_version": "`room_version`",

@@ -17,10 +17,11 @@ from bridge.core.digest import WEEK_MS, next_due
 from bridge.core.errors import CannotDecrypt, Refused
 from bridge.core.ids import CommunityId, EventId, RoomId, UserId
 from bridge.core.languages import EN
-from bridge.core.messages import SendDigest
+from bridge.core.messages import SendDigest, SendLetter
 from bridge.features.announcements import render
 from bridge.features.digests import Digests
 from bridge.ports import Member
+from bridge.store import mailing
 from bridge.store.jobs import decode
 from tests.fakes.faults import Crash
 from tests.fakes.scene import Scene
@@ -55,6 +56,7 @@ class Ground:
             zone_of=lambda _: UTC,
             language_of=lambda _: EN,
             clock=scene.clock,
+            unsubscribe_url=lambda community, user, address: f"https://x/{community}/{user}/{address}",
         )
 
     async def joined(self, room_id: RoomId) -> list[Member]:
@@ -173,6 +175,31 @@ async def test_a_service_that_was_down_for_a_fortnight_sends_no_old_week(ground:
     assert await ground.work() == 1
     assert ground.told(ANN) == []
     assert await ground.monday() == 1
+
+
+async def test_whoever_has_it_by_mail_is_sent_a_letter_and_needs_no_chat(ground: Ground) -> None:
+    ground.scene.index.chats.clear()
+    async with ground.scene.database.transaction() as tx:
+        await mailing.allow(tx, SCHOOL, "operator", 1)
+        for user, confirmed in ((ANN, 1), (BEA, None), (EVE, 1)):
+            one = mailing.Subscription(SCHOOL, user, f"{user[1:4]}@x.org", "", "", 1, str(user), 0, confirmed)
+            await mailing.put(tx, one)
+    await ground.digests.by_mail(SCHOOL)
+    await ground.announce("$one")
+    ground.scene.clock.now = next_due(ground.scene.clock.now, UTC)
+    [stored] = await ground.scene.jobs.of_kind(SendDigest)
+    job = decode(stored.kind, stored.body)
+    assert isinstance(job, SendDigest)
+    await ground.digests.send(job, partial(ground.scene.jobs.complete, job_id=stored.id))
+    [letter] = await ground.scene.jobs.of_kind(SendLetter)
+    sent = decode(letter.kind, letter.body)
+    assert isinstance(sent, SendLetter)
+    assert (sent.user, sent.address, sent.subject) == (ANN, "ann@x.org", "This week in School")
+    assert sent.unsubscribe in sent.text
+    assert "words of $sent-1" in sent.text
+    async with ground.scene.database.transaction() as tx:
+        await mailing.forbid(tx, SCHOOL)
+        assert await mailing.confirmed(tx, SCHOOL) == {}
 
 
 async def test_a_community_that_is_gone_has_none(ground: Ground) -> None:

@@ -139,9 +139,9 @@ def _argument(parameter: inspect.Parameter, word: str, language: Language) -> An
         "Iterable[str]": [word],
         "Sequence[str]": [word],
         "Iterable[tuple[str, str]]": [(word, word)],
-        "Sequence[tuple[int, int, str, str, str]]": [
-            (7, 1_790_000_000_000, word, "!a:x", "$b"),
-            (8, 0, "", "!a:x", "$c"),
+        "Sequence[tuple[int, int, str, str]]": [
+            (7, 1_790_000_000_000, word, "https://x/b"),
+            (8, 0, "", "https://x/c"),
         ],
         "tuple[int, int, int]": (2, 3, 1),
         "Sequence[tuple[str, str, int]]": [(word, word, 0), (word, word, 1)],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from urllib.parse import quote
 
 from bridge.core.languages import EN, Language, joined, say
 from bridge.core.markup import Marked, literal
@@ -12,7 +11,9 @@ from bridge.core.texts.pieces import utc, with_list
 
 
 def explain_digest(language: Language = EN) -> Explained:
-    return Explained(say(language, "sends you a summary of the week's announcements on Mondays, or no more"), "on")
+    return Explained(
+        say(language, "sends you a summary of the week's announcements on Mondays, here or by e-mail, or no more"), "on"
+    )
 
 
 def digest_on(community: str, due: int, language: Language = EN) -> Marked:
@@ -30,18 +31,19 @@ def digest_on(community: str, due: int, language: Language = EN) -> Marked:
 
 
 def digest_off(community: str, language: Language = EN) -> Marked:
-    return say(language, "You get no summaries of {community} any more.", community=community)
+    return say(
+        language, "You get no summaries of {community} any more, neither here nor by e-mail.", community=community
+    )
 
 
-def digest(community: str, found: Sequence[tuple[int, int, str, str, str]], language: Language = EN) -> Marked:
+def digest(community: str, found: Sequence[tuple[int, int, str, str]], language: Language = EN) -> Marked:
     """
     Args:
-        found: of each announcement its number, when it was sent (milliseconds since 1970), its first words, its room
-            and its event.
+        found: of each announcement its number, when it was sent (milliseconds since 1970), its first words, and its
+            link.
     """
     lines = []
-    for number, at, words, room_id, event_id in found:
-        link = f"https://matrix.to/#/{quote(room_id)}/{quote(event_id)}"
+    for number, at, words, link in found:
         shown = literal(words) if words else say(language, "(cannot be read any more)")
         lines.append(
             joined(" – ", [say(language, "#{number}, {date}", number=number, date=utc(at)), shown, Marked(link)])

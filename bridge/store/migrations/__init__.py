@@ -21,8 +21,10 @@ from bridge.store.migrations import (
     v14_belonging,
     v15_announcements,
     v16_digests,
-    v17_polls,
-    v18_events,
+    v17_feeds,
+    v18_mail,
+    v19_polls,
+    v20_events,
 )
 
 STEPS = (
@@ -42,6 +44,8 @@ STEPS = (
     v14_belonging,
     v15_announcements,
     v16_digests,
-    v17_polls,
-    v18_events,
+    v17_feeds,
+    v18_mail,
+    v19_polls,
+    v20_events,
 )

@@ -1,0 +1,1 @@
+"""Letters out of the house: the hand that reaches the mail server."""
