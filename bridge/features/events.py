@@ -361,7 +361,7 @@ class Events:
         late = known.begins_at - now < job.lead_ms // 2  # of a service that was down
         async with self._database.transaction() as tx:
             if job.lead_ms == 0:
-                await events.forget_answers(tx, job.announcement)
+                await events.forget_answers(tx, job.announcement, known.community)
             elif known.cancelled_at is None and copies and not late:
                 when = self._when(known.community, what.begins_at, what.ends_at)
                 text = texts.event_reminder(what.title, when, what.place, self._language_of(known.community))

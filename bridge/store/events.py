@@ -73,7 +73,7 @@ async def awaits_delivery(tx: Transaction, community: CommunityId) -> bool:
     """Whether an event is on its way into a room of a community: an answer may be known before its message is."""
     found = await tx.fetch_value(
         """SELECT 1 FROM happening JOIN announcement_copy AS copy ON copy.announcement = happening.announcement
-           WHERE copy.community = $1 AND copy.event_id IS NULL LIMIT 1""",
+           WHERE copy.community = $1 AND copy.event_id IS NULL AND copy.failed IS NULL LIMIT 1""",
         community,
     )
     return found is not None
@@ -127,10 +127,19 @@ async def replies(tx: Transaction, announcement: str) -> list[Reply]:
     ]
 
 
-async def forget_answers(tx: Transaction, announcement: str) -> None:
+async def forget_answers(tx: Transaction, announcement: str, community: CommunityId) -> None:
     """Forget who answered what: the event is over."""
     await tx.execute(f"DELETE FROM happening_answer WHERE {_OF}", announcement)  # noqa: S608 - a constant
     await tx.execute("DELETE FROM happening_seat WHERE announcement = $1", announcement)
+    # and reactions to other messages, kept while it was not known which message was the event
+    if not await awaits_delivery(tx, community):
+        await tx.execute(
+            """DELETE FROM happening_answer
+               WHERE room_id IN (SELECT room_id FROM announcement_copy WHERE announcement = $1)
+                 AND target NOT IN (SELECT copy.event_id FROM announcement_copy AS copy JOIN happening
+                                    ON happening.announcement = copy.announcement WHERE copy.event_id IS NOT NULL)""",
+            announcement,
+        )
 
 
 # --- what people were told --------------------------------------------------------------------------------------------

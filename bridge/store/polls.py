@@ -70,7 +70,8 @@ async def awaits_delivery(tx: Transaction, community: CommunityId) -> bool:
     """Whether a poll is on its way into a room of a community: a reaction may be known before its message is."""
     found = await tx.fetch_value(
         """SELECT 1 FROM poll JOIN announcement_copy AS copy ON copy.announcement = poll.announcement
-           WHERE copy.community = $1 AND copy.event_id IS NULL AND poll.counted = '' LIMIT 1""",
+           WHERE copy.community = $1 AND copy.event_id IS NULL AND copy.failed IS NULL AND poll.counted = ''
+           LIMIT 1""",
         community,
     )
     return found is not None
