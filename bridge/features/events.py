@@ -303,6 +303,7 @@ class Events:
             raise Refused("the event would be past", remedy="give a time that is to come")
         if await self._jobs.find(f"changed-{before.announcement}-{before.sequence}") is not None:
             raise Refused("the last change is not in the room yet", remedy="ask again in a moment")
+        found = await self.standing(before.announcement)  # who is out of the community is told nothing
         async with self._database.transaction() as tx:
             if not await events.change(tx, before, what, now if cancel else None):
                 raise Refused("somebody else changed that event just now", remedy="look at it, and ask again")
@@ -318,9 +319,8 @@ class Events:
             if not cancel:
                 when = self._when(known.community, what.begins_at, what.ends_at)
                 text = texts.event_has_changed(what.title, when, what.place, language)
-            for user, seat in (await events.seats(tx, known.announcement)).items():
-                if seat.seated is not None:
-                    await self._tell(tx, user, job_id, text, now)
+            for reply in (*found.going, *found.waiting):
+                await self._tell(tx, reply.user, job_id, text, now)
             await record(
                 tx, now, known.community, "", by, "cancelled an event" if cancel else "changed an event", source
             )
