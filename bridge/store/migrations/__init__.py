@@ -28,6 +28,8 @@ from bridge.store.migrations import (
     v21_afterwards,
     v22_knowing,
     v23_schedules,
+    v24_polls,
+    v25_events,
 )
 
 STEPS = (
@@ -54,4 +56,6 @@ STEPS = (
     v21_afterwards,
     v22_knowing,
     v23_schedules,
+    v24_polls,
+    v25_events,
 )
