@@ -811,3 +811,21 @@ async def test_whatever_somebody_writes_they_do_no_more_than_they_may(
         "person": lambda: may(role, Deed.SEE_MEMBERS),
     }
     assert all(needed[what]() and where == SCHOOL for what, where, *_ in deeds.done)
+
+
+@pytest.mark.parametrize("text", ["stats", "stats #1", "ack 1", "ack 1 csv", "reichweite 1"])
+async def test_members_are_not_told_who_has_read_and_confirmed(text: str) -> None:
+    for role in (Role.MEMBER, Role.MODERATOR):
+        deeds = FakeDeeds(role)
+        assert "Only owners and admins" in str(await ask(deeds, text))
+        assert deeds.done == []
+    deeds = FakeDeeds(Role.ADMIN)
+    await ask(deeds, text)
+    assert {one[0] for one in deeds.done} == {"announcements"}
+
+
+async def test_a_confirmation_is_asked_for_with_two_dashes_since_the_rest_is_the_text() -> None:
+    for text, asked in (("announce --ack News", True), ("announce —ack News", True), ("announce ack News", False)):
+        deeds = FakeDeeds(Role.OWNER)
+        await ask(deeds, text)
+        assert {"ack" in one for one in deeds.done} == {asked}
