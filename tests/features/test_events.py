@@ -27,6 +27,7 @@ from bridge.core.messages import (
     SeatPeople,
     SendMessage,
     ShowEvent,
+    TellAuthor,
 )
 from bridge.features.announcements import Announcements
 from bridge.features.events import FORGET_AFTER_MS, SEAT_EVERY_MS, SHOW_EVERY_MS, Events
@@ -124,7 +125,7 @@ class Ground:
                 job = decode(stored.kind, stored.body)
                 complete = partial(self.scene.jobs.complete, job_id=stored.id)
                 match job:
-                    case SendMessage():
+                    case SendMessage() | TellAuthor():
                         await self.scene.messenger.send(job.room_id, job.content, txn_id=stored.id)
                     case DeliverAnnouncement():
                         await self.announcements.deliver(stored.id, job)

@@ -24,6 +24,7 @@ from bridge.core.messages import (
     Redacted,
     SendMessage,
     ShowPoll,
+    TellAuthor,
 )
 from bridge.core.polls import KEYS, Tally, ballot_of
 from bridge.features.announcements import Announcements
@@ -122,7 +123,7 @@ class Ground:
                 job = decode(stored.kind, stored.body)
                 complete = partial(self.scene.jobs.complete, job_id=stored.id)
                 match job:
-                    case SendMessage():
+                    case SendMessage() | TellAuthor():
                         await self.scene.messenger.send(job.room_id, job.content, txn_id=stored.id)
                     case DeliverAnnouncement():
                         await self.announcements.deliver(stored.id, job)
