@@ -427,6 +427,7 @@ class House:
             role_of=self.reconciler.role_of,
             reminders=reminders_of(config),
             scheduling=scheduling_of(config),
+            domain=config.homeserver.domain,
             post_office=self._post_office(),
         )
         self.handouts = Handouts(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from datetime import tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -18,23 +19,30 @@ from bridge.core.messages import (
     AskToAcknowledge,
     CloseAcknowledgement,
     CloseCopies,
+    CountPoll,
     DeliverAnnouncement,
     EditCopy,
     ExpireDraft,
     Job,
     KeepPins,
+    LookAfterEvent,
     MembershipChanged,
+    PlaceOptions,
     PostAgain,
     Posted,
+    PrepareEvent,
     Reacted,
     Redacted,
     RemindOne,
     RemindToAcknowledge,
     RunSchedule,
+    SeatPeople,
     SendDigest,
     SendFigures,
     SendLetter,
     ShowDraft,
+    ShowEvent,
+    ShowPoll,
     ShutAnnouncerOut,
     TellAuthor,
     WithdrawCopy,
@@ -47,9 +55,11 @@ from bridge.features.announcements import Announcements
 from bridge.features.digests import Digests
 from bridge.features.direct_copies import DirectCopies
 from bridge.features.drafts import Drafts, Expected
+from bridge.features.events import Events
 from bridge.features.feeds import Feeds
 from bridge.features.mailing import Mailing
 from bridge.features.pins import Pins
+from bridge.features.polls import Polls
 from bridge.features.reach import Positions, Reach
 from bridge.features.reconcile import Reconciler
 from bridge.features.reposts import Reposts
@@ -59,7 +69,7 @@ from bridge.plan.desired import admits_announcer, moderated_by
 from bridge.plan.state import Accounts
 from bridge.ports import Clock, Messenger, PostOffice, Posts, RoomExecutor, RoomFacts, RoomReader
 from bridge.store import shares
-from bridge.store.database import Database
+from bridge.store.database import Database, Transaction
 from bridge.store.jobs import Jobs
 from bridge.store.rooms import RoomIndex
 from bridge.worker import Complete, Park
@@ -82,6 +92,13 @@ AnnouncementJob = (
     | RemindOne
     | CloseAcknowledgement
     | RunSchedule
+    | PlaceOptions
+    | ShowPoll
+    | CountPoll
+    | PrepareEvent
+    | SeatPeople
+    | ShowEvent
+    | LookAfterEvent
     | ShowDraft
     | ExpireDraft
 )
@@ -111,6 +128,7 @@ class Newsroom:
         positions: Positions,
         role_of: RoleOf,
         reminders: Reminders,
+        domain: str,
         people: Callable[[Community], Awaitable[People]],
         everybody: Callable[[CommunityId], Awaitable[Sequence[Mapping[str, Any]]]],
         joined_in: Callable[[RoomId], Awaitable[Collection[UserId]]],
@@ -138,6 +156,7 @@ class Newsroom:
             role_of: the role in force of somebody; None for who is not in the community.
             post_office: None where the operator has set up no mail server.
             draft_hours: how long a draft waits for its author's word.
+            domain: the homeserver's name.
         """
         self._database = database
         self._accounts = accounts
@@ -150,6 +169,32 @@ class Newsroom:
         self._accounts = accounts
         self._before_announcing = before_announcing
         self._people = people
+        self.polls = Polls(
+            database=database,
+            jobs=jobs,
+            wake=wake,
+            messenger=messenger,
+            content_of=recall.original,
+            is_member=self._belongs,
+            zone_of=self.zone_of,
+            language_of=reconciler.language_of,
+            accounts=accounts,
+            clock=clock,
+        )
+        self.events = Events(
+            database=database,
+            jobs=jobs,
+            wake=wake,
+            messenger=messenger,
+            content_of=recall.content,
+            is_member=self._belongs,
+            chat_of=self.chat_of,
+            zone_of=self.zone_of,
+            language_of=reconciler.language_of,
+            domain=domain,
+            accounts=accounts,
+            clock=clock,
+        )
         self.announcements = Announcements(
             database=database,
             jobs=jobs,
@@ -160,6 +205,7 @@ class Newsroom:
             language_of=reconciler.language_of,
             targets_of=self.targets_of,
             name_of=self._name_of,
+            also_delivered=self._delivered,
         )
         self.direct_copies = DirectCopies(
             database=database,
@@ -208,7 +254,7 @@ class Newsroom:
             facts=facts,
             words_of=self.words_of,
             declared=self._community,
-            zone_of=lambda name: ZoneInfo(self.schedules.zone_of(name)),
+            zone_of=self.zone_of,
             language_of=reconciler.language_of,
             clock=clock,
             unsubscribe_url=self.mailing.unsubscribe_url,
@@ -318,6 +364,18 @@ class Newsroom:
         found = self._community(community)
         return None if found is None else found.name or str(community)
 
+    def zone_of(self, community: CommunityId) -> tzinfo:
+        """The time zone in which a community lives."""
+        return ZoneInfo(self.schedules.zone_of(community))
+
+    def chat_of(self, user: UserId) -> RoomId | None:
+        """The direct chat with somebody."""
+        return next((room_id for room_id, one in self._index.chats.items() if one == user), None)
+
+    async def _delivered(self, tx: Transaction, announcement: str, target: Target, event_id: EventId) -> None:
+        await self.polls.delivered(tx, announcement, target, event_id)
+        await self.events.delivered(tx, announcement, target, event_id)
+
     async def words_of(self, room_id: RoomId, event_id: EventId) -> str:
         """The first words of a message in an announcement room; empty for what was redacted."""
         content = await self._recall.content(room_id, event_id)
@@ -348,8 +406,32 @@ class Newsroom:
                 await self.reach_desk.send(job_id, job)
             case AskToAcknowledge() | RemindToAcknowledge() | RemindOne() | CloseAcknowledgement():
                 await self.acknowledgements.do(job_id, job, complete)
-            case _:
+            case TellAuthor() | EditCopy() | WithdrawCopy() | KeepPins() | PostAgain():
                 await self._do_afterwards(job_id, job, complete)
+            case _:
+                await self._do_about_answers(job_id, job, complete)
+
+    async def _do_about_answers(
+        self,
+        job_id: str,
+        job: PlaceOptions | ShowPoll | CountPoll | PrepareEvent | SeatPeople | ShowEvent | LookAfterEvent,
+        complete: Complete,
+    ) -> None:
+        match job:
+            case PlaceOptions():
+                await self.polls.place(job_id, job)
+            case ShowPoll():
+                await self.polls.show(job_id, job, complete)
+            case CountPoll():
+                await self.polls.count(job, complete)
+            case PrepareEvent():
+                await self.events.prepare(job_id, job)
+            case SeatPeople():
+                await self.events.seat(job, complete)
+            case ShowEvent():
+                await self.events.show(job_id, job)
+            case LookAfterEvent():
+                await self.events.look_after(job, complete)
 
     async def _do_afterwards(
         self,
@@ -420,6 +502,8 @@ class Newsroom:
     async def posted(self, community: CommunityId, event: Posted, *, by_admin: bool) -> None:
         """Something was posted in a community's announcement room, by an admin with their own client or not."""
         await self.reach.posted(event)
+        await self.polls.reacted(community, event)
+        await self.events.reacted(community, event)
         if by_admin:
             await self.announcements.noticed(community, event)
 
@@ -430,6 +514,8 @@ class Newsroom:
     async def redacted(self, event: Redacted) -> None:
         """Something in a community's announcement room was redacted."""
         await self.reach.redacted(event)
+        await self.polls.taken_back(event)
+        await self.events.taken_back(event)
 
     async def forget_before(self, before: int) -> None:
         """Forget who read, reacted and confirmed before that time, in milliseconds since 1970."""

@@ -13,6 +13,7 @@ from bridge.core.announcements import named
 from bridge.core.ids import CommunityId, RoomKeyName, UserId, is_room_id, parse_user_id
 from bridge.core.languages import DE, EN, Language
 from bridge.core.messages import Pill
+from bridge.core.moments import EXAMPLES, found_at
 
 T = TypeVar("T")
 
@@ -279,6 +280,19 @@ def duration_text(seconds: int) -> str:
     """Seconds in the largest unit that they are a whole number of."""
     unit = max(unit for unit in _UNITS if seconds % unit == 0 and (seconds or unit == 1))
     return f"{seconds // unit}{_UNITS[unit][0]}"
+
+
+def moment(name: str, *, names: Mapping[Language, str] | None = None) -> Argument[str]:
+    """A date with a time, as it is written: it is read in the time zone of the community."""
+
+    def read(words: Words, _: Setting) -> tuple[str, Words]:
+        start = words.here
+        found = found_at(start.text, start.at)
+        if found is None:
+            raise Unfit(start.word()[0], EXAMPLES)
+        return found[0], start.past(found)
+
+    return Argument(name=name, read=read, names=names or {})
 
 
 def choice(name: str, choices: Mapping[str, T], *, names: Mapping[Language, str] | None = None) -> Argument[T]:

@@ -13,11 +13,13 @@ from bridge.commands import (
     belonging,
     community,
     digests,
+    events,
     feeds,
     groups,
     keeping,
     links,
     people,
+    polls,
     reach,
     schedules,
     subcommunities,
@@ -57,9 +59,9 @@ def _shown(deeds: Deeds, request: Request) -> list[Row]:
 
 
 def _family(row: Row) -> str:
-    """The first word of a command of two words."""
+    """The first word of a command of two words, and of the one that goes by that word alone."""
     first, _, second = row.name.partition(" ")
-    return first if second else ""
+    return first if second or any(one.name.startswith(f"{first} ") for one in TABLE) else ""
 
 
 def _first_words(row: Row) -> set[str]:
@@ -165,6 +167,8 @@ TABLE: tuple[Row, ...] = (
     *afterwards.ROWS,
     *reach.ROWS,
     *schedules.ROWS,
+    *polls.ROWS,
+    *events.ROWS,
     *digests.ROWS,
     *feeds.ROWS,
     *people.ROWS,

@@ -38,6 +38,8 @@ class Deed(StrEnum):
     ADOPT_GROUPS = "group adopt"
     MOVE_GROUPS = "group move"
     DIGEST = "digest"
+    POLL = "poll"
+    VOTE = "vote"
     OUTSIDE = "feed"
 
 
@@ -70,6 +72,8 @@ NEEDED: dict[Deed, Role] = {
     Deed.ADOPT_GROUPS: Role.ADMIN,
     Deed.MOVE_GROUPS: Role.ADMIN,
     Deed.DIGEST: Role.MEMBER,
+    Deed.POLL: Role.ADMIN,
+    Deed.VOTE: Role.MEMBER,
     Deed.OUTSIDE: Role.OWNER,
 }
 

@@ -601,6 +601,67 @@ class SendDigest:
 
 
 @dataclass(frozen=True, slots=True)
+class PlaceOptions:
+    """React to a poll with what can be chosen, so that people need but press it."""
+
+    announcement: str
+    room_id: RoomId
+    event_id: EventId
+
+
+@dataclass(frozen=True, slots=True)
+class ShowPoll:
+    """Edit how people voted into the announcement of a poll."""
+
+    announcement: str
+
+
+@dataclass(frozen=True, slots=True)
+class CountPoll:
+    """Count a poll that has ended, and announce the result."""
+
+    announcement: str
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareEvent:
+    """React to an event with what can be answered, and send its calendar file."""
+
+    announcement: str
+    room_id: RoomId
+    event_id: EventId
+
+
+@dataclass(frozen=True, slots=True)
+class SeatPeople:
+    """Give the seats of an event to whoever comes, and tell who waits for one, or has one now."""
+
+    announcement: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShowEvent:
+    """Edit an event as it is now into its announcement."""
+
+    announcement: str
+    words: Mapping[str, str]
+    """What was changed of `title`, `place` and `description`; empty where they stay as they are in the room."""
+    attach: bool
+    """Whether its calendar file is sent again."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookAfterEvent:
+    """Remind whoever is going to an event; or after it forget who answered what."""
+
+    announcement: str
+    sequence: int
+    """How often it had been changed when this was planned: after another change this is void."""
+    lead_ms: int
+    """How long before the begin; 0 is after the end."""
+
+
+@dataclass(frozen=True, slots=True)
 class SendLetter:
     """Send one e-mail, to an address that somebody named as theirs."""
 
@@ -651,5 +712,12 @@ Job = (
     | MakeGroup
     | SendDigest
     | RunSchedule
+    | PlaceOptions
+    | ShowPoll
+    | CountPoll
+    | PrepareEvent
+    | SeatPeople
+    | ShowEvent
+    | LookAfterEvent
     | SendLetter
 )

@@ -66,6 +66,14 @@ async def _is_parked(_: Transaction) -> bool:
     return True
 
 
+AlsoDelivered = Callable[[Transaction, str, Target, EventId], Awaitable[None]]
+"""What else is written in the database transaction that records a delivery: of which announcement, where, as what."""
+
+
+async def _nothing_else(_: Transaction, __: str, ___: Target, ____: EventId) -> None:
+    return
+
+
 async def _everybody_is_nowhere(_: CommunityId, __: Audience) -> Sequence[Target]:
     return []
 
@@ -89,12 +97,14 @@ class Announcements:
         language_of: Callable[[CommunityId], Language] = lambda _: EN,
         targets_of: TargetsOf = _everybody_is_nowhere,
         name_of: Callable[[Target], Awaitable[str]] = _place,
+        also_delivered: AlsoDelivered = _nothing_else,
     ) -> None:
         """
         Args:
             targets_of: whom an audience means; asked when an announcement goes out.
             name_of: what a room is called into which an announcement goes.
         """
+        self._also_delivered = also_delivered
         self._targets_of = targets_of
         self._name_of = name_of
         self._database = database
@@ -245,6 +255,9 @@ class Announcements:
                 now=now,
             )
             await count_people(tx, job.announcement, job.community, job.place, reach.people)
+            await self._also_delivered(
+                tx, job.announcement, Target(job.community, job.room_id, job.place), sent.event_id
+            )
             await self._jobs.complete(tx, job_id)
             taken = await store.get(tx, job.announcement)
             withdrawn = taken is not None and taken.withdrawn_at is not None

@@ -29,11 +29,8 @@ class Recall:
             CannotDecrypt: no key of ours opens it.
             MatrixError: the homeserver cannot be asked, or refuses.
         """
-        try:
-            event = await self._client.request(
-                "GET", path("v3", "rooms", room_id, "event", event_id), as_user=self._announcer
-            )
-        except NotFound:
+        event = await self._event(room_id, event_id)
+        if event is None:
             return None
         original = await self._opened(room_id, event)
         edit = _object(_object(_object(event.get("unsigned")).get("m.relations")).get("m.replace"))
@@ -42,6 +39,25 @@ class Recall:
         newer = await self._opened(room_id, edit)
         changed = None if newer is None else newer.get("m.new_content")
         return changed if isinstance(changed, Mapping) else original
+
+    async def original(self, room_id: RoomId, event_id: EventId) -> Mapping[str, Any] | None:
+        """As `content`, the message as it was sent first, whatever was edited into it since.
+
+        Raises:
+            CannotDecrypt: no key of ours opens it.
+            MatrixError: the homeserver cannot be asked, or refuses.
+        """
+        event = await self._event(room_id, event_id)
+        return None if event is None else await self._opened(room_id, event)
+
+    async def _event(self, room_id: RoomId, event_id: EventId) -> Mapping[str, Any] | None:
+        try:
+            found: Mapping[str, Any] = await self._client.request(
+                "GET", path("v3", "rooms", room_id, "event", event_id), as_user=self._announcer
+            )
+        except NotFound:
+            return None
+        return found
 
     async def _opened(self, room_id: RoomId, event: Mapping[str, Any]) -> Mapping[str, Any] | None:
         content = event.get("content")

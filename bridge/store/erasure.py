@@ -89,6 +89,9 @@ PLACES = (
     Place("receipts and reactions", "reaction", "user_id"),
     Place("reactions of others", "reaction", "key", Way.MENTION),
     Place("confirmations asked of them", "acknowledger", "user_id"),
+    Place("votes in polls that are not counted yet", "poll_vote", "user_id"),
+    Place("answers to events", "happening_answer", "user_id"),
+    Place("answers to events", "happening_seat", "user_id"),
     Place("weekly summaries", "digest_mail", "user_id"),
     Place("e-mail allowed", "mail_allowed", "by_whom", Way.REPLACE),
     Place("feeds opened", "feed", "by_whom", Way.REPLACE),
@@ -145,6 +148,7 @@ EXEMPT: Mapping[tuple[str, str], str] = {
         for table in (
             "room", "role", "moderator", "profile", "named", "invited", "bidden", "settled", "heal", "frozen", "report",
             "audit", "announcement_copy", "announcement_number", "link", "entry", "join_request", "arrival",
+            "must_agree", "own_group", "shut_out", "tag", "belonging", "digest_wanted", "poll", "happening",
             "must_agree", "own_group", "shut_out", "tag", "belonging", "digest_wanted", "feed",
             "digest_mail", "mail_allowed", "admitting", "schedule", "draft",
         )
@@ -158,6 +162,7 @@ EXEMPT: Mapping[tuple[str, str], str] = {
             "room", "audit", "chat", "inbox", "announcement_copy", "draft", "pending_command", "crypto_audience",
             "crypto_outbound", "crypto_inbound", "crypto_message_index", "crypto_moved", "crypto_present",
             "crypto_served", "crypto_given", "crypto_spoken", "sending",
+            "crypto_served", "crypto_given", "crypto_spoken", "poll_vote", "happening_answer",
         )
     },
     **{
@@ -171,7 +176,7 @@ EXEMPT: Mapping[tuple[str, str], str] = {
         (table, "event_id"): _EVENT
         for table in (
             "inbox", "inbox_seen", "announcement_copy", "stranger", "crypto_message_index", "crypto_moved",
-            "crypto_spoken",
+            "crypto_spoken", "poll_vote", "happening_answer",
         )
     },
     **{
@@ -272,6 +277,14 @@ EXEMPT: Mapping[tuple[str, str], str] = {
     ("announcement_answer", "room_id"): _ROOM,
     ("announcement_answer", "event_id"): _EVENT,
     ("announcement_answer", "announcement"): _RANDOM,
+    ("poll", "announcement"): _RANDOM,
+    ("happening", "announcement"): _RANDOM,
+    ("happening_answer", "target"): _EVENT,
+    ("happening_answer", "answer"): _NAME,
+    ("happening_seat", "announcement"): _RANDOM,
+    ("poll", "counted"): "numbers",
+    ("poll", "shown"): "numbers",
+    ("poll_vote", "target"): _EVENT,
     ("link", "id"): _RANDOM,
     ("feed", "token_sha256"): _RANDOM,
     ("digest_mail", "address"): "goes with its row",

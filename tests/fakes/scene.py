@@ -412,6 +412,7 @@ class Scene:
             role_of=self.reconciler.role_of,
             reminders=Reminders((24, 72), 168),
             scheduling=ScheduleRules(),
+            domain="example.org",
             secret=b"of the newsroom",
             url="",
             post_office=None,

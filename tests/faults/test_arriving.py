@@ -32,6 +32,9 @@ from tests.harness.people import People
 from tests.harness.postgres import Postgres
 from tests.harness.wait import eventually
 
+pytestmark = pytest.mark.timeout(400)
+"""Homeservers and databases are started again and again; each wait has a deadline of its own."""
+
 TEXTS = 3
 REQUESTS = 45
 """About what three announcements into three rooms take where there is somebody new to give keys to."""

@@ -895,3 +895,21 @@ async def test_what_the_file_forbids_is_refused_before_anybody_has_to_say_yes() 
 async def test_members_are_shown_how_to_ask_for_groups_where_there_are_some() -> None:
     assert "`ask <group>`" in str(await ask(FakeDeeds(Role.MEMBER, groups_by_members=True), "help"))
     assert "`ask <group>`" not in str(await ask(FakeDeeds(Role.MEMBER), "help"))
+
+
+@pytest.mark.parametrize("text", ["stats", "stats #1", "ack 1", "ack 1 csv", "reichweite 1"])
+async def test_members_are_not_told_who_has_read_and_confirmed(text: str) -> None:
+    for role in (Role.MEMBER, Role.MODERATOR):
+        deeds = FakeDeeds(role)
+        assert "Only owners and admins" in str(await ask(deeds, text))
+        assert deeds.done == []
+    deeds = FakeDeeds(Role.ADMIN)
+    await ask(deeds, text)
+    assert {one[0] for one in deeds.done} == {"announcements"}
+
+
+async def test_a_confirmation_is_asked_for_with_two_dashes_since_the_rest_is_the_text() -> None:
+    for text, asked in (("announce --ack News", True), ("announce —ack News", True), ("announce ack News", False)):
+        deeds = FakeDeeds(Role.OWNER)
+        await ask(deeds, text)
+        assert {"ack" in one for one in deeds.done} == {asked}

@@ -18,7 +18,7 @@ from bridge.core.community import CONTROL, Community, Role, RoomKind
 from bridge.core.errors import Refused, Unreachable
 from bridge.core.ids import CommunityId, RoomId, UserId
 from bridge.core.languages import EN
-from bridge.core.messages import Announce, DeliverAnnouncement, RunSchedule, SendMessage
+from bridge.core.messages import Announce, DeliverAnnouncement, RunSchedule, SendMessage, TellAuthor
 from bridge.core.rendering import render
 from bridge.core.schedule import Late
 from bridge.features.announcements import Announcements
@@ -121,7 +121,7 @@ class Ground:
                         await self.announcements.announce(job, complete)
                     case DeliverAnnouncement():
                         await self.announcements.deliver(stored.id, job)
-                    case SendMessage():
+                    case SendMessage() | TellAuthor():
                         await scene.messenger.send(job.room_id, job.content, txn_id=stored.id)
                         await scene.jobs.finish(stored.id)
                     case _:

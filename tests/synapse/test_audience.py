@@ -8,15 +8,32 @@ from bridge.cli.demo.person import Client
 from tests.harness.community import ANNOUNCER, STEWARD, Community, Estate
 from tests.harness.people import People
 from tests.harness.wait import eventually
-from tests.synapse.conftest import School
 from tests.synapse.test_chats import answer, chat_with_announcer
 
 
-async def test_a_group_lets_announcements_in_and_out_again(
-    estate: Estate, schools: dict[str, School], room_version: str
-) -> None:
-    school = schools[room_version]
-    community, edna, admin, homer = school.community, school.edna, school.admin, school.homer
+async def club(estate: Estate, folk: People, version: str) -> tuple[Community, Client, Client, Client]:
+    """A community of a test's own: others look at what was ever in the rooms of the schools. With its owner, the
+    moderator of its group, and a member."""
+    admin, edna, homer = await folk.js("admin", cross_sign=True), await folk.nio("edna"), await folk.nio("homer")
+    community = estate.declare(
+        f"club{version}",
+        room_version=version,
+        name=f"Club {version}",
+        owners=[admin.user_id],
+        members=[homer.user_id],
+        groups={"class-1a": {"name": "Class 1A", "kind": "open", "moderators": [edna.user_id]}},
+    )
+    for person in (admin, edna, homer):
+        person.accept_invites()
+    await estate.apply(community)
+    await community.inside(admin, edna, homer)
+    await community.inside(admin, keys=("control",))
+    await community.inside(edna, keys=("class-1a",))
+    return community, admin, edna, homer
+
+
+async def test_a_group_lets_announcements_in_and_out_again(estate: Estate, folk: People, room_version: str) -> None:
+    community, admin, edna, homer = await club(estate, folk, room_version)
     group = community["class-1a"]
     await homer.join(group)
     await edna.wait_joined(group, homer.user_id)
@@ -72,11 +89,8 @@ async def chat_of(person: Client, community: Community) -> str:
     return chat
 
 
-async def test_whoever_carries_a_tag_reads_it_once_in_a_chat_of_their_own(
-    estate: Estate, schools: dict[str, School], folk: People
-) -> None:
-    school = schools["12"]
-    community, admin = school.community, school.admin
+async def test_whoever_carries_a_tag_reads_it_once_in_a_chat_of_their_own(estate: Estate, folk: People) -> None:
+    community, admin, _, _ = await club(estate, folk, "12")
     lisa, bart, maggie = await folk.js("lisa", cross_sign=True), await folk.nio("bart"), await folk.nio("maggie")
     people = (lisa, bart, maggie)
     for person in people:
@@ -113,8 +127,8 @@ async def test_whoever_carries_a_tag_reads_it_once_in_a_chat_of_their_own(
     ran = await estate.command("announce", community.id, "--to", "Tag:band", "--text", f"By hand, {office}", "--json")
     [one] = json.loads(ran.out)["targets"]
     assert (one["place"], bool(one["event_id"]), one["failed"]) == (lisa.user_id, True, None)
-    copies = "SELECT place FROM announcement_copy WHERE event_id IS NOT NULL AND place LIKE '@%'"
-    assert sorted(place for (place,) in estate.rows(copies)) == sorted(
+    copies = "SELECT place FROM announcement_copy WHERE event_id IS NOT NULL AND place LIKE '@%' AND community = ?"
+    assert sorted(place for (place,) in estate.rows(copies, community.id)) == sorted(
         [lisa.user_id, bart.user_id] * 2 + [lisa.user_id]
     )
     assert not maggie.rooms - set(community.rooms.values())

@@ -178,6 +178,7 @@ def _argument(parameter: inspect.Parameter, word: str, language: Language) -> An
             (7, 1_790_000_000_000, word, "https://x/b"),
             (8, 0, "", "https://x/c"),
         ],
+        "tuple[int, int, int]": (2, 3, 1),
         "Sequence[tuple[str, str, int]]": [(word, word, 0), (word, word, 1)],
         "Sequence[tuple[str, str, str, bool]]": [(word, word, "open", True)],
         "Sequence[tuple[str, str, bool]]": [("rules", word, False), ("welcome", "", True)],

@@ -28,7 +28,9 @@ from bridge.store.migrations import (
     v21_afterwards,
     v22_knowing,
     v23_schedules,
-    v24_drafts,
+    v24_polls,
+    v25_events,
+    v26_drafts,
 )
 
 STEPS = (
@@ -55,5 +57,7 @@ STEPS = (
     v21_afterwards,
     v22_knowing,
     v23_schedules,
-    v24_drafts,
+    v24_polls,
+    v25_events,
+    v26_drafts,
 )

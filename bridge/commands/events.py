@@ -1,0 +1,119 @@
+"""Commands about events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bridge.commands import arguments
+from bridge.commands.deeds import Deeds
+from bridge.commands.row import Request, Row
+from bridge.core import texts
+from bridge.core.access import Deed
+from bridge.core.languages import DE
+from bridge.core.markup import Marked
+
+EVENT = arguments.text("title; when; place; description; seats", names={DE: "Titel; wann; Ort; Beschreibung; Plätze"})
+NUMBER = arguments.word("number", names={DE: "Nummer"})
+ANY_NUMBER = NUMBER.optionally()
+FIELD = arguments.choice(
+    "title|when|place|description|seats",
+    {
+        **{word: word for word in ("title", "when", "place", "description", "seats")},
+        "titel": "title",
+        "wann": "when",
+        "ort": "place",
+        "beschreibung": "description",
+        "plätze": "seats",
+    },
+    names={DE: "Titel|wann|Ort|Beschreibung|Plätze"},
+)
+VALUE = arguments.text("text")
+ANSWER = arguments.choice(
+    "going|maybe|no",
+    {
+        **{word: word for word in ("going", "maybe", "no")},
+        "yes": "going",
+        "ja": "going",
+        "vielleicht": "maybe",
+        "nein": "no",
+    },
+    names={DE: "ja|vielleicht|nein"},
+)
+GUESTS = arguments.word("+guests", names={DE: "+Gäste"}).optionally()
+
+
+async def _ask(deeds: Deeds, request: Request, deed: str, **what: Any) -> str:
+    given = {
+        "source": str(request.event_id),
+        "room_id": str(request.room_id),
+        "reply_to": None if request.reply_to is None else str(request.reply_to),
+    }
+    answer = await deeds.announcements(deed, request.community, {**given, **what}, request.person)
+    return Marked("\n".join(answer["said"]))
+
+
+async def event(deeds: Deeds, request: Request) -> str:
+    return await _ask(deeds, request, "event", text=request.asked[EVENT])
+
+
+async def show(deeds: Deeds, request: Request) -> str:
+    return await _ask(deeds, request, "event show", named=request.asked.get(ANY_NUMBER))
+
+
+async def change(deeds: Deeds, request: Request) -> str:
+    asked = request.asked
+    return await _ask(deeds, request, "event change", named=asked[NUMBER], field=asked[FIELD], text=asked[VALUE])
+
+
+async def cancel(deeds: Deeds, request: Request) -> str:
+    return await _ask(deeds, request, "event cancel", named=request.asked.get(ANY_NUMBER))
+
+
+async def rsvp(deeds: Deeds, request: Request) -> str:
+    asked = request.asked
+    return await _ask(deeds, request, "rsvp", named=asked[NUMBER], answer=asked[ANSWER], guests=asked.get(GUESTS))
+
+
+ROWS = (
+    Row(
+        name="event",
+        names={DE: "termin"},
+        arguments=(EVENT,),
+        deed=Deed.POLL,
+        explain=texts.explain_event,
+        run=event,
+    ),
+    Row(
+        name="event show",
+        names={DE: "termin zeigen"},
+        arguments=(ANY_NUMBER,),
+        deed=Deed.VOTE,
+        explain=texts.explain_event_show,
+        run=show,
+    ),
+    Row(
+        name="event change",
+        names={DE: "termin ändern"},
+        aliases=("termin aendern",),
+        arguments=(NUMBER, FIELD, VALUE),
+        deed=Deed.POLL,
+        explain=texts.explain_event_change,
+        run=change,
+    ),
+    Row(
+        name="event cancel",
+        names={DE: "termin absagen"},
+        arguments=(ANY_NUMBER,),
+        deed=Deed.POLL,
+        explain=texts.explain_event_cancel,
+        run=cancel,
+    ),
+    Row(
+        name="rsvp",
+        names={DE: "teilnehmen"},
+        arguments=(NUMBER, ANSWER, GUESTS),
+        deed=Deed.VOTE,
+        explain=texts.explain_rsvp,
+        run=rsvp,
+    ),
+)

@@ -1,0 +1,97 @@
+"""Commands about polls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bridge.commands import arguments
+from bridge.commands.deeds import Deeds
+from bridge.commands.row import Request, Row
+from bridge.core import texts
+from bridge.core.access import Deed
+from bridge.core.languages import DE
+from bridge.core.markup import Marked
+
+QUESTION = arguments.text("question | option | option …", names={DE: "Frage | Antwort | Antwort …"})
+MULTIPLE = arguments.flag("multiple", names={DE: "mehrere"})
+HIDDEN = arguments.flag("hidden", names={DE: "geheim"})
+UNTIL = arguments.moment("until", names={DE: "bis"}).as_option()
+NUMBER = arguments.word("number", names={DE: "Nummer"}).optionally()
+CHOICE = arguments.word("number", names={DE: "Nummer"}).repeated()
+
+
+async def _ask(deeds: Deeds, request: Request, deed: str, **what: Any) -> str:
+    answer = await deeds.announcements(
+        deed,
+        request.community,
+        {
+            "source": str(request.event_id),
+            "room_id": str(request.room_id),
+            "reply_to": None if request.reply_to is None else str(request.reply_to),
+            **what,
+        },
+        request.person,
+    )
+    return Marked("\n".join(answer["said"]))
+
+
+async def poll(deeds: Deeds, request: Request) -> str:
+    asked = request.asked
+    return await _ask(
+        deeds,
+        request,
+        "poll",
+        text=asked[QUESTION],
+        multiple=asked.get(MULTIPLE) is True,
+        hidden=asked.get(HIDDEN) is True,
+        until=asked.get(UNTIL),
+    )
+
+
+async def show(deeds: Deeds, request: Request) -> str:
+    return await _ask(deeds, request, "poll show", named=request.asked.get(NUMBER))
+
+
+async def close(deeds: Deeds, request: Request) -> str:
+    return await _ask(deeds, request, "poll close", named=request.asked.get(NUMBER))
+
+
+async def vote(deeds: Deeds, request: Request) -> str:
+    words = request.asked.all(CHOICE)
+    return await _ask(deeds, request, "vote", choice=list(words), private=not request.mark)
+
+
+ROWS = (
+    Row(
+        name="poll",
+        names={DE: "umfrage"},
+        arguments=(MULTIPLE, HIDDEN, UNTIL, QUESTION),
+        deed=Deed.POLL,
+        explain=texts.explain_poll,
+        run=poll,
+    ),
+    Row(
+        name="poll show",
+        names={DE: "umfrage zeigen"},
+        arguments=(NUMBER,),
+        deed=Deed.VOTE,
+        explain=texts.explain_poll_show,
+        run=show,
+    ),
+    Row(
+        name="poll close",
+        names={DE: "umfrage beenden"},
+        arguments=(NUMBER,),
+        deed=Deed.POLL,
+        explain=texts.explain_poll_close,
+        run=close,
+    ),
+    Row(
+        name="vote",
+        names={DE: "abstimmen"},
+        arguments=(CHOICE,),
+        deed=Deed.VOTE,
+        explain=texts.explain_vote,
+        run=vote,
+    ),
+)

@@ -1,0 +1,367 @@
+"""Polls: asked, answered, counted and announced, once, whatever dies in between."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge.core.announcements import Audience, Kind, Target
+from bridge.core.community import Community
+from bridge.core.errors import CannotDecrypt, Refused
+from bridge.core.ids import CommunityId, EventId, RoomId, UserId
+from bridge.core.languages import EN
+from bridge.core.messages import (
+    Announce,
+    CountPoll,
+    DeliverAnnouncement,
+    PlaceOptions,
+    Posted,
+    Redacted,
+    SendMessage,
+    ShowPoll,
+    TellAuthor,
+)
+from bridge.core.polls import KEYS, Tally, ballot_of
+from bridge.features.announcements import Announcements
+from bridge.features.polls import SETTLE_MS, SHOW_EVERY_MS, Polls
+from bridge.store.jobs import decode
+from tests.fakes.faults import Crash
+from tests.fakes.homeserver import ANNOUNCER
+from tests.fakes.scene import ACCOUNTS, Scene
+
+SCHOOL, ROOM, CHAT = CommunityId("school"), RoomId("!school:example.org"), RoomId("!chat:example.org")
+ANN, BEA, CEM, EVE = (UserId(f"@{name}:example.org") for name in ("ann", "bea", "cem", "eve"))
+BALLOT = ballot_of("When? | Monday | Tuesday | Never")
+
+
+class Ground:
+    """A community of three members, and Eve, who is none."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        self.members = {ANN, BEA, CEM}
+        self.unreadable = self.gone = False
+        self.count = 0
+        self.begin()
+
+    def begin(self) -> None:
+        """Every process anew."""
+        scene = self.scene
+        self.polls = Polls(
+            database=scene.database,
+            jobs=scene.jobs,
+            wake=lambda: None,
+            messenger=scene.messenger,
+            content_of=self.content_of,
+            is_member=self.is_member,
+            zone_of=lambda _: UTC,
+            language_of=lambda _: EN,
+            accounts=ACCOUNTS,
+            clock=scene.clock,
+        )
+        self.announcements = Announcements(
+            database=scene.database,
+            jobs=scene.jobs,
+            wake=lambda: None,
+            messenger=scene.messenger,
+            accounts=ACCOUNTS,
+            clock=scene.clock,
+            targets_of=self.targets_of,
+            also_delivered=self.polls.delivered,
+        )
+
+    async def targets_of(self, community: CommunityId, audience: Audience) -> Sequence[Target]:
+        assert audience.everybody
+        return [Target(community, ROOM)]
+
+    async def is_member(self, _: CommunityId, user: UserId) -> bool:
+        self.scene.faults.point(of_homeserver=True)
+        return user in self.members
+
+    async def content_of(self, _: RoomId, event_id: EventId) -> Mapping[str, Any] | None:
+        """The fake messenger numbers what it sent."""
+        self.scene.faults.point(of_homeserver=True)
+        if self.unreadable:
+            raise CannotDecrypt("no key")
+        return None if self.gone else self.scene.messenger.sent[int(event_id.removeprefix("$sent-")) - 1][1]
+
+    async def ask(self, source: str = "$ask", *, deliver: bool = True, **options: Any) -> str:
+        known = {"multiple": False, "hidden": False, "closes_at": None, "reply_room": CHAT, **options}
+        community = Community(SCHOOL, name="School")
+        poll = await self.polls.ask(community, BALLOT, source=source, author=ANN, **known)
+        if deliver:
+            await self.work()
+        return poll
+
+    async def react(self, user: UserId, option: int, *, at: int | None = None, to: str = "$sent-1") -> Posted:
+        self.count += 1
+        at = self.scene.clock.now if at is None else at
+        event = Posted(
+            EventId(f"$reaction-{self.count}"), ROOM, user, at, "m.reaction", True,
+            relation="m.annotation", to=EventId(to), key=KEYS[option - 1],
+        )  # fmt: skip
+        for _ in range(2):
+            await self.polls.reacted(SCHOOL, event)
+        return event
+
+    async def redact(self, event: Posted, *, at: int | None = None) -> None:
+        at = self.scene.clock.now if at is None else at
+        for _ in range(2):
+            await self.polls.taken_back(
+                Redacted(EventId(f"$redact-{event.event_id}"), ROOM, event.sender, at, event.event_id)
+            )
+
+    async def work(self) -> None:
+        """Do what is due."""
+        while heads := await self.scene.jobs.heads(self.scene.clock.now_ms(), 100):
+            for stored in heads:
+                job = decode(stored.kind, stored.body)
+                complete = partial(self.scene.jobs.complete, job_id=stored.id)
+                match job:
+                    case SendMessage() | TellAuthor():
+                        await self.scene.messenger.send(job.room_id, job.content, txn_id=stored.id)
+                    case DeliverAnnouncement():
+                        await self.announcements.deliver(stored.id, job)
+                    case Announce():
+                        await self.announcements.announce(job, complete)
+                    case PlaceOptions():
+                        await self.polls.place(stored.id, job)
+                    case ShowPoll():
+                        await self.polls.show(stored.id, job, complete)
+                    case CountPoll():
+                        await self.polls.count(job, complete)
+                    case _:
+                        raise AssertionError(job)
+                await self.scene.jobs.finish(stored.id)
+
+    async def later(self, ms: int) -> None:
+        self.scene.clock.now += ms
+        await self.work()
+
+    async def tally(self, poll: str) -> Tally:
+        return (await self.polls.result(poll))[2]
+
+    @property
+    def said(self) -> list[str]:
+        return self.scene.messenger.said(ROOM)
+
+    async def rows(self, table: str) -> int:
+        async with self.scene.database.transaction() as tx:
+            return int(await tx.fetch_value(f"SELECT COUNT(*) FROM {table}"))
+
+
+@pytest.fixture
+async def ground(scene: Scene) -> Ground:
+    return Ground(scene)
+
+
+async def test_a_poll_is_asked_with_signs_to_press_and_ends_with_a_result(ground: Ground) -> None:
+    poll = await ground.ask()
+    assert await ground.ask() == poll, "the same message twice"
+    [text] = ground.said
+    assert "When?" in text
+    assert f"- {KEYS[1]} Tuesday" in text
+    assert ground.scene.messenger.reactions == [(EventId("$sent-1"), key) for key in KEYS[:3]]
+    await ground.react(ANN, 1)
+    ground.scene.clock.now += 1
+    await ground.react(ANN, 2)
+    back = await ground.react(BEA, 1)
+    await ground.react(EVE, 3)
+    await ground.react(ANNOUNCER, 3)
+    assert await ground.tally(poll) == Tally((1, 1, 0), 2), "the latest choice; Eve is no member"
+    await ground.redact(back)
+    await ground.react(CEM, 2, at=ground.scene.clock.now)
+    ground.scene.clock.now += 1
+    await ground.polls.close(poll, ANN)
+    await ground.polls.close(poll, ANN)
+    await ground.later(SETTLE_MS)
+    edit, result = ground.scene.messenger.sent[-2:]
+    if "m.relates_to" not in edit[1]:
+        edit, result = result, edit
+    assert edit[1]["m.relates_to"] == {"rel_type": "m.replace", "event_id": "$sent-1"}
+    assert "Tuesday – 2 votes" in edit[1]["m.new_content"]["body"]
+    assert "The poll has ended. 2 people voted." in edit[1]["body"]
+    assert "Most votes: Tuesday. 2 people voted." in result[1]["body"]
+    assert await ground.rows("poll_vote") == 0, "who voted what is forgotten"
+    kinds = [one.announcement.kind for one in await ground.announcements.listed(SCHOOL, 10)]
+    assert kinds == [Kind.TEXT, Kind.POLL]
+    told = len(ground.scene.messenger.sent)
+    await ground.react(BEA, 3, at=0)
+    await ground.later(SHOW_EVERY_MS)
+    assert await ground.tally(poll) == Tally((0, 2, 0), 2)
+    assert len(ground.scene.messenger.sent) == told
+
+
+async def test_several_choices_of_one_person_count_where_the_poll_says_so(ground: Ground) -> None:
+    poll = await ground.ask(multiple=True)
+    await ground.react(ANN, 1)
+    third = await ground.react(ANN, 3)
+    await ground.react(BEA, 3)
+    assert await ground.tally(poll) == Tally((1, 0, 2), 2)
+    await ground.redact(third)
+    assert await ground.tally(poll) == Tally((1, 0, 1), 2)
+
+
+async def test_it_ends_by_itself_and_only_what_was_given_in_time_counts(ground: Ground) -> None:
+    now = ground.scene.clock.now
+    with pytest.raises(Refused, match="ended already"):
+        await ground.ask("$late", closes_at=now)
+    poll = await ground.ask(closes_at=now + 60_000)
+    vote = await ground.react(BEA, 1, at=now + 1)
+    await ground.later(60_000 + SETTLE_MS - 1)
+    assert await ground.rows("poll_vote") == 1, "not counted yet"
+    await ground.react(ANN, 2, at=now + 59_999)
+    await ground.react(CEM, 3, at=now + 60_000)
+    await ground.redact(vote, at=now + 60_001)
+    await ground.later(1)
+    assert await ground.tally(poll) == Tally((1, 1, 0), 2)
+
+
+async def test_whoever_is_out_when_it_is_counted_has_no_vote(ground: Ground) -> None:
+    poll = await ground.ask()
+    await ground.react(ANN, 1)
+    await ground.react(BEA, 1)
+    ground.members.discard(BEA)
+    await ground.polls.close(poll, ANN)
+    ground.scene.clock.now += SETTLE_MS
+    await ground.work()
+    assert await ground.tally(poll) == Tally((0, 0, 0), 0), "given at the very moment of the end"
+    second = await ground.ask("$second")
+    for user in (ANN, BEA):
+        await ground.react(user, 1, to=ground.scene.messenger.reactions[-1][0])
+    await ground.later(1)
+    await ground.polls.close(second, ANN)
+    await ground.later(SETTLE_MS)
+    assert await ground.tally(second) == Tally((1, 0, 0), 1)
+
+
+async def test_a_vote_that_is_known_before_its_poll_is_counts(ground: Ground) -> None:
+    poll = await ground.ask(deliver=False)
+    [stored] = await ground.scene.jobs.of_kind(Announce)
+    job = decode(stored.kind, stored.body)
+    assert isinstance(job, Announce)
+    await ground.announcements.announce(job, partial(ground.scene.jobs.complete, job_id=stored.id))
+    await ground.react(ANN, 2)
+    await ground.react(BEA, 2, to="$something else")
+    await ground.work()
+    assert await ground.tally(poll) == Tally((0, 1, 0), 1)
+    await ground.later(1)
+    await ground.polls.close(poll, ANN)
+    await ground.later(SETTLE_MS)
+    assert await ground.rows("poll_vote") == 0
+
+
+async def test_reactions_to_what_is_no_poll_are_not_kept(ground: Ground) -> None:
+    await ground.ask()
+    await ground.react(ANN, 1, to="$another")
+    await ground.react(ANN, 9)
+    assert await ground.rows("poll_vote") == 0
+
+
+async def test_the_count_is_edited_in_now_and_then(ground: Ground) -> None:
+    await ground.ask()
+    for user in (ANN, BEA):
+        await ground.react(user, 1)
+    await ground.later(SHOW_EVERY_MS)
+    assert len(ground.said) == 2, "once for both"
+    assert "Monday – 2 votes" in ground.said[-1]
+    vote = await ground.react(CEM, 1)
+    await ground.redact(vote)
+    await ground.later(SHOW_EVERY_MS)
+    assert len(ground.said) == 2, "nothing has changed"
+
+
+async def test_what_cannot_be_read_back_is_shown_by_its_signs_and_what_was_withdrawn_has_no_result(
+    ground: Ground,
+) -> None:
+    poll = await ground.ask()
+    await ground.react(ANN, 2)
+    ground.unreadable = True
+    await ground.later(1)
+    await ground.polls.close(poll, ANN)
+    await ground.later(SETTLE_MS)
+    assert f"- {KEYS[1]} – 1 vote" in ground.said[-1]
+    ground.unreadable, ground.gone = False, True
+    second = await ground.ask("$second")
+    said = len(ground.said)
+    await ground.polls.close(second, ANN)
+    await ground.later(SETTLE_MS)
+    assert len(ground.said) == said
+
+
+async def test_votes_in_secret_polls_are_given_in_chats_and_shown_at_the_end_alone(ground: Ground) -> None:
+    with pytest.raises(Refused, match="no secret poll is open"):
+        await ground.polls.vote(SCHOOL, None, ANN, [1], source="$v")
+    poll = await ground.ask(hidden=True)
+    assert ground.scene.messenger.reactions == [], "nobody is led to vote for all to see"
+    await ground.react(ANN, 1)
+    assert await ground.rows("poll_vote") == 0
+    for source, user, option in (("$1", ANN, 1), ("$1", ANN, 1), ("$2", ANN, 2), ("$3", BEA, 2), ("$4", EVE, 3)):
+        number, chosen = await ground.polls.vote(SCHOOL, None, user, [option], source=source)
+        assert (number, len(chosen)) == (1, 1)
+    assert chosen == (f"{KEYS[2]} Never",)
+    for wrong in ([1, 2], [4], [0], []):
+        with pytest.raises(Refused, match="choose one number"):
+            await ground.polls.vote(SCHOOL, poll, ANN, wrong, source="$5")
+    asked, ballot, found = await ground.polls.result(poll)
+    so_far = ground.polls.said(asked, ballot, found, EN)
+    assert "2 people have voted so far" in so_far
+    assert "votes" not in so_far
+    await ground.later(SHOW_EVERY_MS)
+    assert len(ground.said) == 1
+    second = await ground.ask("$second", hidden=True)
+    with pytest.raises(Refused, match="several"):
+        await ground.polls.vote(SCHOOL, None, ANN, [1], source="$6")
+    await ground.polls.vote(SCHOOL, second, ANN, [1], source="$6")
+    await ground.polls.close(poll, ANN)
+    with pytest.raises(Refused, match="over"):
+        await ground.polls.vote(SCHOOL, poll, ANN, [1], source="$7")
+    await ground.later(SETTLE_MS)
+    assert await ground.tally(poll) == Tally((0, 2, 0), 2)
+    assert "Tuesday – 2 votes" in ground.said[-1]
+    assert await ground.rows("poll_vote") == 1, "the other poll's"
+
+
+@pytest.mark.parametrize("step", [9, pytest.param(1, marks=pytest.mark.soak)])
+async def test_the_service_dies_and_the_poll_is_asked_and_counted_once(tmp_path: Path, step: int) -> None:
+    point, died = 0, True
+    while died:
+        folder = tmp_path / str(point)
+        folder.mkdir()
+        scene = Scene(f"sqlite:///{folder}/a.db")
+        await scene.start()
+        ground = Ground(scene)
+        closes_at = scene.clock.now + 10_000
+        scene.faults.arm(point)
+        died = False
+        for again in range(2):
+            try:
+                await ground.ask(closes_at=closes_at)
+                await ground.react(ANN, 2)
+                await ground.react(BEA, 1)
+                scene.clock.now = closes_at + SETTLE_MS
+                await ground.work()
+                break
+            except Crash:
+                assert not again
+                died = True
+                await scene.die()
+                await scene.start()
+                ground.begin()
+                scene.clock.now = closes_at - 5_000
+                ground.count = 0
+        scene.faults.arm(None)
+        texts = [text for text in ground.said if "Most votes" in text]
+        assert len(texts) == 1, point
+        assert sum("m.relates_to" not in content for room, content in scene.messenger.sent if room == ROOM) == 2
+        assert "The poll has ended. 2 people voted." in next(text for text in ground.said if text.startswith("* "))
+        assert [key for _, key in scene.messenger.reactions] in ([], list(KEYS[:3])), point
+        assert await scene.jobs.waiting() <= 1, "a count that nothing came after"
+        await scene.stop()
+        point += step
+    assert point > 60

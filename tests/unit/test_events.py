@@ -1,0 +1,135 @@
+"""What an event says, who has a seat, and what calendar programs read of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.core.calendar import Entry, calendar_of
+from bridge.core.events import FIELD, SIGNS, Answer, Happening, Reply, answer_of, happening_of, span_of, standing
+from bridge.core.ids import UserId
+from tests.harness.calendars import events_in
+
+BERLIN = ZoneInfo("Europe/Berlin")
+people = st.sampled_from([UserId(f"@{name}:example.org") for name in "abcdef"])
+replies = st.lists(
+    st.builds(
+        Reply, people, st.sampled_from(Answer), st.integers(0, 3), st.integers(0, 9), st.integers(0, 9),
+        st.uuids().map(str),
+    ),
+    max_size=20,
+    unique_by=lambda reply: reply.event,
+)  # fmt: skip
+
+
+def test_an_event_is_written_with_semicolons_or_below_each_other() -> None:
+    told = happening_of("Party; 2026-07-04 18:30 - 22:00; School yard; Bring a cake; Come early; 80", BERLIN)
+    assert told == Happening("Party", 1783182600000, 1783195200000, "School yard", "Bring a cake\nCome early", 80)
+    assert happening_of("Party\n04.07.2026 18:30 - 22:00\nSchool yard\n\nBring a cake\nCome early\n80", BERLIN) == told
+    assert happening_of("Party; 2026-07-04 18:30", BERLIN) == Happening("Party", 1783182600000)
+    assert Happening("…", 0).with_words({FIELD: told.words()}).words() == told.words()
+    assert told.with_words({FIELD: {"title": 1}}) == told
+    assert told.with_words({}) == told
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Party",
+        "; 2026-07-04 18:30",
+        "Party; tomorrow",
+        "x" * 201 + "; 2026-07-04 18:30",
+        "Party; 2026-07-04 18:30; a; 0",
+    ],
+)
+def test_what_is_no_event_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        happening_of(text, UTC)
+
+
+@pytest.mark.parametrize(("text", "hours"), [
+    ("2026-07-04 18:30 - 20:30", 2), ("2026-07-04 18:30 to 01:30", 7), ("2026-07-04 18:30 – 2026-07-05 18:30", 24),
+    ("2026-10-24 18:30 - 2026-10-25 18:30", 25),
+])  # fmt: skip
+def test_an_end_is_a_clock_or_a_date(text: str, hours: int) -> None:
+    begins_at, ends_at = span_of(text, BERLIN)
+    assert ends_at is not None
+    assert ends_at - begins_at == hours * 3_600_000
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-07-04 18:30 x", "2026-07-04 18:30 - 25:00", "2026-07-04 18:30 - 2026-07-04 18:00"]
+)
+def test_what_is_no_span_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        span_of(text, BERLIN)
+
+
+@given(st.text())
+def test_whatever_is_written_is_an_event_or_refused(text: str) -> None:
+    try:
+        found = happening_of(text, BERLIN)
+    except ValueError:
+        return
+    assert found.title
+
+
+def test_signs() -> None:
+    assert [answer_of(sign) for sign in SIGNS.values()] == list(SIGNS)
+    assert answer_of("❓\ufe0f") is Answer.MAYBE
+    assert answer_of("👍") is None
+
+
+@given(replies, st.one_of(st.none(), st.integers(1, 8)), st.randoms(use_true_random=False))
+def test_seats_are_given_in_order_and_never_more_than_there_are(
+    given_: list[Reply], capacity: int | None, chance: st.DataObject
+) -> None:
+    found = standing(given_, capacity)
+    shuffled = list(given_)
+    chance.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert standing(shuffled, capacity) == found
+    coming = [*found.going, *found.waiting]
+    assert len({reply.user for reply in coming}) == len(coming)
+    assert coming == sorted(coming, key=lambda reply: (reply.taken, reply.event)), "nobody overtakes"
+    assert len(coming) + found.maybe + found.no == len({reply.user for reply in given_})
+    if capacity is None:
+        assert found.waiting == ()
+    else:
+        assert found.seats <= capacity
+        assert not found.waiting or found.seats + 1 + found.waiting[0].guests > capacity
+
+
+@given(replies, st.integers(1, 8), people)
+def test_who_leaves_makes_nobody_lose_a_seat(given_: list[Reply], capacity: int, leaver: UserId) -> None:
+    before = {reply.user for reply in standing(given_, capacity).going} - {leaver}
+    after = standing([reply for reply in given_ if reply.user != leaver], capacity)
+    assert before <= {reply.user for reply in after.going}
+
+
+@given(replies, st.integers(1, 8), people, st.integers(0, 3))
+def test_who_comes_later_takes_nobodys_seat(given_: list[Reply], capacity: int, user: UserId, guests: int) -> None:
+    before = {reply.user for reply in standing(given_, capacity).going} - {user}
+    late = Reply(user, Answer.GOING, guests, 99, 99, "late")
+    assert before <= {reply.user for reply in standing([*given_, late], capacity).going}
+
+
+@given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1), st.booleans(), st.integers(0, 9))
+def test_calendar_programs_read_it(words: str, cancelled: bool, sequence: int) -> None:
+    what = Happening(words, 1783182600000, 1783195200000, words, f"{words}\nmore; and, \\", 80)
+    [event] = events_in(calendar_of([Entry("a@b", sequence, cancelled, what, 1_000)]))
+    assert (str(event["SUMMARY"]), str(event["LOCATION"])) == (words, words)
+    assert str(event["DESCRIPTION"]) == f"{words}\nmore; and, \\"
+    assert event["DTSTART"].dt == datetime(2026, 7, 4, 16, 30, tzinfo=UTC)
+    assert event["DTEND"].dt == datetime(2026, 7, 4, 20, 0, tzinfo=UTC)
+    assert (str(event["UID"]), int(event["SEQUENCE"])) == ("a@b", sequence)
+    assert str(event["STATUS"]) == ("CANCELLED" if cancelled else "CONFIRMED")
+
+
+def test_a_short_event_has_no_more_than_it_says() -> None:
+    [event] = events_in(calendar_of([Entry("a@b", 0, False, Happening("Party", 0), 0)]))
+    assert not {"DTEND", "LOCATION", "DESCRIPTION"} & set(event)
