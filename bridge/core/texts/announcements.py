@@ -12,7 +12,7 @@ from bridge.core.texts.pieces import by_whom, utc, with_list
 
 
 def explain_announcements(language: Language = EN) -> Explained:
-    return Explained(say(language, "shows what was announced, with the numbers by which to name it"))
+    return Explained(say(language, "shows what was announced, with numbers"))
 
 
 def announcements_listed(found: Sequence[Mapping[str, Any]], community: str, language: Language = EN) -> Marked:

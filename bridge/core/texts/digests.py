@@ -11,9 +11,7 @@ from bridge.core.texts.pieces import utc, with_list
 
 
 def explain_digest(language: Language = EN) -> Explained:
-    return Explained(
-        say(language, "sends you a summary of the week's announcements on Mondays, here or by e-mail, or no more"), "on"
-    )
+    return Explained(say(language, "sends you the week's announcements on Mondays, or no more"), "on")
 
 
 def digest_on(community: str, due: int, language: Language = EN) -> Marked:

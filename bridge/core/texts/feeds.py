@@ -8,9 +8,7 @@ from bridge.core.texts.help import Explained
 
 
 def explain_feed(language: Language = EN) -> Explained:
-    return Explained(
-        say(language, "opens or closes a feed by which announcements are read without Matrix, not encrypted"), "on"
-    )
+    return Explained(say(language, "opens or closes a feed of announcements, not encrypted"), "on")
 
 
 def feed_caution(community: str, language: Language = EN) -> Marked:

@@ -30,7 +30,7 @@ def help_list(
     """
     lines = [joined(" – ", [code(mark + form), purpose]) for form, purpose in commands]
     head = with_list(say(language, "You can write to me:"), lines)
-    tail = say(language, "Write `{mark}help` and a command to see an example.", mark=mark)
+    tail = say(language, "Write `{mark}help` and a command or word of these to see more.", mark=mark)
     if communities:
         tail = joined(
             " ", [tail, say(language, "Your communities here: {communities}.", communities=several(communities))]
@@ -38,13 +38,9 @@ def help_list(
     return joined("\n\n", [head, tail])
 
 
-def help_family(word: str, names: Sequence[str], mark: str = "", language: Language = EN) -> Marked:
-    """What stands for commands with the same first word.
-
-    Args:
-        mark: what stands before commands in this room.
-    """
-    return say(language, "{names}; `{mark}help {word}` says more", names=", ".join(names), word=word, mark=mark)
+def help_family(names: Sequence[str]) -> Marked:
+    """What stands for commands with the same first word: what they are called without it."""
+    return several(names)
 
 
 def help_one(
@@ -83,7 +79,7 @@ def explain_announce(language: Language = EN) -> Explained:
     return Explained(
         say(
             language,
-            "sends your text, or what you answer, to everybody, or to whom `--to` names: `--to group:chess`",
+            "sends your text, or what you answer, to everybody or to whom `--to` names",
         ),
         say(language, "There is no school tomorrow."),
     )
@@ -98,9 +94,7 @@ def explain_thaw(language: Language = EN) -> Explained:
 
 
 def explain_members(language: Language = EN) -> Explained:
-    return Explained(
-        say(language, "shows who is in the community, or who matches a word; with `csv` as a file"), "csv teacher"
-    )
+    return Explained(say(language, "shows who is in the community, or who matches a word"), "csv teacher")
 
 
 def explain_who(language: Language = EN) -> Explained:

@@ -11,7 +11,7 @@ from bridge.core.texts.pieces import utc
 
 
 def explain_email(language: Language = EN) -> Explained:
-    return Explained(say(language, "allows members to have summaries by e-mail, not encrypted, or ends that"), "on")
+    return Explained(say(language, "allows summaries by e-mail, not encrypted, or ends that"), "on")
 
 
 def mail_caution(community: str, language: Language = EN) -> Marked:

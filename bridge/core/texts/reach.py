@@ -17,13 +17,11 @@ MOST_NAMES = 50
 
 
 def explain_stats(language: Language = EN) -> Explained:
-    return Explained(
-        say(language, "shows how many people an announcement reached, or the last ones with a picture"), "12"
-    )
+    return Explained(say(language, "shows how many people announcements reached"), "12")
 
 
 def explain_ack(language: Language = EN) -> Explained:
-    return Explained(say(language, "shows who has not confirmed an announcement yet; `csv` sends it as a file"), "12")
+    return Explained(say(language, "shows who has not confirmed an announcement yet"), "12")
 
 
 def reach_shown(one: Mapping[str, Any], language: Language = EN) -> Marked:
