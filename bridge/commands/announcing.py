@@ -22,7 +22,10 @@ async def announce(deeds: Deeds, request: Request) -> str | None:
     """The answer comes when the announcement is there; of one for later, at once."""
     when = request.asked.get(AT)
     if when is not None:
-        return await at_a_time(deeds, request, when)
+        more: dict[str, Any] = {"to": to} if (to := request.asked.all(TO)) else {}
+        return await at_a_time(
+            deeds, request, when, **more, **({"acknowledge": True} if request.asked.get(ACK) else {})
+        )
     await deeds.publish(
         request.community,
         request.asked[TEXT],

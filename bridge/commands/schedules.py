@@ -28,9 +28,13 @@ async def _ask(deeds: Deeds, request: Request, deed: str, **what: Any) -> str:
     return Marked("\n".join(answer["said"]))
 
 
-async def at_a_time(deeds: Deeds, request: Request, when: str) -> str:
-    """Have the text of a command announced at a time."""
-    return await _ask(deeds, request, "schedule", when=when, text=request.asked[TEXT])
+async def at_a_time(deeds: Deeds, request: Request, when: str, **more: Any) -> str:
+    """Have the text of a command announced at a time.
+
+    Args:
+        more: whom it is for (`to`), and whether it asks to be confirmed (`acknowledge`).
+    """
+    return await _ask(deeds, request, "schedule", when=when, text=request.asked[TEXT], **more)
 
 
 async def schedule(deeds: Deeds, request: Request) -> str:

@@ -41,8 +41,7 @@ async def help_(deeds: Deeds, request: Request) -> str:
         return _list(deeds, request)
     family = [row for row in _shown(deeds, request) if _family(row) and wanted.casefold() in _first_words(row)]
     if family:
-        alone = [row for row in _shown(deeds, request) if wanted.casefold() in row.all_names]
-        return texts.help_list([_line(row, request) for row in [*alone, *family]], [], request.mark, request.language)
+        return texts.help_list([_line(row, request) for row in family], [], request.mark, request.language)
     found = recognise(wanted.removeprefix("!"), TABLE)
     if not isinstance(found, Found):
         return unknown(found, request.mark, request.language)

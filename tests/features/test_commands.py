@@ -265,7 +265,7 @@ async def test_help_folds_families_and_unfolds_them_by_name(language: Language, 
     deeds = FakeDeeds(Role.OWNER, language=language)
     whole = str(await ask(deeds, "help"))
     assert sum(line.startswith(f"- `{family}") for line in whole.splitlines()) == 1
-    assert inside in whole
+    assert inside.partition(" ")[2] in whole
     assert len(whole) < 3200
     unfolded = str(await ask(deeds, f"help {family}"))
     assert f"- `{inside}" in unfolded
@@ -354,7 +354,8 @@ async def test_schedules_are_asked_for_in_words(text: str, deed: str, what: dict
     await ask(deeds, text)
     assert deeds.asked_of_announcements[-1] == (deed, {"source": "$1", "reply_room": CHAT, **what})
     member = FakeDeeds(Role.MEMBER)
-    assert await ask(member, text) == plain(texts.not_allowed(Role.ADMIN))
+    needed = Role.MODERATOR if text.startswith("announce") else Role.ADMIN  # moderators, into their groups
+    assert await ask(member, text) == plain(texts.not_allowed(needed))
     assert member.asked_of_announcements == []
 
 
@@ -373,7 +374,7 @@ async def test_help_shows_a_command_that_is_the_first_word_of_others_with_them()
     assert shown[0].startswith("- `schedule <when> <text>`")
     assert len(shown) == 6
     whole = str(await ask(FakeDeeds(Role.ADMIN), "help"))
-    assert "- `schedule <when> <text>`" in whole
+    assert "- `schedule <when> <text>`" not in whole
     assert "- `schedule …`" in whole
 
 

@@ -44,7 +44,8 @@ def help_family(word: str, names: Sequence[str], mark: str = "", language: Langu
     Args:
         mark: what stands before commands in this room.
     """
-    return say(language, "{names}; `{mark}help {word}` says more", names=", ".join(names), word=word, mark=mark)
+    behind = ", ".join(name.removeprefix(f"{word} ") for name in names if name != word)
+    return say(language, "{names}; `{mark}help {word}` says more", names=behind, word=word, mark=mark)
 
 
 def help_one(
