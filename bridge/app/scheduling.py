@@ -30,8 +30,8 @@ class ScheduleDesk:
         Args:
             by: who asks; None for the operator.
             what: `source`, what asks for it, with every deed that changes something; `reply_room`, the chat in which
-                whoever asks is told of what comes of it; `when` and `text`; `audience`, as `Audience.as_words` gives it,
-                or `to`, as people say it; `acknowledge`; `number`: as the deed needs them.
+                whoever asks is told of what comes of it; `when`, `text`; `audience` as `Audience.as_words` gives it, or
+                `to` as people say it; `acknowledge`; `number`: as the deed needs them.
 
         Raises:
             Refused: a rule says no, or what is given cannot be understood.
