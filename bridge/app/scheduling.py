@@ -7,7 +7,7 @@ from typing import Any
 
 from bridge.app.house import House
 from bridge.core import texts
-from bridge.core.announcements import EVERYBODY, Audience
+from bridge.core.announcements import EVERYBODY, Audience, Kind
 from bridge.core.community import Community
 from bridge.core.errors import Refused
 from bridge.core.ids import RoomId, UserId
@@ -30,8 +30,8 @@ class ScheduleDesk:
         Args:
             by: who asks; None for the operator.
             what: `source`, what asks for it, with every deed that changes something; `reply_room`, the chat in which
-                whoever asks is told of what comes of it; `when` and `text`, `audience` (words, as
-                `core/announcements.Audience` has them), `number`, as the deed needs them.
+                whoever asks is told of what comes of it; `when`, `text`; `audience` as `Audience.as_words` gives it, or
+                `to` as people say it; `acknowledge`; `number`: as the deed needs them.
 
         Raises:
             Refused: a rule says no, or what is given cannot be understood.
@@ -41,14 +41,19 @@ class ScheduleDesk:
         reply_room = RoomId(room) if by is not None and isinstance(room, str) else None
         author = OPERATOR if by is None else str(by)
         if deed == "schedule":
+            audience = _audience(what)
+            if by is not None:
+                to = [str(word) for word in what.get("to") or ()]
+                audience = await self._house.newsroom.audience_of(community.id, by, to)
             one = await schedules.add(
                 source=_word(what, "source"),
                 community=community.id,
                 author=author,
                 when=_word(what, "when"),
                 parts=[render(_word(what, "text"))],
-                audience=_audience(what),
+                audience=audience,
                 reply_room=reply_room,
+                kind=Kind.ACKNOWLEDGE if what.get("acknowledge") is True else Kind.TEXT,
             )
             return {"said": [texts.schedule_set(shown(one), language)], "scheduled": shown(one)}
         if deed == "scheduled":

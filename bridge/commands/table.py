@@ -93,8 +93,8 @@ def _lines(rows: Sequence[Row], request: Request) -> list[tuple[str, str]]:
             continue
         names = [one.called(request.language) for one in rows if _family(one) == family]
         word = names[0].split()[0]
-        short = [name.removeprefix(f"{word} ") for name in names]
-        lines[f"{family} …"] = f"{word} …", texts.help_family(short)
+        short = [name.removeprefix(f"{word} ") for name in names if name != word]
+        lines[f"{family} …"] = f"{word} …", ", ".join(short)
     return list(lines.values())
 
 

@@ -255,7 +255,7 @@ async def test_the_service_dies_at_every_point_of_an_edit_and_a_withdrawal(tmp_p
         assert scene.messenger.said(CHAT) == [
             "#1 has its new text in 1 room or chat.", "#1 is withdrawn from 1 room or chat.",
         ], point  # fmt: skip
-        assert await scene.jobs.waiting() == 0
+        assert await scene.jobs.waiting(scene.clock.now_ms()) == 0
         await scene.stop()
         if ended:
             break

@@ -15,7 +15,8 @@ from bridge.app.operations import Operations
 from bridge.commands.door import ChatDoor
 from bridge.core import texts
 from bridge.core.announcement_templates import Template
-from bridge.core.community import Community, Role
+from bridge.core.announcements import EVERYBODY, Kind
+from bridge.core.community import Community, Role, Tag
 from bridge.core.errors import CannotDecrypt, Unreachable
 from bridge.core.files import Address
 from bridge.core.ids import CommunityId, EventId, RoomId, UserId
@@ -99,6 +100,7 @@ class Desk:
             accounts=ACCOUNTS,
             reconciler=scene.reconciler,
             deactivations=scene.deactivations,
+            members=scene.members,
         )
         self.operations = Operations(cast(House, house))
         self.door = ChatDoor(self.operations, scene.chats.say, scene.clock)
@@ -177,7 +179,7 @@ async def test_an_announcement_is_shown_as_members_see_it_and_goes_out_at_its_au
     assert shown["m.mentions"] == {}, "a preview notifies nobody"
     assert below["body"].splitlines() == [
         "That is how members will see it:",
-        "- to everybody in school",
+        "- to everybody in School",
         "- at once, when you agree",
         "- reaches 3 people now; 0 devices have its key",
         "",
@@ -189,7 +191,7 @@ async def test_an_announcement_is_shown_as_members_see_it_and_goes_out_at_its_au
     await desk.reacts("✅️")  # clients write it with a variation selector, or without
     assert desk.announced() == [{**shown, "m.mentions": {"user_ids": [BEA]}}]
     said = [str(content.get("m.new_content", content)["body"]) for content in desk.shown()[2:]]
-    assert said == [plain(texts.draft_sent()), "Sent to school. 3 devices can read it."]
+    assert said == [plain(texts.draft_sent()), "Sent to School. 3 devices can read it."]
     assert await desk.rows("content") == [""], "what it says is kept no longer than it has to be"
     await desk.reacts("✅")
     await desk.says("yes")
@@ -254,7 +256,7 @@ async def test_who_lost_their_role_meanwhile_sends_nothing(desk: Desk) -> None:
     await desk.scene.reconciler.apply(replace(SCHOOL, admins=frozenset()))
     await desk.reacts("✅", by=BEA, room=desk.scene.control_room.room_id)
     assert desk.announced() == []
-    assert desk.last(None) == plain(texts.not_allowed(Role.ADMIN))
+    assert "only owners and admins of the community announce" in desk.last(None)
     assert await desk.rows() == ["dropped"]
 
 
@@ -280,7 +282,38 @@ async def test_where_no_preview_is_wanted_it_goes_out_at_once(desk: Desk) -> Non
     await desk.says("announce --ring News")
     [content] = desk.announced()
     assert (content["body"], content["m.mentions"]) == ("@room News", {"room": True})
-    assert desk.last() == "Sent to school. 3 devices can read it."
+    assert desk.last() == "Sent to School. 3 devices can read it."
+
+
+async def test_it_goes_to_whom_it_names_and_asks_to_be_confirmed_where_that_is_shown(desk: Desk) -> None:
+    """An edit of the command says anew whom it is for, and whether it is to be confirmed."""
+    tagged = replace(SCHOOL, tags=(Tag("team", frozenset({BEA, CID})),))
+    await desk.scene.come_to_rest(tagged)
+    source = await desk.says("announce --to tag:team --ack News")
+    asks = plain(texts.please_acknowledge())
+    assert asks in str(desk.shown()[-2]["body"])
+    assert "- to everybody with the tag team" in desk.last()
+    assert "- reaches 2 people now; 0 devices have its key" in desk.last()
+    assert "- it asks everybody to confirm it with ✅" in desk.last()
+    assert await desk.rows("kind") == ["acknowledge"]
+    await desk.says("announce --to everybody,tag:team News", edits=source)
+    below = str(desk.shown()[-2]["body"])
+    assert "- to everybody in School, everybody with the tag team\n" in below
+    assert "- reaches 3 people now" in below, "each is counted once"
+    assert "confirm" not in below
+    await desk.says("announce --ack News", edits=source)
+    await desk.reacts("✅")
+    assert [str(content["body"]) for content in desk.announced()] == [f"News\n\n{asks}"]
+    [listed] = await desk.scene.newsroom.announcements.listed(SCHOOL.id, 5)
+    assert (listed.announcement.kind, listed.announcement.audience) == (Kind.ACKNOWLEDGE, EVERYBODY)
+
+
+async def test_what_is_for_later_is_scheduled_with_all_that_was_said(desk: Desk) -> None:
+    await desk.says("announce --at in 2 hours: --ring --ack News")
+    assert desk.last().startswith("Scheduled as number 1")
+    [one] = await desk.scene.newsroom.schedules.listed(SCHOOL.id)
+    assert (one.kind, one.audience, one.parts[0]["m.mentions"]) == (Kind.ACKNOWLEDGE, EVERYBODY, {"room": True})
+    assert await desk.rows() == []
 
 
 async def test_everybody_is_rung_only_where_that_is_asked_for_and_it_is_shown(desk: Desk) -> None:
@@ -502,8 +535,8 @@ async def test_a_template_is_filled_in(desk: Desk, command: str, text: str) -> N
     ("announce --template snow day=Monday reason=x time=8", "no field time"),
     ("announce --template storm day=Monday", "there is no template 'storm'. The configuration has: snow, bell"),
     ("announce --template snow Monday", "'Monday' is no field"),
-    ("announce --to nobody News", "'nobody' is no audience"),
-    ("announce --to community:club News", "club is no community within school"),
+    ("announce --to nobody News", "'nobody' is nobody to announce to"),
+    ("announce --to community:club News", "'community:club' is nobody to announce to"),
 ])  # fmt: skip
 async def test_what_is_not_understood_is_refused_with_what_there_is(desk: Desk, command: str, said: str) -> None:
     await desk.says(command)
@@ -548,7 +581,7 @@ async def test_the_service_dies_at_any_point_and_it_is_sent_once(tmp_path: Path,
         assert [content["body"] for content in desk.announced()] == ["First"], f"killed at {point}"
         assert [content["body"] for content in desk.shown() if content["msgtype"] == "m.text"] == ["Frist", "First"]
         assert await desk.rows("content") == [""]
-        assert await scene.jobs.waiting() == 0
+        assert await scene.jobs.waiting(scene.clock.now_ms()) == 0
         await scene.stop()
         if not died:
             break

@@ -119,7 +119,7 @@ def test_help_shows_what_there_is() -> None:
     text = texts.help_list([("thaw [community]", "lifts a lock"), ("help", "shows this")], ["school", "club"])
     assert plain(text) == (
         "You can write to me:\n- `thaw [community]` – lifts a lock\n- `help` – shows this\n\n"
-        "Write `help` and a command to see an example. Your communities here: school, club."
+        "Write `help` and a command or word of these to see more. Your communities here: school, club."
     )
     assert "<li><code>thaw [community]</code> – lifts a lock</li>" in str(html(text))
 

@@ -135,7 +135,6 @@ from bridge.core.texts.help import (
     explain_thaw,
     explain_who,
     explain_yes,
-    help_family,
     help_list,
     help_one,
 )
@@ -476,7 +475,6 @@ __all__ = [
     "group_suggested",
     "group_unarchived",
     "groups_listed",
-    "help_family",
     "help_list",
     "help_one",
     "invited",

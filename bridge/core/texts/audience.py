@@ -149,4 +149,4 @@ def _some(names: Sequence[str], language: Language) -> Marked:
     shown = several(names[:MOST_NAMES])
     if len(names) <= MOST_NAMES:
         return shown
-    return joined(" ", [shown, say(language, "and {count} more", count=len(names) - MOST_NAMES)])
+    return joined(" ", [shown, say_many(language, "and {count} more", "and {count} more", len(names) - MOST_NAMES)])

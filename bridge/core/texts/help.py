@@ -38,11 +38,6 @@ def help_list(
     return joined("\n\n", [head, tail])
 
 
-def help_family(names: Sequence[str]) -> Marked:
-    """What stands for commands with the same first word: what they are called without it."""
-    return several(names)
-
-
 def help_one(
     form: str, purpose: str, example: str, names: Sequence[str], needed: Role, confirmed: bool, mark: str = "",
     language: Language = EN,
