@@ -122,7 +122,7 @@ async def test_a_community_is_spoken_to_in_its_language(estate: Estate, schools:
         await owner.wait_joined(room, ANNOUNCER)
         await answer(owner, room, "Ich bin der Ansager")
         await owner.send(room, "Hilfe")
-        await answer(owner, room, "Das kannst du mir schreiben:", "`ankündigen [an …]")
+        await answer(owner, room, "Das kannst du mir schreiben:", "`ankündigen [--bestätigen] [--um …] [--an …]")
         await owner.send(room, f"ankündigen Morgen frei, sagt {room}")
         await answer(owner, room, f"An {community.declaration['name']} geschickt.")
     finally:
@@ -136,7 +136,7 @@ async def test_a_member_is_told_clearly_that_they_may_not(estate: Estate, school
     for member in school.members:
         room = await chat_with_announcer(member)
         await member.send(room, f"announce {community.id} lemonade, one dollar")
-        await answer(member, room, "Only owners and admins of a community can do that")
+        await answer(member, room, "Only owners and admins of a community and moderators of its groups can do that")
         await member.send(room, "help")
         await answer(member, room, "You can write to me", "digest")
         await member.send(room, "status")

@@ -66,7 +66,7 @@ async def test_it_is_shown_edited_and_sent_and_its_files_open_for_members(
     # a text, which its author edits in their client, and sends by ✅
     source = await person.send(room, f"announce {place} Frist, by {who}")
     await preview(person, room, f"Frist, by {who}")
-    await card(person, room, f"to everybody in {place}")
+    await card(person, room, f"to everybody in {community.declaration['name']}")
     new = {"msgtype": "m.text", "body": f"announce {place} First, by {who} and Homer"}
     new |= {"format": "org.matrix.custom.html"}
     new |= {"formatted_body": f'announce First, by {who} and <a href="https://matrix.to/#/{homer}">Homer</a>'}
