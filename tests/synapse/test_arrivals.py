@@ -31,7 +31,7 @@ async def test_a_newcomer_reads_the_welcome_in_a_chat_with_the_announcer(
     await lisa.wait_text(chat, lambda message: "Thank you" in message.text)
     await lisa.wait_joined(community["general"])
     await lisa.send(chat, "help")
-    await lisa.wait_text(chat, lambda message: message.sender == ANNOUNCER and "I carry announcements" in message.text)
+    await lisa.wait_text(chat, lambda message: message.sender == ANNOUNCER and "`digest" in message.text)
     await estate.ask("people", deed="remove", community=community.id, users=[lisa.user_id])
     await community.gone(lisa)
     await community.apply(welcome=None, rules=None, rules_required=None)

@@ -108,7 +108,7 @@ async def test_whoever_carries_a_tag_reads_it_once_in_a_chat_of_their_own(estate
 
     text = f"The choir meets the band, {office}"
     await admin.send(office, f"announce {community.id} --to tag:band,tag:choir {text}")
-    await answer(admin, office, "invited to chats, and get it when they accept")
+    await answer(admin, office, "in a direct chat")  # both, or one and one who is invited yet: they accept at once
     for person in (lisa, bart):
         chat = await chat_of(person, community)
         message = await person.wait_text(chat, text)

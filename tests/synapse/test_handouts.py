@@ -65,4 +65,4 @@ async def test_a_link_comes_with_its_qr_code_and_a_table_as_a_file(estate: Estat
     await owner.send(room, f"untag {place} {homer} {edna} parent")
     await answer(owner, room, "No longer tagged `parent`")
     await owner.send(room, f"tags {place}")
-    await answer(owner, room, f"Nobody in {place} has a tag")
+    await answer(owner, room, "Nobody in School 12 has a tag")

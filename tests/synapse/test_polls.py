@@ -34,7 +34,7 @@ async def test_members_vote_with_reactions_and_in_secret(estate: Estate, school:
     assert asked.decrypted
     assert asked.sender == ANNOUNCER
     assert await pressed(school.homer, room, asked.event_id) == list(KEYS[:2])
-    await community.told(owner, f"Sent to {community.id}")
+    await community.told(owner, "Sent to School")
 
     first = await school.homer.react(room, asked.event_id, KEYS[0])
     second = await school.homer.react(room, asked.event_id, KEYS[1])
