@@ -369,8 +369,8 @@ class Newsroom:
         return ZoneInfo(self.schedules.zone_of(community))
 
     def chat_of(self, user: UserId) -> RoomId | None:
-        """The direct chat with somebody."""
-        return next((room_id for room_id, one in self._index.chats.items() if one == user), None)
+        """The direct chat with somebody: of several the one that was begun last."""
+        return next((room_id for room_id, one in reversed(self._index.chats.items()) if one == user), None)
 
     async def _delivered(self, tx: Transaction, announcement: str, target: Target, event_id: EventId) -> None:
         await self.polls.delivered(tx, announcement, target, event_id)

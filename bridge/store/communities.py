@@ -400,7 +400,7 @@ async def close_chat(tx: Transaction, room_id: RoomId) -> None:
 
 async def load_chats(tx: Transaction) -> dict[RoomId, UserId]:
     """The direct chats that the announcer is in, and with whom."""
-    rows = await tx.fetch("SELECT room_id, user_id FROM chat")
+    rows = await tx.fetch("SELECT room_id, user_id FROM chat ORDER BY at, room_id")
     return {RoomId(row["room_id"]): UserId(row["user_id"]) for row in rows}
 
 
