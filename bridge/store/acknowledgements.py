@@ -64,7 +64,7 @@ async def reminded(
 ) -> None:
     """Note that people are reminded."""
     await tx.execute(
-        "UPDATE acknowledger SET reminded = $3 WHERE announcement = $1 AND community = $2 AND reminded < $3 "  # noqa: S608
+        "UPDATE acknowledger SET reminded = $3 WHERE announcement = $1 AND community = $2 AND reminded < $3 "  # noqa: S608 - constants
         f"AND user_id {tx.one_of('$4')}",
         announcement, community, step, tx.texts(users),
     )  # fmt: skip

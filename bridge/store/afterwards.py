@@ -79,7 +79,7 @@ async def add_copy(tx: Transaction, change: str, target: Target) -> None:
 
 
 async def get(tx: Transaction, change: str) -> Change | None:
-    row = await tx.fetch_row(f"SELECT {_COLUMNS} FROM announcement_change WHERE id = $1", change)  # noqa: S608
+    row = await tx.fetch_row(f"SELECT {_COLUMNS} FROM announcement_change WHERE id = $1", change)  # noqa: S608 - constants
     return None if row is None else _change(row)
 
 

@@ -216,7 +216,7 @@ async def of_event(tx: Transaction, room_id: RoomId, event_id: EventId) -> Copy 
 async def copies_of(tx: Transaction, announcement: str) -> list[Copy]:
     """Every copy of an announcement, in whatever community."""
     rows = await tx.fetch(
-        f"SELECT {_COPY} FROM announcement_copy WHERE announcement = $1 ORDER BY community, place",  # noqa: S608
+        f"SELECT {_COPY} FROM announcement_copy WHERE announcement = $1 ORDER BY community, place",  # noqa: S608 - constants
         announcement,
     )
     return [_copy(row) for row in rows]
@@ -236,7 +236,7 @@ async def listed(tx: Transaction, community: CommunityId, most: int, before: int
                (SELECT COUNT(failed) FROM announcement_copy
                    WHERE announcement = id AND event_id IS NULL AND closed = 0) AS failed
            FROM announcement_number AS counted JOIN announcement ON id = counted.announcement
-           WHERE counted.community = $1 AND counted.number < $2 ORDER BY counted.number DESC LIMIT $3""",  # noqa: S608
+           WHERE counted.community = $1 AND counted.number < $2 ORDER BY counted.number DESC LIMIT $3""",  # noqa: S608 - constants
         community, 2**53 if before is None else before, most,
     )  # fmt: skip
     return [

@@ -102,7 +102,7 @@ async def made_by(tx: Transaction, author: UserId, event_id: EventId) -> Draft |
     """The draft that a message of its author asked for, or that has its words of; closed or not."""
     return _one(
         await tx.fetch_row(
-            f"SELECT {_COLUMNS} FROM draft WHERE author = $1 AND (source = $2 OR origin = $2) ORDER BY at DESC LIMIT 1",  # noqa: S608
+            f"SELECT {_COLUMNS} FROM draft WHERE author = $1 AND (source = $2 OR origin = $2) ORDER BY at DESC LIMIT 1",  # noqa: S608 - constants
             author, event_id,
         )
     )  # fmt: skip
@@ -122,7 +122,7 @@ async def worded_by(tx: Transaction, author: UserId, event_id: EventId) -> Draft
     """The draft that a message of its author gave or left its wording, other than the command that asked for it."""
     return _one(
         await tx.fetch_row(
-            f"SELECT {_COLUMNS} FROM draft WHERE author = $1 AND worded_by = $2 AND source <> $2",  # noqa: S608
+            f"SELECT {_COLUMNS} FROM draft WHERE author = $1 AND worded_by = $2 AND source <> $2",  # noqa: S608 - constants
             author, event_id,
         )
     )  # fmt: skip

@@ -260,7 +260,7 @@ async def test_help_folds_families_and_unfolds_them_by_name(language: Language, 
     whole = str(await ask(deeds, "help"))
     assert sum(line.startswith(f"- `{family}") for line in whole.splitlines()) == 1
     assert inside.partition(" ")[2] in whole
-    assert len(whole) < 3200
+    assert len(whole) < 2800
     unfolded = str(await ask(deeds, f"help {family}"))
     assert f"- `{inside}" in unfolded
     assert "status" not in unfolded
