@@ -11,7 +11,7 @@ from bridge.app.reaching import ReachDesk, RoleOf
 from bridge.core.access import Deed, may
 from bridge.core.announcements import Audience, Target, first_words, person_of
 from bridge.core.audience import Nameable, comes_quietly, read_audience
-from bridge.core.community import ANNOUNCEMENTS, SPACE, Community
+from bridge.core.community import ANNOUNCEMENTS, Community
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
 from bridge.core.messages import (
@@ -160,15 +160,12 @@ class Newsroom:
         """
         self._database = database
         self._accounts = accounts
-        self._reader = reader
         self._index = index
         self._reconciler = reconciler
         self._people = people
         self._everybody = everybody
         self._joined_in = joined_in
-        self._accounts = accounts
         self._before_announcing = before_announcing
-        self._people = people
         self.polls = Polls(
             database=database,
             jobs=jobs,
@@ -334,7 +331,8 @@ class Newsroom:
             messenger=messenger,
             facts=facts,
             chat_with=lambda _, user: chat_with(user),
-            name_of=self._called,
+            is_there=lambda community: self._community(community) is not None,
+            name_of=reconciler.name_of,
             language_of=reconciler.language_of,
             accounts=accounts,
             clock=clock,
@@ -357,12 +355,7 @@ class Newsroom:
         found = await self.mailing.subscriber(ticket)
         if found is None:
             return None
-        community = self._reconciler.declared.get(found.community)
-        return str(found.community) if community is None else community.name or str(community.id)
-
-    def _called(self, community: CommunityId) -> str | None:
-        found = self._community(community)
-        return None if found is None else found.name or str(community)
+        return await self._reconciler.name_of(found.community)
 
     def zone_of(self, community: CommunityId) -> tzinfo:
         """The time zone in which a community lives."""
@@ -654,14 +647,14 @@ class Newsroom:
 
     async def _name_of(self, target: Target) -> str:
         """What a room is called into which an announcement goes."""
-        declared = self._reconciler.declared.get(target.community)
-        known = await self._reconciler.memory.known(target.community)
-        key = RoomKeyName(target.place) if target.place else SPACE
+        if not target.place:
+            return await self._reconciler.name_of(target.community)
+        declared, key = self._community(target.community), RoomKeyName(target.place)
         group = None if declared is None else declared.group(key)
-        own = (declared if key == SPACE else group) if declared is not None else None
-        name = None if own is None else own.name
+        known = await self._reconciler.memory.known(target.community)
         remembered = known.profile.get((key, "m.room.name"), {}).get("name")
-        return name or (remembered if isinstance(remembered, str) else None) or target.place or str(target.community)
+        said = remembered if isinstance(remembered, str) else None
+        return (group.name if group is not None else None) or said or target.place
 
     def _community(self, community: CommunityId) -> Community | None:
         return self._reconciler.declared.get(community)

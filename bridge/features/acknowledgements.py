@@ -66,7 +66,8 @@ class Acknowledgements:
         messenger: Messenger,
         facts: RoomFacts,
         chat_with: ChatWith,
-        name_of: Callable[[CommunityId], str | None],
+        is_there: Callable[[CommunityId], bool],
+        name_of: Callable[[CommunityId], Awaitable[str]],
         language_of: Callable[[CommunityId], Language],
         accounts: Accounts,
         clock: Clock,
@@ -74,7 +75,8 @@ class Acknowledgements:
     ) -> None:
         """
         Args:
-            name_of: how a community is called; None for one that is not there any more.
+            is_there: whether a community is declared and not deactivated.
+            name_of: how a community is called.
         """
         self._database = database
         self._jobs = jobs
@@ -82,6 +84,7 @@ class Acknowledgements:
         self._messenger = messenger
         self._facts = facts
         self._chat_with = chat_with
+        self._is_there = is_there
         self._name_of = name_of
         self._language_of = language_of
         self._accounts = accounts
@@ -169,7 +172,7 @@ class Acknowledgements:
         if found is None or taken is None or found.closed_at is not None or taken.withdrawn_at is not None:
             return None
         over = found.asked_at + self.reminders.until * HOUR_MS <= self._clock.now_ms()
-        return None if over or self._name_of(community) is None else found
+        return None if over or not self._is_there(community) else found
 
     async def _remind_one(self, job_id: str, job: RemindOne) -> None:
         async with self._database.transaction() as tx:
@@ -186,7 +189,7 @@ class Acknowledgements:
                 return
         except (Forbidden, BadRequest):
             return  # they cannot be reached, or do not want to be
-        name = self._name_of(job.community) or str(job.community)
+        name = await self._name_of(job.community)
         text = texts.confirm_reminder(name, number, found.room_id, found.event_id, self._language_of(job.community))
         await self._messenger.send(chat, call(text, [job.user]), txn_id=job_id)
 

@@ -50,12 +50,16 @@ class Ground:
             messenger=scene.messenger,
             facts=self,  # type: ignore[arg-type]
             chat_with=self.chat_with,
-            name_of=lambda _: "School",
+            is_there=lambda _: True,
+            name_of=self.name_of,
             language_of=lambda _: self.language,
             accounts=ACCOUNTS,
             clock=scene.clock,
             reminders=Reminders((24, 72), 168),
         )
+
+    async def name_of(self, _: CommunityId) -> str:
+        return "School"
 
     async def joined(self, room_id: RoomId) -> list[Member]:
         assert room_id == ROOM
