@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from bridge.app.house import House
+from bridge.app.naming import announcement_meant
 from bridge.core import texts
 from bridge.core.access import Deed, may
 from bridge.core.afterwards import LONGEST_PIN_SECONDS, PIN_SECONDS
-from bridge.core.announcements import EVERYBODY, Audience, Named, Target, named, person_of
+from bridge.core.announcements import EVERYBODY, Audience, Target, person_of
 from bridge.core.community import Community
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, EventId, RoomId, UserId
@@ -64,15 +65,15 @@ class AfterwardsDesk:
 
         Args:
             by: who asks; None for the operator.
-            what: `which` (`#12`, or a link) or `reply_to` in `room` names the announcement; `source` is what asks, by
-                which a repeat is known; `text` of an edit; `seconds` of a pin; `target`, the community to forward to.
+            what: `announcement`, or `reply_to` in `room` (see `app/naming`); `source` is what asks, by which a repeat
+                is known; `text` of an edit; `seconds` of a pin; `target`, the community to forward to.
 
         Raises:
             Refused: there is no such announcement, or a rule says no.
         """
-        announcement = await self._find(community.id, _named(what))
-        copies = await self._house.newsroom.announcements.copies_of(announcement.id)
-        number = await self._house.newsroom.announcements.number_of(community.id, announcement.id)
+        announcements = self._house.newsroom.announcements
+        number, announcement = await announcement_meant(announcements, community.id, what)
+        copies = await announcements.copies_of(announcement.id)
         asked = Asked(community, by, what, number, announcement, copies)
         ways: dict[str, Callable[[Asked], Answer]] = {
             "look": self._look,
@@ -85,14 +86,6 @@ class AfterwardsDesk:
             "retry": self._retry,
         }
         return {"number": number, "done": True, **await ways[deed](asked)}
-
-    async def _find(self, community: CommunityId, which: Named) -> Announcement:
-        found = await self._house.newsroom.announcements.find(community, which)
-        if found is None:
-            raise Refused(
-                f"there is no such announcement in {community}", remedy="see the numbers with `announcements`"
-            )
-        return found
 
     # --- changes of all copies --------------------------------------------------------------------------------------
 
@@ -243,19 +236,6 @@ class AfterwardsDesk:
 
 
 DEEDS = frozenset({"look", "edit", "withdraw", "pin", "unpin", "repost", "forward", "retry"})
-
-
-def _named(what: Mapping[str, Any]) -> Named:
-    which = str(what.get("which") or "")
-    found = named(which)
-    if found is None and not which and what.get("reply_to"):
-        found = Named(room_id=RoomId(str(what.get("room"))), event_id=EventId(str(what["reply_to"])))
-    if found is None:
-        raise Refused(
-            "which announcement is meant is not said",
-            remedy="name it by its number, such as #12, or by its link; or reply to my answer to it",
-        )
-    return found
 
 
 def _communities(copies: Iterable[Copy]) -> list[CommunityId]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from bridge.app.house import House
-from bridge.app.naming import found_announcement, text_of
+from bridge.app.naming import announcement_meant, text_of
 from bridge.core import texts
 from bridge.core.community import Community
 from bridge.core.errors import Refused
@@ -36,8 +36,8 @@ class EventDesk:
 
         Args:
             by: who asks; None for the operator.
-            what: `source` and `room_id` (the message and where it was written), `reply_to` (what it answers), and
-                `text`, `named`, `field`, `answer`, `guests`, as the deed needs them.
+            what: `source` and `room` (the message and where it was written), `reply_to` (what it answers), and
+                `text`, `announcement`, `field`, `answer`, `guests`, as the deed needs them.
 
         Raises:
             Refused: a rule says no, or what is given cannot be understood.
@@ -46,7 +46,7 @@ class EventDesk:
         language = answer_language(community, by)
         if deed == "event":
             return await self._invite(community, by, what, language)
-        number, found = await found_announcement(self._house, community, what, "event")
+        number, found = await announcement_meant(self._house.newsroom.announcements, community.id, what, "event")
         events = self._house.newsroom.events
         match deed:
             case "event show":
@@ -76,13 +76,13 @@ class EventDesk:
             raise Refused(
                 str(error), remedy="write it like this: `Summer party; 2026-07-04 18:30; School yard; Bring a cake; 80`"
             ) from error
-        room_id = what.get("room_id")
+        room = what.get("room")
         announcement = await self._house.newsroom.events.invite(
             community,
             happening,
             source=text_of(what, "source"),
             author=by or "operator",
-            reply_room=RoomId(room_id) if by is not None and isinstance(room_id, str) else None,
+            reply_room=RoomId(room) if by is not None and isinstance(room, str) else None,
         )
         return {
             "said": [texts.event_taken(community.name or community.id, language)],

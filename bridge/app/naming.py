@@ -5,41 +5,54 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bridge.app.house import House
 from bridge.core.announcements import Named, named
-from bridge.core.community import Community
 from bridge.core.errors import Refused
-from bridge.core.ids import EventId, RoomId
+from bridge.core.ids import CommunityId, EventId, RoomId
+from bridge.features.announcements import Announcements
 from bridge.store.announcements import Announcement
 
 
-async def announcement_of(
-    house: House, community: Community, which: Named | None, what: Mapping[str, Any]
+async def announcement_named(
+    announcements: Announcements, community: CommunityId, what: Mapping[str, Any], kind: str = "announcement"
 ) -> Announcement | None:
-    """The announcement that is named, or the one that the message answers (`reply_to` in `room_id`); None for none."""
-    reply_to, room_id = what.get("reply_to"), what.get("room_id")
-    if which is None and isinstance(reply_to, str) and isinstance(room_id, str):
-        which = Named(room_id=RoomId(room_id), event_id=EventId(reply_to))
-    return None if which is None else await house.newsroom.announcements.find(community.id, which)
-
-
-async def found_announcement(
-    house: House, community: Community, what: Mapping[str, Any], kind: str
-) -> tuple[int, Announcement]:
-    """The announcement that `named` (or else the answered message) says, and its number.
+    """The announcement that `announcement` (`#12`, or a link) names, or that was answered by `reply_to` in `room`: by
+    an answer to it, to what its author wrote, or to what was said about it. None where nothing is named, and where what
+    was answered is no announcement.
 
     Raises:
-        Refused: there is none.
+        Refused: what is named is not there.
     """
-    word = what.get("named")
-    found = await announcement_of(house, community, named(word) if isinstance(word, str) else None, what)
+    word, reply_to, room = what.get("announcement"), what.get("reply_to"), what.get("room")
+    if isinstance(word, str) and word:
+        name = named(word)
+        found = None if name is None else await announcements.find(community, name)
+        if found is None:
+            raise Refused(
+                f"there is no {kind} {word[:80]!r} in {community}",
+                remedy="name it by its number, such as #12, or by its link; `announcements` shows the numbers",
+            )
+        return found
+    if isinstance(reply_to, str) and reply_to and isinstance(room, str):
+        return await announcements.find(community, Named(room_id=RoomId(room), event_id=EventId(reply_to)))
+    return None
+
+
+async def announcement_meant(
+    announcements: Announcements, community: CommunityId, what: Mapping[str, Any], kind: str = "announcement"
+) -> tuple[int, Announcement]:
+    """The announcement that has to be named (see `announcement_named`), with its number.
+
+    Raises:
+        Refused: none is, or it is not there.
+    """
+    found = await announcement_named(announcements, community, what, kind)
     if found is None:
         raise Refused(
-            f"there is no such {kind}",
-            where=str(community.id),
-            remedy="name it by its number, such as #12, or by its link, or answer its message",
+            f"which {kind} is meant is not said",
+            where=str(community),
+            remedy="name it by its number, such as #12, or by its link; or reply to it, or to my answer to it",
         )
-    return await house.newsroom.announcements.number_of(community.id, found.id), found
+    return await announcements.number_of(community, found.id), found
 
 
 def text_of(what: Mapping[str, Any], name: str) -> str:

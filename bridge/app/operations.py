@@ -238,7 +238,7 @@ class Operations:
         if template:
             declared = self._house.reconciler.declared[names[0]]
             text = template_of(declared.announcement_templates, template).filled(text)
-        audience = await self._house.newsroom.audience_of(names[0], None, to) if to else EVERYBODY
+        audience = await self._house.newsroom.audiences.audience_of(names[0], None, to) if to else EVERYBODY
         kind = Kind.ACKNOWLEDGE if acknowledge else Kind.TEXT
         part = render(text, ring=ring)
         return await self._announce_and_wait(names, audience, part, kind, source=source, progress=progress)
@@ -639,7 +639,7 @@ class Operations:
         return await self._house.newsroom.drafts.answer(room_id, user, event_id, send=send)
 
     async def _targets(self, communities: Sequence[CommunityId], audience: Audience) -> list[Target]:
-        return [one for name in communities for one in await self._house.newsroom.targets_of(name, audience)]
+        return [one for name in communities for one in await self._house.newsroom.audiences.targets_of(name, audience)]
 
     async def community_status(self, community: CommunityId) -> dict[str, Any]:
         return await self._house.reconciler.status(self._house.reconciler.declared[community])

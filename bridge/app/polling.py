@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bridge.app.house import House
-from bridge.app.naming import announcement_of, found_announcement, text_of
+from bridge.app.naming import announcement_meant, announcement_named, text_of
 from bridge.core import texts
-from bridge.core.announcements import Named, named
 from bridge.core.community import Community
 from bridge.core.errors import Refused
 from bridge.core.ids import RoomId, UserId
@@ -30,27 +29,27 @@ class PollDesk:
 
         Args:
             by: who asks; None for the operator.
-            what: `source` and `room_id` (the message and where it was written), `reply_to` (what it answers), and
-                `text`, `multiple`, `hidden`, `until`, `named`, `choice`, `private`, as the deed needs them.
+            what: `source` and `room` (the message and where it was written), `reply_to` (what it answers), and
+                `text`, `multiple`, `hidden`, `until`, `announcement`, `choice`, `private`, as the deed needs them.
 
         Raises:
             Refused: a rule says no, or what is given cannot be understood.
             MatrixError: the homeserver cannot be asked.
         """
         language = answer_language(community, by)
-        polls = self._house.newsroom.polls
+        polls, announcements = self._house.newsroom.polls, self._house.newsroom.announcements
         match deed:
             case "poll":
                 return await self._ask(community, by, what)
             case "poll show":
-                _, found = await found_announcement(self._house, community, what, "poll")
+                _, found = await announcement_meant(announcements, community.id, what, "poll")
                 poll, ballot, tally = await polls.result(found.id)
                 secret = poll.hidden and poll.counted is None
                 counts = None if secret else list(tally.counts)
                 said = polls.said(poll, ballot, tally, language)
                 return {"said": [said], "counts": counts, "people": tally.people, "closes_at": poll.closes_at}
             case "poll close":
-                number, found = await found_announcement(self._house, community, what, "poll")
+                number, found = await announcement_meant(announcements, community.id, what, "poll")
                 await polls.close(found.id, by or "operator")
                 return {"said": [texts.poll_ends(number, language)], "number": number}
             case "vote":
@@ -64,7 +63,7 @@ class PollDesk:
         except ValueError as error:
             raise Refused(str(error), remedy="write it like this: `Question | option | option`") from error
         closes_at = self._until(community, what)
-        room_id = what.get("room_id")
+        room = what.get("room")
         announcement = await self._house.newsroom.polls.ask(
             community,
             ballot,
@@ -73,7 +72,7 @@ class PollDesk:
             closes_at=closes_at,
             source=text_of(what, "source"),
             author=by or "operator",
-            reply_room=RoomId(room_id) if by is not None and isinstance(room_id, str) else None,
+            reply_room=RoomId(room) if by is not None and isinstance(room, str) else None,
         )
         closes = "" if closes_at is None else shown(closes_at, self._house.newsroom.zone_of(community.id))
         language = answer_language(community, by)
@@ -94,27 +93,21 @@ class PollDesk:
         if what.get("private") is not True:
             raise Refused("votes in secret polls are given in a direct chat", remedy="write to me there")
         which, options = _choice(what.get("choice"))
-        found = None
-        if which is not None or what.get("reply_to") is not None:
-            announcement = await announcement_of(self._house, community, which, what)
-            found = None if announcement is None else announcement.id
-            if found is None and which is not None:
-                raise Refused("there is no such poll", where=str(community.id))
-        number, chosen = await self._house.newsroom.polls.vote(
-            community.id, found, by, options, source=text_of(what, "source")
+        newsroom = self._house.newsroom
+        found = await announcement_named(newsroom.announcements, community.id, {**what, "announcement": which}, "poll")
+        number, chosen = await newsroom.polls.vote(
+            community.id, None if found is None else found.id, by, options, source=text_of(what, "source")
         )
         return {"said": [texts.vote_taken(number, chosen, answer_language(community, by))], "number": number}
 
 
-def _choice(words: Any) -> tuple[Named | None, Sequence[int]]:
+def _choice(words: Any) -> tuple[str | None, Sequence[int]]:
     """Which poll is named, and which options: `#12 2`."""
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise Refused("a choice is a list of words")
     which = None
     if words and not words[0].isdigit() and len(words) > 1:
-        which = named(words[0])
-        if which is None:
-            raise Refused(f"{words[0][:60]!r} names no poll", remedy="write it like this: `vote #12 2`")
+        which = words[0]
         words = words[1:]
     if not words or not all(word.isdigit() and len(word) < 4 for word in words):
         raise Refused("a vote is the number of an option", remedy="write it like this: `vote 2`, or `vote #12 2`")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from bridge.app.naming import announcement_meant, announcement_named
 from bridge.core import charts, texts
 from bridge.core.access import Deed, may
-from bridge.core.announcements import Named, named
 from bridge.core.community import Community, Role
 from bridge.core.errors import Refused
-from bridge.core.ids import CommunityId, EventId, RoomId, UserId
+from bridge.core.ids import CommunityId, RoomId, UserId
 from bridge.core.languages import Language
 from bridge.core.markup import plain
 from bridge.core.messages import SendFigures
@@ -68,9 +68,9 @@ class ReachDesk:
             Refused: there is no such announcement.
         """
         names = community.reach_names
-        found = await self._named(community.id, what)
+        found = await announcement_named(self._announcements, community.id, what)
         if found is not None:
-            one = await self._reach.of(community.id, found, names=names)
+            one = await self._reach.of(community.id, found.id, names=names)
             if one is None:
                 raise _nothing_of_that_name(community)
             shown = one.as_json(names=names)
@@ -101,12 +101,8 @@ class ReachDesk:
         Raises:
             Refused: there is no such announcement, or nobody was asked to confirm it.
         """
-        found = await self._named(community.id, what)
-        if found is None:
-            raise Refused(
-                "which announcement is meant?", remedy="give its number; `announcements` shows the numbers of all"
-            )
-        standing = await self._acknowledgements.standing(community.id, found)
+        _, found = await announcement_meant(self._announcements, community.id, what)
+        standing = await self._acknowledgements.standing(community.id, found.id)
         if standing is None:
             raise Refused(
                 "nobody was asked to confirm that announcement",
@@ -118,27 +114,10 @@ class ReachDesk:
         if by is None:
             return {"said": said, "acknowledgement": shown, "csv": standing.as_table()}
         if what.get("file") is True:
-            job = SendFigures(RoomId(str(what["room"])), community.id, by, "acknowledgement", found)
+            job = SendFigures(RoomId(str(what["room"])), community.id, by, "acknowledgement", found.id)
             await self._send(what, job)
             said.append(texts.file_follows(language))
         return {"said": said, "acknowledgement": shown}
-
-    async def _named(self, community: CommunityId, what: Mapping[str, Any]) -> str | None:
-        """The announcement that is meant; None where none was named."""
-        word, reply = what.get("announcement"), what.get("reply_to")
-        if isinstance(word, str) and word:
-            name = named(word)
-            found = None if name is None else await self._announcements.find(community, name)
-            if found is None:
-                raise Refused(
-                    f"there is no announcement {word[:80]!r} in {community}",
-                    remedy="give its number or its link; `announcements` shows the numbers",
-                )
-            return found.id
-        if isinstance(reply, str) and reply:
-            found = await self._announcements.find(community, Named(event_id=EventId(reply)))
-            return None if found is None else found.id
-        return None
 
     async def _send(self, what: Mapping[str, Any], job: SendFigures) -> None:
         """Have a file sent; the same source is the same file."""

@@ -44,7 +44,7 @@ class ScheduleDesk:
             audience = _audience(what)
             if by is not None:
                 to = [str(word) for word in what.get("to") or ()]
-                audience = await self._house.newsroom.audience_of(community.id, by, to)
+                audience = await self._house.newsroom.audiences.audience_of(community.id, by, to)
             one = await schedules.add(
                 source=_word(what, "source"),
                 community=community.id,

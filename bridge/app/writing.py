@@ -92,7 +92,7 @@ class Writing:
         """
         room_id, source = RoomId(str(what["room"])), EventId(str(what["source"]))
         text, kind, ring = self.text(community, what), _kind(what), what.get("ring") is True
-        audience = await self._newsroom.audience_of(community.id, by, _to(what))
+        audience = await self._newsroom.audiences.audience_of(community.id, by, _to(what))
         at, edits = what.get("at"), what.get("edits")
         if edits is not None:
             draft = await self._newsroom.drafts.made_by(by, EventId(str(edits)))
@@ -124,7 +124,7 @@ class Writing:
                 source=source,
                 author=by,
                 parts=parts,
-                targets=await self._newsroom.targets_of(community.id, audience),
+                targets=await self._newsroom.audiences.targets_of(community.id, audience),
                 audience=audience,
                 kind=kind,
                 reply_room=room_id,
@@ -161,12 +161,12 @@ class Writing:
         Raises:
             Refused: it is no announcement, or cannot go where it is meant for.
         """
-        audience = await self._newsroom.audience_of(community.id, by, _to(what))
+        audience = await self._newsroom.audiences.audience_of(community.id, by, _to(what))
         content: Part = render(self.text(community, what), ring=what.get("ring") is True)
         if _kind(what) is Kind.ACKNOWLEDGE:
             content = with_line(content, texts.please_acknowledge(community.language))
-        targets = await self._newsroom.targets_of(community.id, audience)
-        expected = await self._newsroom.expected(targets)
+        targets = await self._newsroom.audiences.targets_of(community.id, audience)
+        expected = await self._newsroom.audiences.expected(targets)
         return {
             "community": community.id,
             "audience": list(audience.as_words()),

@@ -113,4 +113,4 @@ def _do(deed: str, community: str, which: str, config: Path, json: bool, **what:
 async def _ask(deed: str, community: str, which: str, config: Path, what: dict[str, Any]) -> dict[str, Any]:
     source = f"command-{secrets.token_hex(12)}"
     async with service_or_alone(load(config), with_keys=deed != "look") as asked:
-        return await asked.announcements(deed, community, {"which": which, "source": source, **what})
+        return await asked.announcements(deed, community, {"announcement": which, "source": source, **what})

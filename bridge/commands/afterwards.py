@@ -23,7 +23,7 @@ TARGET = arguments.word("target", names={DE: "wohin"})
 
 async def _ask(deeds: Deeds, request: Request, deed: str, **what: Any) -> dict[str, Any]:
     """Have it done. Where nothing is said, the answer comes when it is done."""
-    named = {"which": request.asked.get(WHICH), "reply_to": request.reply_to, "room": request.room_id}
+    named = {"announcement": request.asked.get(WHICH), "reply_to": request.reply_to, "room": request.room_id}
     source = str(request.event_id)
     return await deeds.announcements(deed, request.community, {"source": source, **named, **what}, request.person)
 

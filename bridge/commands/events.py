@@ -45,7 +45,7 @@ GUESTS = arguments.word("+guests", names={DE: "+Gäste"}).optionally()
 async def _ask(deeds: Deeds, request: Request, deed: str, **what: Any) -> str:
     given = {
         "source": str(request.event_id),
-        "room_id": str(request.room_id),
+        "room": str(request.room_id),
         "reply_to": None if request.reply_to is None else str(request.reply_to),
     }
     answer = await deeds.announcements(deed, request.community, {**given, **what}, request.person)
@@ -57,21 +57,23 @@ async def event(deeds: Deeds, request: Request) -> str:
 
 
 async def show(deeds: Deeds, request: Request) -> str:
-    return await _ask(deeds, request, "event show", named=request.asked.get(ANY_NUMBER))
+    return await _ask(deeds, request, "event show", announcement=request.asked.get(ANY_NUMBER))
 
 
 async def change(deeds: Deeds, request: Request) -> str:
     asked = request.asked
-    return await _ask(deeds, request, "event change", named=asked[NUMBER], field=asked[FIELD], text=asked[VALUE])
+    return await _ask(deeds, request, "event change", announcement=asked[NUMBER], field=asked[FIELD], text=asked[VALUE])
 
 
 async def cancel(deeds: Deeds, request: Request) -> str:
-    return await _ask(deeds, request, "event cancel", named=request.asked.get(ANY_NUMBER))
+    return await _ask(deeds, request, "event cancel", announcement=request.asked.get(ANY_NUMBER))
 
 
 async def rsvp(deeds: Deeds, request: Request) -> str:
     asked = request.asked
-    return await _ask(deeds, request, "rsvp", named=asked[NUMBER], answer=asked[ANSWER], guests=asked.get(GUESTS))
+    return await _ask(
+        deeds, request, "rsvp", announcement=asked[NUMBER], answer=asked[ANSWER], guests=asked.get(GUESTS)
+    )
 
 
 ROWS = (

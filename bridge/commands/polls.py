@@ -26,7 +26,7 @@ async def _ask(deeds: Deeds, request: Request, deed: str, **what: Any) -> str:
         request.community,
         {
             "source": str(request.event_id),
-            "room_id": str(request.room_id),
+            "room": str(request.room_id),
             "reply_to": None if request.reply_to is None else str(request.reply_to),
             **what,
         },
@@ -49,11 +49,11 @@ async def poll(deeds: Deeds, request: Request) -> str:
 
 
 async def show(deeds: Deeds, request: Request) -> str:
-    return await _ask(deeds, request, "poll show", named=request.asked.get(NUMBER))
+    return await _ask(deeds, request, "poll show", announcement=request.asked.get(NUMBER))
 
 
 async def close(deeds: Deeds, request: Request) -> str:
-    return await _ask(deeds, request, "poll close", named=request.asked.get(NUMBER))
+    return await _ask(deeds, request, "poll close", announcement=request.asked.get(NUMBER))
 
 
 async def vote(deeds: Deeds, request: Request) -> str:

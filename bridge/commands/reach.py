@@ -5,26 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from bridge.commands import arguments
-from bridge.commands.arguments import Argument, Setting, Unfit, Words
 from bridge.commands.deeds import Deeds
 from bridge.commands.row import Request, Row
 from bridge.core import texts
 from bridge.core.access import Deed
-from bridge.core.announcements import named
 from bridge.core.languages import DE
 from bridge.core.markup import Marked
 
-
-def _announcement(words: Words, _: Setting) -> tuple[str, Words]:
-    word, after = words.word()
-    bare = word.strip("<>").rstrip(",;.")
-    if named(bare) is None:
-        raise Unfit(word, ("#12", "https://matrix.to/#/…"))
-    return bare, after
-
-
-WHICH: Argument[str] = Argument(name="announcement", read=_announcement, names={DE: "Ankündigung"}, optional=True)
-"""An announcement: by its number or its link; left out where the message answers one."""
+WHICH = arguments.announcement().optionally()
 CSV = arguments.flag("csv")
 
 

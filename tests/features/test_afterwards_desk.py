@@ -63,7 +63,7 @@ async def announced(scene: Scene) -> None:
 
 
 async def ask(desk: AfterwardsDesk, deed: str, by: UserId, where: CommunityId = SCHOOL, **what: Any) -> dict[str, Any]:
-    given = {"which": "#1", "source": f"${deed}", "room": CHAT, "text": "Other", "target": CLUB, **what}
+    given = {"announcement": "#1", "source": f"${deed}", "room": CHAT, "text": "Other", "target": CLUB, **what}
     return await desk.do(deed, Reconciler.declared[where], by, given)
 
 
@@ -131,11 +131,11 @@ async def test_forwarding_needs_the_right_in_the_other_community(scene: Scene, d
 async def test_it_has_to_be_named_and_to_be_there(scene: Scene, desk: AfterwardsDesk, deed: str) -> None:
     await announced(scene)
     with pytest.raises(Refused, match="not said"):
-        await ask(desk, deed, HEAD, which="", reply_to=None)
+        await ask(desk, deed, HEAD, announcement="", reply_to=None)
     for which in ("#2", "https://matrix.to/#/!school:example.org/$nothing"):
-        with pytest.raises(Refused, match="no such announcement"):
-            await ask(desk, deed, HEAD, which=which)
-    with pytest.raises(Refused, match="no such announcement"):
+        with pytest.raises(Refused, match="there is no announcement"):
+            await ask(desk, deed, HEAD, announcement=which)
+    with pytest.raises(Refused, match="there is no announcement"):
         await ask(desk, deed, TEACHER, CLUB)
 
 
@@ -144,6 +144,6 @@ async def test_a_reply_to_the_answer_or_to_a_copy_names_it(scene: Scene, desk: A
     told = [event for event, (room, _) in scene.messenger.posted.items() if room == CHAT]
     assert len(told) == 1
     for event in told:
-        assert (await ask(desk, "look", HEAD, which="", reply_to=event))["number"] == 1
+        assert (await ask(desk, "look", HEAD, announcement="", reply_to=event))["number"] == 1
     [copy] = [event for event, (room, _) in scene.messenger.posted.items() if room == ROOMS[YEAR]]
-    assert (await ask(desk, "look", HEAD, which="", reply_to=copy, room=ROOMS[YEAR]))["number"] == 1
+    assert (await ask(desk, "look", HEAD, announcement="", reply_to=copy, room=ROOMS[YEAR]))["number"] == 1

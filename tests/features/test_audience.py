@@ -52,12 +52,12 @@ async def admit(scene: Scene, key: RoomKeyName, by: UserId | None, *, on: bool =
 async def announce(
     scene: Scene, words: Sequence[str], *, by: UserId | None = ANN, source: str = "$one", text: str = "News"
 ) -> Audience:
-    audience = await scene.newsroom.audience_of(SCHOOL.id, by, words)
+    audience = await scene.newsroom.audiences.audience_of(SCHOOL.id, by, words)
     await scene.newsroom.announcements.publish(
         source=source,
         author=by or "operator",
         parts=[render(text)],
-        targets=await scene.newsroom.targets_of(SCHOOL.id, audience),
+        targets=await scene.newsroom.audiences.targets_of(SCHOOL.id, audience),
         audience=audience,
         reply_room=scene.control_room.room_id,
     )
@@ -136,7 +136,7 @@ async def test_an_archived_group_lets_nothing_in(scene: Scene) -> None:
     with pytest.raises(Refused, match="archived"):
         await scene.newsroom.admitting.change(archived, ANN, CHESS, admit=True, source="$x")
     with pytest.raises(Refused, match="archived"):
-        await scene.newsroom.targets_of(SCHOOL.id, Audience(groups=(CHESS,)))
+        await scene.newsroom.audiences.targets_of(SCHOOL.id, Audience(groups=(CHESS,)))
 
 
 async def test_who_is_no_moderator_of_it_learns_nothing_of_a_group(scene: Scene) -> None:
@@ -169,11 +169,11 @@ async def test_an_announcement_into_a_group_is_there_alone(scene: Scene) -> None
 async def test_a_moderator_announces_into_their_group_and_nowhere_else(scene: Scene, words: list[str]) -> None:
     await scene.settle(WELCOMING)
     with pytest.raises(Refused) as refusal:
-        await scene.newsroom.audience_of(SCHOOL.id, EDNA, words)
+        await scene.newsroom.audiences.audience_of(SCHOOL.id, EDNA, words)
     assert "board" not in str(refusal.value).replace("'board'", "")
     with pytest.raises(Refused, match="only owners and admins"):
-        await scene.newsroom.audience_of(SCHOOL.id, CID, [])
-    assert await scene.newsroom.audience_of(SCHOOL.id, EDNA, ["gruppe:chess"]) == Audience(groups=(CHESS,))
+        await scene.newsroom.audiences.audience_of(SCHOOL.id, CID, [])
+    assert await scene.newsroom.audiences.audience_of(SCHOOL.id, EDNA, ["gruppe:chess"]) == Audience(groups=(CHESS,))
 
 
 async def test_a_group_has_its_copy_quietly_where_everybody_has_one(scene: Scene) -> None:
@@ -224,7 +224,7 @@ async def test_who_is_in_a_room_that_has_it_gets_no_copy_and_who_has_left_none_e
         await announce(scene, ["everybody", "tag:team"])
     assert chats(scene) == []
     audience = Audience(groups=(CHESS,), tags=("team",))
-    targets = await scene.newsroom.targets_of(SCHOOL.id, audience)
+    targets = await scene.newsroom.audiences.targets_of(SCHOOL.id, audience)
     assert [one.place for one in targets] == ["chess", EVE]
     await scene.leave(EVE, scene.space)
     await scene.catch_up()

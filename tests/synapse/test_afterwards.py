@@ -86,7 +86,7 @@ async def test_the_life_of_an_announcement_after_it_was_sent(estate: Estate, fol
     await shows(lisa, room, event, body=SECOND, edited=True)
 
     # forwarded, as it reads now, by the operator; and what a human posted is read back as well
-    given = {"community": place, "which": "#1", "target": other.id, "source": "test"}
+    given = {"community": place, "announcement": "#1", "target": other.id, "source": "test"}
     forwarded = await estate.ask("announcements", deed="forward", **given)
     assert forwarded["done"], forwarded
     there = await marge.wait_text(other.announcements, SECOND)
@@ -103,7 +103,7 @@ async def test_the_life_of_an_announcement_after_it_was_sent(estate: Estate, fol
     ran = await estate.command("announcement", "edit", place, "3", "--text", "by the operator")
     assert "#3 has its new text in 1 room" in ran.out
     await shows(lisa, room, again.event_id, body="by the operator", edited=True)
-    nothing = await estate.ask("announcements", deed="retry", community=place, which="3")
+    nothing = await estate.ask("announcements", deed="retry", community=place, announcement="3")
     assert (nothing["count"], nothing["done"]) == (0, True)
 
     # withdrawn, after a yes: nothing of it is left, neither for those who are there nor for whoever comes later
