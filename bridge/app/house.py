@@ -306,6 +306,7 @@ class House:
             memory=self.reconciler.memory,
             read_profile=self.reconciler.read_profile,
             within=self.reconciler.within,
+            stood_in=self.reconciler.stood_in,
             lock_of=self.reconciler.lock_of,
             people=self.members.people,
             language_of=self.reconciler.language_of,

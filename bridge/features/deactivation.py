@@ -51,6 +51,7 @@ class Deactivations:
         memory: Memory,
         read_profile: Callable[[], Awaitable[None]],
         within: Callable[[CommunityId], list[CommunityId]],
+        stood_in: Callable[[CommunityId], CommunityId | None],
         lock_of: Callable[[CommunityId], asyncio.Lock],
         people: Callable[[Community], Awaitable[People]],
         language_of: Callable[[CommunityId], Language],
@@ -65,12 +66,14 @@ class Deactivations:
         Args:
             read_profile: has the communities put together anew, after something of this was stored.
             within: the communities that stand within one.
+            stood_in: the community within which one stands, deactivated or not.
             lock_of: held while a community's rooms are worked on.
         """
         self._database = database
         self._memory = memory
         self._read_profile = read_profile
         self._within = within
+        self._stood_in = stood_in
         self._lock_of = lock_of
         self._people = people
         self._language_of = language_of
@@ -180,6 +183,7 @@ class Deactivations:
             known = await self._memory.known(job.community)
             await self._close_announcements(known, known.rooms.get(ANNOUNCEMENTS), language)
             await self._close_space(known, one, language)
+        await self._take_out(known.rooms.get(SPACE), self._stood_in(job.community))
         control = known.rooms.get(CONTROL)
         now = self._clock.now_ms()
         async with self._database.transaction() as tx:
@@ -209,6 +213,17 @@ class Deactivations:
         for child in closing.foreign_children(space, known.rooms.get(ANNOUNCEMENTS)):
             await self._rooms.set_state(space.room_id, closing.CHILD, child, {})
         await self._close(space, RoomKind.SPACE, known, language)
+
+    async def _take_out(self, space_id: RoomId | None, parent: CommunityId | None) -> None:
+        """The community within which it stood lists it no longer, and it claims no place there."""
+        if space_id is None or parent is None:
+            return
+        async with self._lock_of(parent):
+            above = (await self._memory.known(parent)).rooms.get(SPACE)
+            for room_id, kind, other in ((above, closing.CHILD, space_id), (space_id, closing.PARENT, above)):
+                room = None if room_id is None else await self._room(room_id)
+                if room is not None and other is not None and room.content(kind, other):
+                    await self._rooms.set_state(room.room_id, kind, other, {})
 
     async def _close(self, room: RoomState, kind: RoomKind, known: Known, language: Language) -> None:
         """Nobody writes or comes in any more, and whoever was invited or knocks is told so."""

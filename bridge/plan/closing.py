@@ -12,6 +12,7 @@ from bridge.plan.desired import power_levels
 from bridge.plan.state import Accounts, RoomState
 
 CHILD = "m.space.child"
+PARENT = "m.space.parent"
 _OPEN = ("m.room.redaction",)
 """What stays as it is: whoever has written something may take it back."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -401,3 +403,42 @@ async def test_they_stand_five_deep_at_most(scene: Scene) -> None:
     assert deeper == "deeper"
     with pytest.raises(Refused, match="at most 5"):
         await scene.subcommunities.move(scene.reconciler.declared[other], ANN, scene.reconciler.declared[four])
+
+
+async def test_one_that_is_deactivated_is_listed_no_longer_until_it_begins_again(scene: Scene) -> None:
+    await settle(scene)
+    year, class_ = room(scene, YEAR), room(scene, CLASS)
+    links = ((year, "m.space.child", class_), (class_, "m.space.parent", year))
+    assert all((one.content(kind, other.room_id) or {}).get("via") for one, kind, other in links)
+    await scene.deactivations.deactivate(await now(scene, CLASS), ANN, "Class 1A")
+    await settle(scene)
+    assert [one.content(kind, other.room_id) for one, kind, other in links] == [{}, {}]
+    assert await at_rest(scene)
+    assert states(scene, DAN, SCHOOL, YEAR) == ["join", "join"], "who came by it stays"
+    await scene.deactivations.reactivate(CLASS.id)
+    await settle(scene)
+    assert all((one.content(kind, other.room_id) or {}).get("via") for one, kind, other in links)
+    assert await at_rest(scene)
+
+
+async def test_a_kill_leaves_no_link_to_one_that_is_deactivated(new_scene: Callable[..., Awaitable[Scene]]) -> None:
+    for point in itertools.count(0, 4):
+        scene = await new_scene()
+        await settle(scene)
+        year, class_ = room(scene, YEAR), room(scene, CLASS)
+        await scene.deactivations.deactivate(await now(scene, CLASS), ANN, "Class 1A")
+        scene.faults.arm(point)
+        with contextlib.suppress(Crash):
+            await scene.catch_up()
+        survived = not scene.faults.dead
+        if not survived:
+            await scene.die()
+            await scene.start()
+        scene.faults.arm(None)
+        await settle(scene)
+        assert await scene.deactivations.outstanding(CLASS.id) == 0
+        links = [year.content("m.space.child", class_.room_id), class_.content("m.space.parent", year.room_id)]
+        assert links == [{}, {}], f"killed at {point}"
+        if survived:
+            assert point > 20
+            return

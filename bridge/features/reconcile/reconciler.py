@@ -160,6 +160,11 @@ class Reconciler:
         """The communities that stand within one."""
         return [one.id for one in self.declared.values() if one.parent == community]
 
+    def stood_in(self, community: CommunityId) -> CommunityId | None:
+        """The community within which one stands, deactivated or not; None where it stands alone."""
+        found = self.effective_all(self._loaded).get(community)
+        return None if found is None else found.parent
+
     def ended_but_declared(self) -> list[Deactivation]:
         """Deactivated communities that the file still declares."""
         return [self.deactivated[name] for name in self.effective_all(self._loaded) if name in self.deactivated]
