@@ -29,15 +29,15 @@ class ScheduleDesk:
 
         Args:
             by: who asks; None for the operator.
-            what: `source`, what asks for it, with every deed that changes something; `reply_room`, the chat in which
-                whoever asks is told of what comes of it; `when`, `text`; `audience` as `Audience.as_words` gives it, or
-                `to` as people say it; `acknowledge`; `number`: as the deed needs them.
+            what: `source`, what asks for it, with every deed that changes something; `room`, the chat in which whoever
+                asks is told of what comes of it; `when`, `text`; `audience` as `Audience.as_words` gives it, or `to` as
+                people say it; `acknowledge`; `number`: as the deed needs them.
 
         Raises:
             Refused: a rule says no, or what is given cannot be understood.
         """
         schedules, language = self._house.newsroom.schedules, answer_language(community, by)
-        room = what.get("reply_room")
+        room = what.get("room")
         reply_room = RoomId(room) if by is not None and isinstance(room, str) else None
         author = OPERATOR if by is None else str(by)
         if deed == "schedule":

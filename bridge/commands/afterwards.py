@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bridge.commands import arguments
+from bridge.commands.asking import have_done, said
 from bridge.commands.deeds import Deeds
 from bridge.commands.row import Caution, Request, Row
 from bridge.core import texts
@@ -22,22 +23,15 @@ TARGET = arguments.word("target", names={DE: "wohin"})
 
 
 async def _ask(deeds: Deeds, request: Request, deed: str, **what: Any) -> dict[str, Any]:
-    """Have it done. Where nothing is said, the answer comes when it is done."""
-    named = {"announcement": request.asked.get(WHICH), "reply_to": request.reply_to, "room": request.room_id}
-    source = str(request.event_id)
-    return await deeds.announcements(deed, request.community, {"source": source, **named, **what}, request.person)
-
-
-def _said(answer: dict[str, Any]) -> str | None:
-    return Marked("\n".join(answer["said"])) if answer["said"] else None
+    return await have_done(deeds, request, deed, announcement=request.asked.get(WHICH), **what)
 
 
 async def edit(deeds: Deeds, request: Request) -> str | None:
-    return _said(await _ask(deeds, request, "edit", text=request.asked[TEXT]))
+    return said(await _ask(deeds, request, "edit", text=request.asked[TEXT]))
 
 
 async def withdraw(deeds: Deeds, request: Request) -> str | None:
-    return _said(await _ask(deeds, request, "withdraw"))
+    return said(await _ask(deeds, request, "withdraw"))
 
 
 async def withdraw_caution(deeds: Deeds, request: Request) -> Caution:
@@ -48,23 +42,23 @@ async def withdraw_caution(deeds: Deeds, request: Request) -> Caution:
 
 async def pin(deeds: Deeds, request: Request) -> str | None:
     seconds = request.asked.get(SPAN)
-    return _said(await _ask(deeds, request, "pin", **({} if seconds is None else {"seconds": seconds})))
+    return said(await _ask(deeds, request, "pin", **({} if seconds is None else {"seconds": seconds})))
 
 
 async def unpin(deeds: Deeds, request: Request) -> str | None:
-    return _said(await _ask(deeds, request, "unpin"))
+    return said(await _ask(deeds, request, "unpin"))
 
 
 async def repost(deeds: Deeds, request: Request) -> str | None:
-    return _said(await _ask(deeds, request, "repost"))
+    return said(await _ask(deeds, request, "repost"))
 
 
 async def forward(deeds: Deeds, request: Request) -> str | None:
-    return _said(await _ask(deeds, request, "forward", target=request.asked[TARGET].casefold()))
+    return said(await _ask(deeds, request, "forward", target=request.asked[TARGET].casefold()))
 
 
 async def retry(deeds: Deeds, request: Request) -> str | None:
-    return _said(await _ask(deeds, request, "retry"))
+    return said(await _ask(deeds, request, "retry"))
 
 
 ROWS = (

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from bridge.commands import arguments
+from bridge.commands.asking import ask, have_done, said
 from bridge.commands.deeds import Deeds
 from bridge.commands.row import Request, Row
 from bridge.commands.schedules import AT
 from bridge.core import texts
 from bridge.core.access import NEEDED, Deed, may
 from bridge.core.languages import DE
-from bridge.core.markup import Marked
 
 ACK = arguments.flag("ack", names={DE: "bestätigen"})
 TO = arguments.word("to", names={DE: "an"}).as_option().repeated()
@@ -28,38 +26,27 @@ async def announce(deeds: Deeds, request: Request) -> str | None:
     when = asked.get(AT)
     if when is not None and not may(request.roles.get(community), Deed.ANNOUNCE):
         return texts.not_allowed(NEEDED[Deed.ANNOUNCE], request.language)
-    answer = await deeds.announcements(
-        "write",
-        community,
-        {
-            "source": request.event_id,
-            "room": request.room_id,
-            "text": asked.get(TEXT) or "",
-            "at": when,
-            "to": list(asked.all(TO)),
-            "acknowledge": asked.get(ACK) is True,
-            "ring": asked.get(RING) is True,
-            "template": asked.get(TEMPLATE),
-            "single": asked.get(SINGLE) is True,
-            "pills": request.pills,
-            "file": request.file,
-            "reply_to": request.reply_to,
-            "edits": request.edits,
-        },
-        request.person,
+    return said(
+        await have_done(
+            deeds,
+            request,
+            "write",
+            text=asked.get(TEXT) or "",
+            at=when,
+            to=list(asked.all(TO)),
+            acknowledge=asked.get(ACK) is True,
+            ring=asked.get(RING) is True,
+            template=asked.get(TEMPLATE),
+            single=asked.get(SINGLE) is True,
+            pills=request.pills,
+            file=request.file,
+            edits=request.edits,
+        )
     )
-    return Marked("\n".join(answer["said"])) if answer["said"] else None
-
-
-async def _ask(deeds: Deeds, request: Request, deed: str, **what: Any) -> str:
-    answer = await deeds.announcements(
-        deed, request.community, {"source": str(request.event_id), **what}, request.person
-    )
-    return Marked("\n".join(answer["said"]))
 
 
 async def list_(deeds: Deeds, request: Request) -> str:
-    return await _ask(deeds, request, "list")
+    return await ask(deeds, request, "list")
 
 
 ANNOUNCE = Row(

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from bridge.commands import arguments
+from bridge.commands.asking import ask
 from bridge.commands.deeds import Deeds
 from bridge.commands.row import Request, Row
 from bridge.core import texts
 from bridge.core.access import Deed
 from bridge.core.languages import DE
-from bridge.core.markup import Marked
 
 EVENT = arguments.text("title; when; place; description; seats", names={DE: "Titel; wann; Ort; Beschreibung; Plätze"})
 NUMBER = arguments.word("number", names={DE: "Nummer"})
@@ -42,38 +40,26 @@ ANSWER = arguments.choice(
 GUESTS = arguments.word("+guests", names={DE: "+Gäste"}).optionally()
 
 
-async def _ask(deeds: Deeds, request: Request, deed: str, **what: Any) -> str:
-    given = {
-        "source": str(request.event_id),
-        "room": str(request.room_id),
-        "reply_to": None if request.reply_to is None else str(request.reply_to),
-    }
-    answer = await deeds.announcements(deed, request.community, {**given, **what}, request.person)
-    return Marked("\n".join(answer["said"]))
-
-
 async def event(deeds: Deeds, request: Request) -> str:
-    return await _ask(deeds, request, "event", text=request.asked[EVENT])
+    return await ask(deeds, request, "event", text=request.asked[EVENT])
 
 
 async def show(deeds: Deeds, request: Request) -> str:
-    return await _ask(deeds, request, "event show", announcement=request.asked.get(ANY_NUMBER))
+    return await ask(deeds, request, "event show", announcement=request.asked.get(ANY_NUMBER))
 
 
 async def change(deeds: Deeds, request: Request) -> str:
     asked = request.asked
-    return await _ask(deeds, request, "event change", announcement=asked[NUMBER], field=asked[FIELD], text=asked[VALUE])
+    return await ask(deeds, request, "event change", announcement=asked[NUMBER], field=asked[FIELD], text=asked[VALUE])
 
 
 async def cancel(deeds: Deeds, request: Request) -> str:
-    return await _ask(deeds, request, "event cancel", announcement=request.asked.get(ANY_NUMBER))
+    return await ask(deeds, request, "event cancel", announcement=request.asked.get(ANY_NUMBER))
 
 
 async def rsvp(deeds: Deeds, request: Request) -> str:
     asked = request.asked
-    return await _ask(
-        deeds, request, "rsvp", announcement=asked[NUMBER], answer=asked[ANSWER], guests=asked.get(GUESTS)
-    )
+    return await ask(deeds, request, "rsvp", announcement=asked[NUMBER], answer=asked[ANSWER], guests=asked.get(GUESTS))
 
 
 ROWS = (

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from bridge.commands import arguments
+from bridge.commands.asking import ask
 from bridge.commands.deeds import Deeds
 from bridge.commands.row import Caution, Request, Row
 from bridge.core import texts
 from bridge.core.access import Deed
 from bridge.core.languages import DE
-from bridge.core.markup import Marked
 
 WANTED = arguments.choice("on|off", {"on": True, "off": False, "an": True, "aus": False}, names={DE: "an|aus"})
 
 
 async def feed(deeds: Deeds, request: Request) -> str:
-    what = {"wanted": request.asked[WANTED], "source": str(request.event_id)}
-    answer = await deeds.announcements("feed", request.community, what, request.person)
-    return Marked("\n".join(answer["said"]))
+    return await ask(deeds, request, "feed", wanted=request.asked[WANTED])
 
 
 async def caution(deeds: Deeds, request: Request) -> Caution | None:
     """What leaves encryption needs another word; nothing does that is closed."""
     if not request.asked[WANTED]:
         return None
-    answer = await deeds.announcements("feed caution", request.community, {}, request.person)
-    return Caution(what=Marked("\n".join(answer["said"])), asked=request.asked)
+    return Caution(what=await ask(deeds, request, "feed caution"), asked=request.asked)
 
 
 ROWS = (

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from bridge.commands import arguments
+from bridge.commands.asking import ask
 from bridge.commands.deeds import Deeds
 from bridge.commands.row import Request, Row
 from bridge.core import texts
 from bridge.core.access import Deed
 from bridge.core.languages import DE
-from bridge.core.markup import Marked
 
 QUESTION = arguments.text("question | option | option …", names={DE: "Frage | Antwort | Antwort …"})
 MULTIPLE = arguments.flag("multiple", names={DE: "mehrere"})
@@ -20,24 +18,9 @@ NUMBER = arguments.word("number", names={DE: "Nummer"}).optionally()
 CHOICE = arguments.word("number", names={DE: "Nummer"}).repeated()
 
 
-async def _ask(deeds: Deeds, request: Request, deed: str, **what: Any) -> str:
-    answer = await deeds.announcements(
-        deed,
-        request.community,
-        {
-            "source": str(request.event_id),
-            "room": str(request.room_id),
-            "reply_to": None if request.reply_to is None else str(request.reply_to),
-            **what,
-        },
-        request.person,
-    )
-    return Marked("\n".join(answer["said"]))
-
-
 async def poll(deeds: Deeds, request: Request) -> str:
     asked = request.asked
-    return await _ask(
+    return await ask(
         deeds,
         request,
         "poll",
@@ -49,16 +32,16 @@ async def poll(deeds: Deeds, request: Request) -> str:
 
 
 async def show(deeds: Deeds, request: Request) -> str:
-    return await _ask(deeds, request, "poll show", announcement=request.asked.get(NUMBER))
+    return await ask(deeds, request, "poll show", announcement=request.asked.get(NUMBER))
 
 
 async def close(deeds: Deeds, request: Request) -> str:
-    return await _ask(deeds, request, "poll close", announcement=request.asked.get(NUMBER))
+    return await ask(deeds, request, "poll close", announcement=request.asked.get(NUMBER))
 
 
 async def vote(deeds: Deeds, request: Request) -> str:
     words = request.asked.all(CHOICE)
-    return await _ask(deeds, request, "vote", choice=list(words), private=not request.mark)
+    return await ask(deeds, request, "vote", choice=list(words), private=not request.mark)
 
 
 ROWS = (

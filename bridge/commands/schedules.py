@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from bridge.commands import arguments
+from bridge.commands.asking import ask
 from bridge.commands.deeds import Deeds
 from bridge.commands.row import Request, Row
 from bridge.core import texts
 from bridge.core.access import Deed
 from bridge.core.languages import DE
-from bridge.core.markup import Marked
 
 WHEN = arguments.when("when", names={DE: "wann"})
 AT = arguments.when("at", names={DE: "um"}).as_option()
@@ -20,37 +18,29 @@ WHAT = arguments.choice("what", {"at": "when", "um": "when", "am": "when", "text
 CHANGE = arguments.text("new", names={DE: "neu"})
 
 
-async def _ask(deeds: Deeds, request: Request, deed: str, **what: Any) -> str:
-    source, room = str(request.event_id), str(request.room_id)
-    answer = await deeds.announcements(
-        deed, request.community, {"source": source, "reply_room": room, **what}, request.person
-    )
-    return Marked("\n".join(answer["said"]))
-
-
 async def schedule(deeds: Deeds, request: Request) -> str:
-    return await _ask(deeds, request, "schedule", when=request.asked[WHEN], text=request.asked[TEXT])
+    return await ask(deeds, request, "schedule", when=request.asked[WHEN], text=request.asked[TEXT])
 
 
 async def scheduled(deeds: Deeds, request: Request) -> str:
-    return await _ask(deeds, request, "scheduled")
+    return await ask(deeds, request, "scheduled")
 
 
 async def show(deeds: Deeds, request: Request) -> str:
-    return await _ask(deeds, request, "schedule show", number=request.asked[NUMBER])
+    return await ask(deeds, request, "schedule show", number=request.asked[NUMBER])
 
 
 async def edit(deeds: Deeds, request: Request) -> str:
     change = {request.asked[WHAT]: request.asked[CHANGE]}
-    return await _ask(deeds, request, "schedule edit", number=request.asked[NUMBER], **change)
+    return await ask(deeds, request, "schedule edit", number=request.asked[NUMBER], **change)
 
 
 async def skip(deeds: Deeds, request: Request) -> str:
-    return await _ask(deeds, request, "schedule skip", number=request.asked[NUMBER])
+    return await ask(deeds, request, "schedule skip", number=request.asked[NUMBER])
 
 
 async def cancel(deeds: Deeds, request: Request) -> str:
-    return await _ask(deeds, request, "schedule cancel", number=request.asked[NUMBER])
+    return await ask(deeds, request, "schedule cancel", number=request.asked[NUMBER])
 
 
 ROWS = (

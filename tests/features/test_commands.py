@@ -345,7 +345,7 @@ async def test_every_command_has_help(row: Row) -> None:
 async def test_schedules_are_asked_for_in_words(text: str, deed: str, what: dict[str, Any]) -> None:
     deeds = FakeDeeds(Role.ADMIN)
     await ask(deeds, text)
-    assert deeds.asked_of_announcements[-1] == (deed, {"source": "$1", "reply_room": CHAT, **what})
+    assert deeds.asked_of_announcements[-1] == (deed, {"source": "$1", "room": CHAT, "reply_to": None, **what})
     member = FakeDeeds(Role.MEMBER)
     assert await ask(member, text) == plain(texts.not_allowed(Role.ADMIN))
     assert member.asked_of_announcements == []
