@@ -11,6 +11,7 @@ from bridge.core.announcements import EVERYBODY, Audience, Kind
 from bridge.core.community import Community
 from bridge.core.errors import Refused
 from bridge.core.ids import RoomId, UserId
+from bridge.core.messages import Pill
 from bridge.core.rendering import render
 from bridge.features.members import answer_language
 from bridge.features.schedules import OPERATOR, shown
@@ -31,7 +32,7 @@ class ScheduleDesk:
             by: who asks; None for the operator.
             what: `source`, what asks for it, with every deed that changes something; `room`, the chat in which whoever
                 asks is told of what comes of it; `when`, `text`; `audience` as `Audience.as_words` gives it, or `to` as
-                people say it; `acknowledge`; `number`: as the deed needs them.
+                people say it; `acknowledge`; `pills`, whom the text mentions; `number`: as the deed needs them.
 
         Raises:
             Refused: a rule says no, or what is given cannot be understood.
@@ -50,7 +51,7 @@ class ScheduleDesk:
                 community=community.id,
                 author=author,
                 when=_word(what, "when"),
-                parts=[render(_word(what, "text"))],
+                parts=[render(_word(what, "text"), _pills(what))],
                 audience=audience,
                 reply_room=reply_room,
                 kind=Kind.ACKNOWLEDGE if what.get("acknowledge") is True else Kind.TEXT,
@@ -72,7 +73,8 @@ class ScheduleDesk:
                     author=author,
                     reply_room=reply_room,
                     when=_word(what, "when") if what.get("when") is not None else None,
-                    parts=[render(_word(what, "text"))] if what.get("text") is not None else None,
+                    text=_word(what, "text") if what.get("text") is not None else None,
+                    pills=_pills(what),
                 )
                 said = texts.schedule_set(shown(one), language)
             case "schedule skip":
@@ -89,6 +91,10 @@ def _word(what: Mapping[str, Any], name: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise Refused(f"{name} is missing")
     return value
+
+
+def _pills(what: Mapping[str, Any]) -> tuple[Pill, ...]:
+    return tuple(pill for pill in what.get("pills") or () if isinstance(pill, Pill))
 
 
 def _number(what: Mapping[str, Any]) -> int:

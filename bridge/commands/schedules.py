@@ -19,7 +19,9 @@ CHANGE = arguments.text("new", names={DE: "neu"})
 
 
 async def schedule(deeds: Deeds, request: Request) -> str:
-    return await ask(deeds, request, "schedule", when=request.asked[WHEN], text=request.asked[TEXT])
+    return await ask(
+        deeds, request, "schedule", when=request.asked[WHEN], text=request.asked[TEXT], pills=request.pills
+    )
 
 
 async def scheduled(deeds: Deeds, request: Request) -> str:
@@ -32,7 +34,7 @@ async def show(deeds: Deeds, request: Request) -> str:
 
 async def edit(deeds: Deeds, request: Request) -> str:
     change = {request.asked[WHAT]: request.asked[CHANGE]}
-    return await ask(deeds, request, "schedule edit", number=request.asked[NUMBER], **change)
+    return await ask(deeds, request, "schedule edit", number=request.asked[NUMBER], pills=request.pills, **change)
 
 
 async def skip(deeds: Deeds, request: Request) -> str:

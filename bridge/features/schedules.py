@@ -12,11 +12,12 @@ from bridge.core.access import Deed, may
 from bridge.core.announcements import EVERYBODY, Audience, Kind, Part, first_words
 from bridge.core.community import CONTROL, Community, Role
 from bridge.core.errors import Refused
+from bridge.core.files import rings, worded
 from bridge.core.ids import CommunityId, RoomId, UserId
 from bridge.core.languages import Language
 from bridge.core.lines import one_line
 from bridge.core.markup import Marked
-from bridge.core.messages import Announce, RunSchedule, SendMessage, call, notice
+from bridge.core.messages import Announce, Pill, RunSchedule, SendMessage, call, notice
 from bridge.core.schedule import ON_TIME_MS, Fate, Late, Step, step
 from bridge.core.when import LONGEST, read_when
 from bridge.ports import Clock
@@ -142,15 +143,18 @@ class Schedules:
         author: str,
         reply_room: RoomId | None,
         when: str | None = None,
-        parts: Sequence[Part] | None = None,
+        text: str | None = None,
+        pills: Sequence[Pill] = (),
     ) -> Scheduled:
-        """Give a schedule another time, other words, or both; whoever does that answers for it from then on.
+        """Give a schedule another time, another text, or both; whoever does that answers for it from then on. Files
+        stay, and so does what it asks for: that everybody is notified, or confirms it.
 
         Args:
             source: the message that asks for it; the same again changes nothing more.
+            pills: the people whom the new text mentions.
 
         Raises:
-            Refused: there is none of that number, or the time is not understood or not allowed.
+            Refused: there is none of that number, the time is not understood or not allowed, or the text is too long.
         """
         now = self._clock.now_ms()
         async with self._database.transaction() as tx:
@@ -160,8 +164,8 @@ class Schedules:
             if when is not None:
                 timing = read_when(when, now, self.zone_of(community))
                 one = replace(one, timing=timing, words=one_line(when, LONGEST), next_at=timing.check(now))
-            if parts is not None:
-                one = replace(one, parts=tuple(parts))
+            if text is not None:
+                one = replace(one, parts=worded(one.parts, text, pills, ring=rings(one.parts)))
             one = replace(one, author=author, reply_room=reply_room)
             if not await store.change(tx, one, run):
                 raise _just_ran(community)

@@ -325,19 +325,27 @@ async def test_every_command_has_help(row: Row) -> None:
 @pytest.mark.parametrize(
     ("text", "deed", "what"),
     [
-        ("schedule tomorrow 8:00: Hello: you", "schedule", {"when": "tomorrow 8:00", "text": "Hello: you"}),
+        (
+            "schedule tomorrow 8:00: Hello: you",
+            "schedule",
+            {"when": "tomorrow 8:00", "text": "Hello: you", "pills": ()},
+        ),
         (
             "schedule school: every monday at 8\nHello\nall",
             "schedule",
-            {"when": "every monday at 8", "text": "Hello\nall"},
+            {"when": "every monday at 8", "text": "Hello\nall", "pills": ()},
         ),
-        ("planen FREQ=DAILY;BYHOUR=8: Hi", "schedule", {"when": "FREQ=DAILY;BYHOUR=8", "text": "Hi"}),
+        ("planen FREQ=DAILY;BYHOUR=8: Hi", "schedule", {"when": "FREQ=DAILY;BYHOUR=8", "text": "Hi", "pills": ()}),
         ("scheduled", "scheduled", {}),
         ("geplant school", "scheduled", {}),
         ("schedule show 3", "schedule show", {"number": 3}),
-        ("schedule edit school 3 at every day at 9", "schedule edit", {"number": 3, "when": "every day at 9"}),
-        ("planen ändern 3 um täglich um 9", "schedule edit", {"number": 3, "when": "täglich um 9"}),
-        ("schedule edit 3 text Hello: you", "schedule edit", {"number": 3, "text": "Hello: you"}),
+        (
+            "schedule edit school 3 at every day at 9",
+            "schedule edit",
+            {"number": 3, "when": "every day at 9", "pills": ()},
+        ),
+        ("planen ändern 3 um täglich um 9", "schedule edit", {"number": 3, "when": "täglich um 9", "pills": ()}),
+        ("schedule edit 3 text Hello: you", "schedule edit", {"number": 3, "text": "Hello: you", "pills": ()}),
         ("schedule skip 3", "schedule skip", {"number": 3}),
         ("schedule cancel 3", "schedule cancel", {"number": 3}),
     ],

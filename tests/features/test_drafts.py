@@ -457,6 +457,33 @@ async def test_a_command_under_a_file_takes_it_along(desk: Desk) -> None:
     assert [content["body"] for content in desk.announced()] == ["Look here", "c.png"]
 
 
+async def test_another_text_of_what_is_scheduled_keeps_its_files_and_all_that_it_asks_for(desk: Desk) -> None:
+    desk.files.send(ANN, picture("a.png"))
+    source = desk.files.send(ANN, picture("b.png", body="announce --at …"))
+    await desk.says("announce --at in 2 hours: --ring --ack Old *words*", Pill("Cid", CID), event_id=source, file=True)
+    [before] = await desk.scene.newsroom.schedules.listed(SCHOOL.id)
+    await desk.says("schedule edit 1 text New words for Bea", Pill("Bea", BEA))
+    assert desk.last().startswith("Scheduled as number 1")
+    [after] = await desk.scene.newsroom.schedules.listed(SCHOOL.id)
+    assert [(part["msgtype"], part["file"], part["info"]) for part in after.parts] == [
+        (part["msgtype"], part["file"], part["info"]) for part in before.parts
+    ]
+    assert [part["filename"] for part in after.parts] == ["a.png", "b.png"]
+    first, second = after.parts
+    assert first["body"] == "@room New words for Bea"
+    assert (first["m.mentions"], second) == ({"user_ids": [BEA], "room": True}, before.parts[1])
+    assert (after.kind, after.audience, after.reply_room) == (Kind.ACKNOWLEDGE, EVERYBODY, CHAT)
+    await desk.says("schedule edit 1 at in 3 hours")
+    [later] = await desk.scene.newsroom.schedules.listed(SCHOOL.id)
+    assert later.parts == after.parts
+
+
+async def test_whom_a_scheduled_text_mentions_is_mentioned(desk: Desk) -> None:
+    await desk.says("schedule in 2 hours: Ask Bea", Pill("Bea", BEA))
+    [one] = await desk.scene.newsroom.schedules.listed(SCHOOL.id)
+    assert one.parts[0]["m.mentions"] == {"user_ids": [BEA]}
+
+
 async def test_what_came_after_a_file_with_the_command_is_taken_by_an_answer(desk: Desk) -> None:
     source = desk.files.send(ANN, picture("a.png", body="announce Look"))
     await desk.says("announce Look", event_id=source, file=True)

@@ -207,7 +207,7 @@ async def test_no_more_wait_than_may(ground: Ground) -> None:
 
 async def test_another_time_and_another_text(ground: Ground) -> None:
     await ground.schedule("every monday at 8")
-    changed = await ground.edit("$edit", when="every tuesday at 9", parts=[render("Fish")])
+    changed = await ground.edit("$edit", when="every tuesday at 9", text="Fish")
     assert (changed.next_at, changed.author) == (moment(2026, 12, 1, 9, 0), BEA)
     assert await ground.edit("$edit", when="every tuesday at 10") == changed, "the message came again"
     assert await ground.work(moment(2026, 11, 30, 12, 0)) == []
@@ -264,7 +264,7 @@ async def test_who_is_no_admin_any_more_announces_nothing_and_another_admin_take
     assert "“The menu is on the wall” (scheduled as number 1) was not announced: @ann:example.org" in told
     assert "`schedule edit 1 …`" in told
     assert ground.told(CHAT) == [], "who was demoted is told nothing"
-    await ground.edit("$mine", parts=[render("Soup")])
+    await ground.edit("$mine", text="Soup")
     assert await ground.work(moment(2026, 11, 28, 8, 0)) == ["Soup"]
     del ground.roles[BEA]
     assert await ground.work(moment(2026, 11, 29, 8, 0)) == ["Soup"]
@@ -375,7 +375,7 @@ async def runs_once(ground: Ground) -> None:
 async def is_changed(ground: Ground) -> None:
     await ground.schedule("every day at 8, 3 times")
     await ground.skip("$skip")
-    await ground.edit("$edit", parts=[render("Soup")])
+    await ground.edit("$edit", text="Soup")
 
 
 FIRST = moment(2026, 11, 27, 8, 0)
