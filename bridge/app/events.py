@@ -85,7 +85,7 @@ class EventDesk:
             reply_room=RoomId(room) if by is not None and isinstance(room, str) else None,
         )
         return {
-            "said": [texts.event_taken(community.name or community.id, language)],
+            "said": [texts.event_taken(await self._house.reconciler.name_of(community.id), language)],
             "announcement": announcement,
             "begins_at": happening.begins_at,
         }

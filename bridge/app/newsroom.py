@@ -11,7 +11,7 @@ from bridge.app.audiences import Audiences
 from bridge.app.reaching import ReachDesk, RoleOf
 from bridge.core.announcements import Audience, Target, first_words, person_of
 from bridge.core.audience import comes_quietly
-from bridge.core.community import ANNOUNCEMENTS, Community
+from bridge.core.community import ANNOUNCEMENTS, Community, Group
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
 from bridge.core.messages import (
     Announce,
@@ -64,6 +64,7 @@ from bridge.features.reconcile import Reconciler
 from bridge.features.reposts import Reposts
 from bridge.features.schedules import Rules, Schedules
 from bridge.matrix.recall import Recall
+from bridge.plan.desired import group_name_of
 from bridge.plan.state import Accounts
 from bridge.ports import Clock, Messenger, PostOffice, Posts, RoomExecutor, RoomFacts, RoomReader
 from bridge.store.database import Database, Transaction
@@ -237,6 +238,7 @@ class Newsroom:
             jobs=jobs,
             wake=wake,
             post_office=post_office,
+            name_of=reconciler.name_of,
             people=people,
             clock=clock,
             secret=secret,
@@ -251,6 +253,7 @@ class Newsroom:
             facts=facts,
             words_of=self.words_of,
             declared=self._community,
+            name_of=reconciler.name_of,
             zone_of=self.zone_of,
             language_of=reconciler.language_of,
             clock=clock,
@@ -304,6 +307,7 @@ class Newsroom:
             wake=wake,
             recall=recall.content,
             declared=self._community,
+            name_of=reconciler.name_of,
             people=people,
             clock=clock,
             secret=secret,
@@ -343,6 +347,7 @@ class Newsroom:
             acknowledgements=self.acknowledgements,
             announcements=self.announcements,
             role_of=role_of,
+            name_of=reconciler.name_of,
             messenger=messenger,
             database=database,
             jobs=jobs,
@@ -532,9 +537,7 @@ class Newsroom:
         declared, key = self._community(target.community), RoomKeyName(target.place)
         group = None if declared is None else declared.group(key)
         known = await self._reconciler.memory.known(target.community)
-        remembered = known.profile.get((key, "m.room.name"), {}).get("name")
-        said = remembered if isinstance(remembered, str) else None
-        return (group.name if group is not None else None) or said or target.place
+        return group_name_of(group or Group(key), known)  # it may be declared no more
 
     def _community(self, community: CommunityId) -> Community | None:
         return self._reconciler.declared.get(community)

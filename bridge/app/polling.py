@@ -76,7 +76,7 @@ class PollDesk:
         )
         closes = "" if closes_at is None else shown(closes_at, self._house.newsroom.zone_of(community.id))
         language = answer_language(community, by)
-        said = texts.poll_taken(community.name or community.id, closes, language)
+        said = texts.poll_taken(await self._house.reconciler.name_of(community.id), closes, language)
         return {"said": [said], "announcement": announcement, "closes_at": closes_at}
 
     def _until(self, community: Community, what: Mapping[str, Any]) -> int | None:

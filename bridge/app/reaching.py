@@ -40,6 +40,7 @@ class ReachDesk:
         acknowledgements: Acknowledgements,
         announcements: Announcements,
         role_of: RoleOf,
+        name_of: Callable[[CommunityId], Awaitable[str]],
         messenger: Messenger,
         database: Database,
         jobs: Jobs,
@@ -50,6 +51,7 @@ class ReachDesk:
         self._acknowledgements = acknowledgements
         self._announcements = announcements
         self._role_of = role_of
+        self._name_of = name_of
         self._messenger = messenger
         self._database = database
         self._jobs = jobs
@@ -78,11 +80,10 @@ class ReachDesk:
             return {"said": said, "announcements": [shown], "csv": as_table([one])}
         figures = await self._reach.latest(community.id, _most(what), names=names)
         listed = [one.as_json(names=names) for one in figures]
-        said = [texts.reach_listed(listed[:SHOWN], community.id, language), texts.reach_limits(language)]
+        name = await self._name_of(community.id)
+        said = [texts.reach_listed(listed[:SHOWN], name, language), texts.reach_limits(language)]
         if by is None:
-            picture = charts.as_svg(
-                bars_of(figures[:DRAWN]), community.name or community.id, plain(texts.reach_legend(language))
-            )
+            picture = charts.as_svg(bars_of(figures[:DRAWN]), name, plain(texts.reach_legend(language)))
             return {"said": said, "announcements": listed, "csv": as_table(figures), "svg": picture}
         if figures:
             kind = "table" if what.get("file") is True else "picture"

@@ -18,7 +18,7 @@ from bridge.core.languages import Language
 from bridge.core.messages import MembershipChanged, SendMessage, ShutAnnouncerOut, notice
 from bridge.core.rank import People
 from bridge.plan import changes
-from bridge.plan.desired import admits_announcer, moderators_of
+from bridge.plan.desired import admits_announcer, moderators_of, name_of
 from bridge.plan.people import NOT_ADMITTED
 from bridge.plan.state import Accounts, Known, digest_of
 from bridge.ports import Clock, Messenger
@@ -162,13 +162,12 @@ class Admitting:
         if community is None or not self._lets_in(place.community, known, place.key):
             return
         if event.membership == "join" and event.before != "join":  # else it is called otherwise now
-            await self._say_hello(community, event)
+            await self._say_hello(community, known, event)
         elif event.membership in ("leave", "ban") and event.sender not in self._accounts.both:
             await self._removed(community, place.key, event)
 
-    async def _say_hello(self, community: Community, event: MembershipChanged) -> None:
-        name = community.name or str(community.id)
-        text = texts.announcer_is_here(name, self._language_of(community.id))
+    async def _say_hello(self, community: Community, known: Known, event: MembershipChanged) -> None:
+        text = texts.announcer_is_here(name_of(community, known), self._language_of(community.id))
         async with self._database.transaction() as tx:
             send = SendMessage(event.room_id, notice(text))
             await self._jobs.add(tx, f"admitted-{event.event_id}", event.room_id, send, self._clock.now_ms())

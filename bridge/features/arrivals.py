@@ -14,7 +14,7 @@ from bridge.core.errors import BadRequest, Forbidden
 from bridge.core.ids import CommunityId, EventId, RoomId, UserId
 from bridge.core.messages import MembershipChanged, Reacted, SayWelcome, SendMessage, Welcome, notice
 from bridge.plan import changes
-from bridge.plan.desired import name_of
+from bridge.plan.desired import group_name_of, name_of
 from bridge.plan.state import Accounts, Known, digest_of
 from bridge.ports import Clock, Messenger
 from bridge.store import arrivals
@@ -143,10 +143,10 @@ class Arrivals:
         community = self._declared(job.community)
         if community is None:
             return
-        groups = [group.name or str(group.key) for group in community.groups if group.kind.is_listed]
-        name = name_of(community, await self._memory.known(community.id))
+        known = await self._memory.known(community.id)
+        groups = [group_name_of(group, known) for group in community.groups if group.kind.is_listed]
         text = texts.welcome(
-            name,
+            name_of(community, known),
             community.welcome or "",
             community.rules or "",
             groups,

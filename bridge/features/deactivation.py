@@ -20,6 +20,7 @@ from bridge.core.markup import plain
 from bridge.core.messages import AnswerRequest, Deactivate, ReleaseGroup, SendMessage, notice
 from bridge.core.rank import People
 from bridge.plan import closing, release
+from bridge.plan.desired import name_of
 from bridge.plan.state import LISTED, Accounts, Known, RoomState, same
 from bridge.ports import Clock, RoomExecutor, RoomReader
 from bridge.store import communities as store
@@ -87,10 +88,7 @@ class Deactivations:
 
     async def name_of(self, community: Community) -> str:
         """What the community is called, as its space has it: what has to be typed to end it."""
-        if community.name is not None:
-            return community.name
-        known = await self._memory.known(community.id)
-        return str(known.profile.get((SPACE, "m.room.name"), {}).get("name") or community.id)
+        return name_of(community, await self._memory.known(community.id))
 
     async def without_heirs(self, community: Community, by: UserId | None) -> list[RoomKeyName]:
         """The groups in which people are, and none of them would be in charge afterwards.

@@ -46,6 +46,7 @@ class Digests:
         facts: RoomFacts,
         words_of: WordsOf,
         declared: Callable[[CommunityId], Community | None],
+        name_of: Callable[[CommunityId], Awaitable[str]],
         zone_of: Callable[[CommunityId], tzinfo],
         language_of: Callable[[CommunityId], Language],
         clock: Clock,
@@ -54,6 +55,7 @@ class Digests:
         """
         Args:
             unsubscribe_url: the address at which somebody's letters to an address are ended.
+            name_of: what people call a community.
             zone_of: the time zone in which a community lives.
         """
         self._database = database
@@ -63,6 +65,7 @@ class Digests:
         self._facts = facts
         self._words_of = words_of
         self._declared = declared
+        self._name_of = name_of
         self._zone_of = zone_of
         self._language_of = language_of
         self._clock = clock
@@ -115,7 +118,7 @@ class Digests:
         if community is not None and wanted and now - job.due < WEEK_MS:
             told = await self._what_each_is_told(community, job.due, wanted)
         language = self._language_of(job.community)
-        name = job.community if community is None else community.name or job.community
+        name = await self._name_of(job.community)
         async with self._database.transaction() as tx:
             still = await self._wanted(tx, job.community)
             by_mail = await mailing.confirmed(tx, job.community)

@@ -52,6 +52,7 @@ class Feeds:
         wake: Callable[[], None],
         recall: Recall,
         declared: Callable[[CommunityId], Community | None],
+        name_of: Callable[[CommunityId], Awaitable[str]],
         people: Callable[[Community], Awaitable[People]],
         clock: Clock,
         secret: bytes,
@@ -59,6 +60,7 @@ class Feeds:
     ) -> None:
         """
         Args:
+            name_of: what people call a community.
             people: what the rules ask of a community's people.
             secret: of which the addresses of feeds are made.
             url: what stands before `/feed/…`; empty where nobody outside can reach it.
@@ -69,6 +71,7 @@ class Feeds:
         self._wake = wake
         self._recall = recall
         self._declared = declared
+        self._name_of = name_of
         self._people = people
         self._clock = clock
         self._secret = secret
@@ -146,7 +149,7 @@ class Feeds:
             made = self._made.get(community.id)
             now = self._clock.now_ms()
             if made is None or not 0 <= now - made.at < FRESH_MS:
-                title = community.name or str(community.id)
+                title = await self._name_of(community.id)
                 entries = await self._entries(community.id)
                 made = _Made(now, atom(str(community.id), title, self._address(token), entries))
                 self._made[community.id] = made

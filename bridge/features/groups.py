@@ -23,6 +23,7 @@ from bridge.core.lines import one_line
 from bridge.core.messages import MakeGroup, ReleaseGroup, SendMessage, notice
 from bridge.core.rank import People
 from bridge.plan import release
+from bridge.plan.desired import group_name_of
 from bridge.plan.people import NOT_ADMITTED
 from bridge.plan.state import Accounts, Known, RoomState, digest_of, same
 from bridge.ports import Clock, RoomExecutor, RoomReader
@@ -107,7 +108,7 @@ class Groups:
         found = [
             Shown(
                 group.key,
-                group.name or str(known.profile.get((group.key, "m.room.name"), {}).get("name", group.key)),
+                group_name_of(group, known),
                 group.kind,
                 group.posting,
                 group.archived,

@@ -51,6 +51,7 @@ class Mailing:
         jobs: Jobs,
         wake: Callable[[], None],
         post_office: PostOffice | None,
+        name_of: Callable[[CommunityId], Awaitable[str]],
         people: Callable[[Community], Awaitable[People]],
         clock: Clock,
         secret: bytes,
@@ -59,6 +60,7 @@ class Mailing:
         """
         Args:
             post_office: None where the operator has set up no mail server.
+            name_of: what people call a community.
             people: what the rules ask of a community's people.
             secret: of which codes and the addresses for unsubscribing are made.
             url: what stands before `/unsubscribe/…`; empty where nobody outside can reach it.
@@ -68,6 +70,7 @@ class Mailing:
         self._jobs = jobs
         self._wake = wake
         self._post_office = post_office
+        self._name_of = name_of
         self._people = people
         self._clock = clock
         self._secret = secret
@@ -133,6 +136,7 @@ class Mailing:
         now = self._clock.now_ms()
         code = code_from(self._secret, source, address)
         ticket = ticket_from(self._secret, community.id, user, address)
+        name = await self._name_of(community.id)
         async with self._database.transaction() as tx:
             if self._post_office is None or not self._url or not await store.is_allowed(tx, community.id):
                 raise Refused(
@@ -152,7 +156,6 @@ class Mailing:
                 tx,
                 Subscription(community.id, user, address, _fingerprint(code), source, now, _fingerprint(ticket)),
             )
-            name = community.name or str(community.id)
             subject = plain(texts.code_subject(code, name, community.language))
             text = plain(texts.code_text(code, name, user, community.language))
             letter = SendLetter(community.id, user, address, subject, text, "")

@@ -36,7 +36,7 @@ class Ground:
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
-        self.declared: Community | None = Community(SCHOOL, name="School")
+        self.declared: Community | None = Community(SCHOOL)
         self.members = [Member(ANN, EventId("$ann"), 0), Member(BEA, EventId("$bea"), 0)]
         self.unreadable: set[str] = set()
         self.begin()
@@ -53,11 +53,16 @@ class Ground:
             facts=self,  # type: ignore[arg-type]
             words_of=self.words_of,
             declared=lambda _: self.declared,
+            name_of=self.name_of,
             zone_of=lambda _: UTC,
             language_of=lambda _: EN,
             clock=scene.clock,
             unsubscribe_url=lambda community, user, address: f"https://x/{community}/{user}/{address}",
         )
+
+    async def name_of(self, _: CommunityId) -> str:
+        """As its people call it; the file does not name it."""
+        return "School"
 
     async def joined(self, room_id: RoomId) -> list[Member]:
         assert room_id == ROOM

@@ -24,7 +24,7 @@ from bridge.web.feed import VISITS, Feed
 from tests.fakes.faults import Crash
 from tests.fakes.scene import Scene
 
-SCHOOL, ROOM = Community(CommunityId("school"), name="School"), RoomId("!school:example.org")
+SCHOOL, ROOM = Community(CommunityId("school")), RoomId("!school:example.org")
 OWNER, ADMIN, MEMBER = (UserId(f"@{name}:example.org") for name in ("ann", "bea", "eve"))
 PEOPLE = People(SCHOOL, {OWNER: Role.OWNER, ADMIN: Role.ADMIN}, dict.fromkeys((OWNER, ADMIN, MEMBER), "join"))
 
@@ -52,11 +52,16 @@ class Ground:
             wake=lambda: None,
             recall=self.recall,
             declared=lambda _: self.declared,
+            name_of=self.name_of,
             people=self.people,
             clock=self.scene.clock,
             secret=b"secret",
             url=url,
         )
+
+    async def name_of(self, _: CommunityId) -> str:
+        """As its people call it; the file does not name it."""
+        return "School"
 
     async def people(self, _: Community) -> People:
         return PEOPLE

@@ -27,7 +27,7 @@ from bridge.store.rooms import Place
 from bridge.web.unsubscribe import VISITS, Unsubscribing
 from tests.fakes.scene import Scene
 
-SCHOOL, ROOM = Community(CommunityId("school"), name="School"), RoomId("!school:example.org")
+SCHOOL, ROOM = Community(CommunityId("school")), RoomId("!school:example.org")
 OWNER, ADMIN, LISA = (UserId(f"@{name}:example.org") for name in ("ann", "bea", "lisa"))
 PEOPLE = People(SCHOOL, {OWNER: Role.OWNER, ADMIN: Role.ADMIN}, dict.fromkeys((OWNER, ADMIN, LISA), "join"))
 ADDRESS = "lisa@example.org"
@@ -60,11 +60,16 @@ class Ground:
             jobs=self.scene.jobs,
             wake=lambda: None,
             post_office=post,
+            name_of=self.name_of,
             people=self.people,
             clock=self.scene.clock,
             secret=b"secret",
             url=url,
         )
+
+    async def name_of(self, _: CommunityId) -> str:
+        """As its people call it; the file does not name it."""
+        return "School"
 
     async def people(self, _: Community) -> People:
         return PEOPLE

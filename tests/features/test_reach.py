@@ -188,6 +188,9 @@ async def test_names_are_told_where_the_community_allows_it_and_files_to_admins_
     async def role_of(_: CommunityId, user: UserId) -> Role | None:
         return roles.get(user)
 
+    async def name_of(_: CommunityId) -> str:
+        return "Springfield School"
+
     class Nobody:
         async def standing(self, *_: Any) -> None:
             return None
@@ -197,6 +200,7 @@ async def test_names_are_told_where_the_community_allows_it_and_files_to_admins_
         acknowledgements=Nobody(),  # type: ignore[arg-type]
         announcements=scene.announcements,
         role_of=role_of,
+        name_of=name_of,
         messenger=scene.messenger,
         database=scene.database,
         jobs=scene.jobs,
@@ -225,6 +229,7 @@ async def test_names_are_told_where_the_community_allows_it_and_files_to_admins_
     operator = await desk.reach(quiet, None, {}, EN)
     assert operator["csv"].count("\r\n") == 2
     assert operator["svg"].startswith("<svg ")
+    assert plain(operator["said"][0]).startswith("How far announcements came in Springfield School:")
     assert BEA not in repr(operator), "nor is the operator told names"
 
     for source, file in (("$2", False), ("$2", False), ("$3", True)):

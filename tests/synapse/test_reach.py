@@ -110,6 +110,6 @@ async def test_receipts_reactions_and_confirmations_are_counted_and_taken_back(
     await eventually(taken_back, 20, "the confirmation to be taken back")
 
     await owner.send(chat, f"stats {place}")
-    await answer(owner, chat, f"How far announcements came in {place}", f"#{number}")
+    await answer(owner, chat, f"How far announcements came in {school.community.declaration['name']}", f"#{number}")
     picture = await owner.wait_text(chat, lambda one: one.content.get("filename") == f"reach-{place}.png")
     assert (await file_in(owner, picture, estate)).startswith(b"\x89PNG\r\n")
