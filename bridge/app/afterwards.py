@@ -66,7 +66,8 @@ class AfterwardsDesk:
         Args:
             by: who asks; None for the operator.
             what: `announcement`, or `reply_to` in `room` (see `app/naming`); `source` is what asks, by which a repeat
-                is known; `text` of an edit; `seconds` of a pin; `target`, the community to forward to.
+                is known; `text` of an edit, and `pills`, whom it mentions; `seconds` of a pin; `target`, the community
+                to forward to.
 
         Raises:
             Refused: there is no such announcement, or a rule says no.
@@ -101,7 +102,7 @@ class AfterwardsDesk:
         afterwards = self._house.newsroom.afterwards
         change = await afterwards.edit(
             asked.announcement.id,
-            render(str(asked.what.get("text") or "")),
+            render(str(asked.what.get("text") or ""), asked.what.get("pills") or ()),
             community=asked.community.id,
             source=asked.source,
             author=asked.author,

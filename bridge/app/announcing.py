@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,10 +12,12 @@ from bridge.app.house import House
 from bridge.app.writing import Writing
 from bridge.core import texts
 from bridge.core.community import Community
-from bridge.core.errors import Refused
-from bridge.core.ids import UserId
+from bridge.core.errors import CannotDecrypt, MatrixError, Refused
+from bridge.core.ids import CommunityId, UserId
 from bridge.features.members import answer_language
 from bridge.store.announcements import Listed
+
+log = logging.getLogger(__name__)
 
 MOST_LISTED = 20
 MOST_LISTED_AT_ONCE = 500
@@ -66,6 +69,8 @@ class AnnouncementDesk:
                 before = _number(what, "before", 2**53, 2**53)
                 found = await self._house.newsroom.announcements.listed(community.id, most, before)
                 shown = [_shown(one) for one in found]
+                if by is not None:
+                    shown = [{**one, "words": await self._words_of(community.id, one)} for one in shown]
                 name = await self._house.reconciler.name_of(community.id)
                 return {"said": [texts.announcements_listed(shown, name, language)], "announcements": shown}
             case "write" if by is not None:
@@ -78,6 +83,20 @@ class AnnouncementDesk:
                 return await self._house.newsroom.reach_desk.acknowledgement(community, by, what, language)
             case _:
                 raise Refused(f"{deed!r} is nothing that can be asked about announcements")
+
+    async def _words_of(self, community: CommunityId, one: Mapping[str, Any]) -> str:
+        """The beginning of an announcement, read back from where it lies; empty where nobody can."""
+        newsroom = self._house.newsroom
+        copies = await newsroom.announcements.copies_of(str(one["id"]))
+        for copy in sorted(copies, key=lambda copy: (copy.target.community != community, copy.target.place)):
+            room_id, event_id = copy.target.room_id, copy.event_id
+            if one["withdrawn_at"] is None and room_id is not None and event_id is not None:
+                try:
+                    return await newsroom.words_of(room_id, event_id)
+                except (CannotDecrypt, MatrixError) as error:
+                    log.info("announcement %s cannot be read for the list: %s", one["id"], error)
+                    return ""
+        return ""
 
 
 def _shown(one: Listed) -> dict[str, Any]:

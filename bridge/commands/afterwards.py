@@ -27,7 +27,7 @@ async def _ask(deeds: Deeds, request: Request, deed: str, **what: Any) -> dict[s
 
 
 async def edit(deeds: Deeds, request: Request) -> str | None:
-    return said(await _ask(deeds, request, "edit", text=request.asked[TEXT]))
+    return said(await _ask(deeds, request, "edit", text=request.asked[TEXT], pills=request.pills))
 
 
 async def withdraw(deeds: Deeds, request: Request) -> str | None:
@@ -120,7 +120,7 @@ ROWS = (
     Row(
         name="announcement retry",
         names={DE: "ankündigung nachliefern"},
-        aliases=("ankuendigung nachliefern",),
+        aliases=("retry", "nachliefern", "ankuendigung nachliefern"),
         arguments=(WHICH,),
         deed=Deed.ANNOUNCE,
         explain=texts.explain_retry,

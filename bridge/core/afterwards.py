@@ -40,19 +40,41 @@ def reworded(before: Mapping[str, Any], words: Part) -> dict[str, Any]:
     return {**kept, "filename": name, **said, "m.mentions": words.get("m.mentions", {})}
 
 
-def replacement(event_id: EventId, content: Part) -> dict[str, Any]:
-    """The content that puts `content` in the place of a message (client-server API, "Event replacements").
+def replacement(event_id: EventId, content: Part, before: Part | None = None) -> dict[str, Any]:
+    """The content that puts `content` in the place of a message (client-server API, "Event replacements"). It notifies
+    whom it mentions and the message did not ("Mentioning the replacement").
+
+    Args:
+        before: what the message says by now.
 
     Clients that know no edits show its fallback: all of it, or its first words where twice the text would not fit one
     encrypted event.
     """
     relation = {"m.new_content": dict(content), "m.relates_to": {"rel_type": "m.replace", "event_id": event_id}}
-    whole = {**content, "body": f"* {content['body']}", **relation}
+    mentions = _newly_mentioned(content, before or {})
+    whole = {**content, "body": f"* {content['body']}", "m.mentions": mentions, **relation}
     if "formatted_body" in content:
         whole["formatted_body"] = f"* {content['formatted_body']}"
     if len(orjson.dumps(whole)) <= LONGEST_EDIT_BYTES:
         return whole
-    return {"msgtype": "m.text", "body": f"* {first_words([content], 200)}", "m.mentions": {}, **relation}
+    return {"msgtype": "m.text", "body": f"* {first_words([content], 200)}", "m.mentions": mentions, **relation}
+
+
+def _newly_mentioned(content: Part, before: Part) -> dict[str, Any]:
+    now, then = _mentions(content), _mentions(before)
+    people = [user for user in _people(now) if user not in _people(then)]
+    room = now.get("room") is True and then.get("room") is not True
+    return {**({"user_ids": people} if people else {}), **({"room": True} if room else {})}
+
+
+def _mentions(content: Part) -> Mapping[str, Any]:
+    mentions = content.get("m.mentions")
+    return mentions if isinstance(mentions, Mapping) else {}
+
+
+def _people(mentions: Mapping[str, Any]) -> list[Any]:
+    people = mentions.get("user_ids")
+    return people if isinstance(people, list) else []
 
 
 def is_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -9,7 +9,7 @@ import orjson
 
 from bridge.core import texts
 from bridge.core.afterwards import is_same, replacement, reworded
-from bridge.core.announcements import Kind, Part, Target, part_of, person_of
+from bridge.core.announcements import Kind, Part, Target, part_of, person_of, with_line
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, EventId, RoomId, UserId
 from bridge.core.languages import EN, Language
@@ -91,12 +91,16 @@ class Afterwards:
         """
         now, change = self._clock.now_ms(), changes.id_of_edit(source)
         async with self._database.transaction() as tx:
-            await _must_be_editable(tx, announcement)
+            kind = await _must_be_editable(tx, announcement)
+            copies = await store.copies_of(tx, announcement)
+            if kind is Kind.ACKNOWLEDGE:  # what asks for the confirmation stays below it
+                asks_in = copies[0].target.community if copies else community
+                words = with_line(words, texts.please_acknowledge(self._language_of(asks_in)))
             content = orjson.dumps(dict(words)).decode()
             new = Change(change, announcement, community, What.EDIT, content, author, reply_room, now)
             if await changes.add(tx, new):
                 await self._reword(tx, announcement, words)
-                for copy in await store.copies_of(tx, announcement):
+                for copy in copies:
                     target = copy.target
                     await changes.add_copy(tx, change, target)
                     job = EditCopy(change, announcement, target.community, target.place)
@@ -204,19 +208,19 @@ class Afterwards:
             says = await self._content_of(copy.target.room_id, copy.event_id)
             words = None if says is None or not change.content else reworded(says, orjson.loads(change.content))
             if words is not None and not is_same(says or {}, words):
-                await self._replace(job_id, job, copy, words)
+                await self._replace(job_id, job, copy, words, says)
         await self._settle(job_id, job.change, job)
 
     async def _may_read(self, job: EditCopy) -> bool:
         person = person_of(job.place)
         return person is None or await self._still_belongs(job.community, person)
 
-    async def _replace(self, job_id: str, job: EditCopy, copy: Copy, words: Part) -> None:
+    async def _replace(self, job_id: str, job: EditCopy, copy: Copy, words: Part, before: Part | None = None) -> None:
         assert copy.event_id is not None
         assert copy.target.room_id is not None
         async with self._database.transaction() as tx:
             await changes.begin(tx, job.change, job.community, job.place)
-        sent = await self._messenger.send(copy.target.room_id, replacement(copy.event_id, words), txn_id=job_id)
+        sent = await self._messenger.send(copy.target.room_id, replacement(copy.event_id, words, before), txn_id=job_id)
         async with self._database.transaction() as tx:
             await changes.edited(tx, job.announcement, copy.target, sent.event_id)
             taken = await store.get(tx, job.announcement)
@@ -360,7 +364,8 @@ async def _copy(tx: Transaction, job: EditCopy | WithdrawCopy) -> Copy | None:
     return next((one for one in copies if (one.target.community, one.target.place) == (job.community, job.place)), None)
 
 
-async def _must_be_editable(tx: Transaction, announcement: str) -> None:
+async def _must_be_editable(tx: Transaction, announcement: str) -> Kind:
+    """Whether it can be edited; gives what it is."""
     taken = await store.get(tx, announcement)
     if taken is None:
         raise Refused("there is no such announcement")
@@ -371,8 +376,9 @@ async def _must_be_editable(tx: Transaction, announcement: str) -> None:
         )
     if taken.withdrawn_at is not None:
         raise Refused("it is withdrawn", remedy="announce it anew")
-    if taken.kind is not Kind.TEXT:
+    if taken.kind not in (Kind.TEXT, Kind.ACKNOWLEDGE):
         raise Refused("only texts can be edited so", remedy="withdraw it, and announce it anew")
+    return taken.kind
 
 
 def _parts(content: str | None) -> list[Mapping[str, Any]]:

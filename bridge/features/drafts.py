@@ -235,13 +235,19 @@ class Drafts:
 
         Returns:
             Whether it was shown, and so decided; None where there is none.
+
+        Raises:
+            Refused: their last one is decided. A second yes would send one from before, which they may not think of.
         """
         async with self._database.transaction() as tx:
             if await store.closed_by(tx, author, event_id) is not None:
                 return True
             drafts = await store.open_of(tx, room_id, author)
+            passed = bool(drafts) and await store.is_passed(tx, drafts[0])
         if not drafts:
             return None
+        if send and passed:
+            raise Refused("an earlier announcement still waits", remedy="send it with ✅ or drop it with ❌ below it")
         if send and drafts[0].card is None:
             return False  # they have not seen it
         await (self._send if send else self._drop)(drafts[0], event_id)

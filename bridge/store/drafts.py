@@ -98,6 +98,15 @@ async def open_of(tx: Transaction, room_id: RoomId, author: UserId) -> list[Draf
     return [_draft(row) for row in rows]
 
 
+async def is_passed(tx: Transaction, draft: Draft) -> bool:
+    """Whether its author has decided about one there that was worded later."""
+    row = await tx.fetch_row(
+        "SELECT id FROM draft WHERE room_id = $1 AND author = $2 AND at > $3 AND closed_by IS NOT NULL LIMIT 1",
+        draft.room_id, draft.author, draft.at,
+    )  # fmt: skip
+    return row is not None
+
+
 async def made_by(tx: Transaction, author: UserId, event_id: EventId) -> Draft | None:
     """The draft that a message of its author asked for, or that has its words of; closed or not."""
     return _one(

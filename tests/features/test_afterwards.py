@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from bridge.core import texts
 from bridge.core.announcements import Kind, Named, Target
 from bridge.core.errors import Refused, Unreachable
 from bridge.core.ids import CommunityId, EventId, RoomId, UserId
-from bridge.core.messages import Announce, EditCopy, PostAgain, Posted
+from bridge.core.markup import plain
+from bridge.core.messages import Announce, EditCopy, Pill, PostAgain, Posted
 from bridge.core.rendering import render
 from bridge.features.afterwards import job_of_edit, job_of_withdrawal
 from bridge.store.jobs import decode
@@ -125,6 +127,35 @@ async def test_a_file_keeps_itself_and_gets_another_caption(scene: Scene) -> Non
     assert (now["msgtype"], now["body"], now["filename"], now["file"]) == (
         "m.image", "after", "a.png", picture["file"],
     )  # fmt: skip
+
+
+async def test_what_is_to_be_confirmed_is_edited_and_goes_on_asking_for_it(scene: Scene) -> None:
+    taken = await scene.announcements.publish(
+        source="$ack", author=ANN, parts=[render("The trp")], targets=TARGETS, kind=Kind.ACKNOWLEDGE
+    )
+    asks = plain(texts.please_acknowledge())
+    await edit(scene, taken, "The tripp", "$early")
+    await scene.do_jobs()
+    assert reads(scene) == [[f"The tripp\n\n{asks}"]] * 2
+    await edit(scene, taken, "The **trip**")
+    await scene.do_jobs()
+    assert reads(scene) == [[f"The **trip**\n\n{asks}"]] * 2
+    [sent, _] = [content for _, content in scene.messenger.sent if "m.new_content" in content]
+    assert sent["m.new_content"]["formatted_body"] == f"<p>The <strong>trip</strong></p>\n<p>{asks}</p>"
+
+
+async def test_an_edit_notifies_only_whom_it_mentions_anew(scene: Scene) -> None:
+    pills = {name: Pill(name, UserId(f"@{name}:example.org")) for name in ("eve", "bea")}
+    taken = await scene.announcements.publish(
+        source="$one", author=ANN, parts=[render("Ask eve", [pills["eve"]], ring=True)], targets=TARGETS[:1]
+    )
+    await scene.do_jobs()
+    words = render("Ask eve or bea", pills.values())
+    await scene.afterwards.edit(taken, words, community=SCHOOL, source="$edit", author=ANN)
+    await scene.do_jobs()
+    [sent] = [content for _, content in scene.messenger.sent if "m.new_content" in content]
+    assert sent["m.mentions"] == {"user_ids": [pills["bea"].user]}
+    assert sent["m.new_content"]["m.mentions"] == {"user_ids": [pills["eve"].user, pills["bea"].user]}
 
 
 async def test_what_cannot_be_edited_is_refused(scene: Scene) -> None:

@@ -232,6 +232,19 @@ async def test_a_yes_is_about_what_was_asked_last_and_has_been_seen(desk: Desk) 
     assert [content["body"] for content in desk.announced()] == ["News", "Not seen"]
 
 
+async def test_a_second_yes_sends_nothing_that_was_written_before(desk: Desk) -> None:
+    await desk.says("announce Not thought of any more")
+    old = desk.card()
+    desk.scene.clock.now += 1
+    await desk.says("announce News")
+    await desk.says("yes")
+    await desk.says("yes")
+    assert [content["body"] for content in desk.announced()] == ["News"]
+    assert desk.last() == "an earlier announcement still waits. Send it with ✅ or drop it with ❌ below it."
+    await desk.reacts("✅", to=old)
+    assert [content["body"] for content in desk.announced()] == ["News", "Not thought of any more"]
+
+
 async def test_in_the_control_room_each_admin_has_drafts_and_nobody_else_decides_them(desk: Desk) -> None:
     control = desk.scene.control_room.room_id
     await desk.says("!announce From Ann", room=None)

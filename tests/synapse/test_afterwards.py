@@ -40,6 +40,38 @@ async def is_pinned(person: Client, room: str, *events: str) -> None:
     await eventually(so, 30, interval=0.2)
 
 
+async def test_what_is_to_be_confirmed_is_edited_and_the_list_says_how_each_begins(
+    estate: Estate, folk: People
+) -> None:
+    owner, marge = await asyncio.gather(folk.nio("owner"), folk.js("marge", cross_sign=True))
+    community = estate.declare("confirmed", name="Confirmed", owners=[owner.user_id], members=[marge.user_id])
+    for person in (owner, marge):
+        person.accept_invites()
+    await estate.apply(community)
+    await community.inside(owner, marge)
+    room, chat = community.announcements, await chat_with_announcer(owner)
+    await owner.send(chat, f"announce {community.id}: --ack The trp is on Friday.")
+    await answer(owner, chat, "Sent to Confirmed.")
+    event = (await marge.wait_text(room, lambda message: message.text.startswith("The trp"))).event_id
+
+    html = f'edit #1 The trip is on Friday, says <a href="https://matrix.to/#/{marge.user_id}">Marge</a>.'
+    said = {"msgtype": "m.text", "body": "edit #1 The trip is on Friday, says Marge.", "formatted_body": html}
+    await owner.send_event(chat, "m.room.message", {**said, "format": "org.matrix.custom.html"})
+    await answer(owner, chat, "#1 has its new text in 1 room")
+    line = "Please confirm by reacting with ✅ to this message. The admins see by name who has not confirmed yet."
+    await shows(marge, room, event, body=f"The trip is on Friday, says Marge.\n\n{line}", edited=True)
+    edit = await marge.wait_text(room, lambda message: message.text.startswith("* The trip"))
+    assert edit.content["m.mentions"] == {"user_ids": [marge.user_id]}
+
+    await marge.react(room, event, "✅")
+    await owner.send(chat, "ack #1")
+    await answer(owner, chat, "#1: 1 of 1 have confirmed.")
+    await owner.send(room, "By `hand`")
+    await owner.send(chat, "announcements")
+    listed = await answer(owner, chat, "“By `hand`”")
+    assert "“The trip is on Friday, says Marge. Please confirm" in listed.text
+
+
 async def test_the_life_of_an_announcement_after_it_was_sent(estate: Estate, folk: People) -> None:
     owner, marge = await asyncio.gather(folk.nio("owner"), folk.js("marge", cross_sign=True))
     community = estate.declare("afterwards", name="Afterwards", owners=[owner.user_id], members=[marge.user_id])

@@ -210,3 +210,10 @@ def test_what_was_found_in_rooms_is_no_markup() -> None:
     text = texts.report(["a room **named** `so` <b>"])
     assert plain(text) == "- a room **named** `so` <b>"
     assert html(text) == "<ul><li>a room **named** `so` &lt;b&gt;</li></ul>"
+
+
+def test_a_remedy_that_asks_ends_with_its_question_mark() -> None:
+    assert plain(texts.refused("", "that is nobody", "did you mean `group:choir`?")).endswith(
+        "nobody. Did you mean `group:choir`?"
+    )
+    assert plain(texts.refused("here", "that is nobody", "name one")) == "here: that is nobody. Name one."

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bridge.core.languages import EN, Language, joined, say, say_many
-from bridge.core.markup import Marked
+from bridge.core.lines import one_line
+from bridge.core.markup import Marked, literal
 from bridge.core.texts.help import Explained
 from bridge.core.texts.pieces import by_whom, utc, with_list
 
@@ -18,8 +19,8 @@ def explain_announcements(language: Language = EN) -> Explained:
 def announcements_listed(found: Sequence[Mapping[str, Any]], community: str, language: Language = EN) -> Marked:
     """
     Args:
-        found: of each `number`, `at` (milliseconds since 1970), `author`, `waiting`, `failed` and `withdrawn_at`, the
-            newest first.
+        found: of each `number`, `at` (milliseconds since 1970), `author`, `waiting`, `failed`, `withdrawn_at` and
+            perhaps `words`, how it begins; the newest first.
     """
     if not found:
         return say(language, "Nothing was announced in {community} yet.", community=community)
@@ -27,7 +28,7 @@ def announcements_listed(found: Sequence[Mapping[str, Any]], community: str, lan
     for one in found:
         author = by_whom(one["author"])
         line = say(language, "#{number}, {date}, by {author}", number=one["number"], date=utc(one["at"]), author=author)
-        more = []
+        more = [literal(f"“{one_line(one['words'])}”")] if one.get("words") else []
         if one["withdrawn_at"] is not None:
             more.append(say(language, "withdrawn"))
         if one["waiting"]:

@@ -102,4 +102,5 @@ def refused(where: str, what: str, remedy: str) -> Marked:
     """A rule of ours said no, in the words of the error."""
     remedy = remedy[:1].upper() + remedy[1:]
     text = f"{where}: {what}. {remedy}" if where else f"{what}. {remedy}"
-    return literal(text.rstrip(". ") + ".")
+    text = text.rstrip(". ")
+    return literal(text if text.endswith(("?", "!")) else f"{text}.")
