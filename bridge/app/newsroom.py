@@ -461,7 +461,7 @@ class Newsroom:
         if job.place:
             await self.audiences.group(job.community, key)
         target = Target(job.community, job.room_id, job.place)
-        others = [one.target for one in await self.announcements.copies_of(job.announcement)]
+        others = [one.target for one in await self.announcements.in_rooms(job.announcement)]
         above = self._reconciler.kinship.above(job.community)
         await self.announcements.deliver(job_id, job, quiet=comes_quietly(target, others, above))
 

@@ -303,8 +303,9 @@ class Afterwards:
             first = await changes.settle(tx, change, job.community, job.place)
             await changes.forget_words(tx, change)
             await self._jobs.complete(tx, job_id)
-            found, progress = await changes.get(tx, change), await changes.progress(tx, change)
-            if first and not progress.waiting and found is not None:
+            found = await changes.get(tx, change)
+            if first and found is not None and not await changes.is_waiting(tx, change):
+                progress = await changes.progress(tx, change)
                 number = await store.number_of(tx, found.community, job.announcement)
                 say = texts.announcement_edited if found.what is What.EDIT else texts.announcement_withdrawn
                 said = say(number or 0, progress.done, progress.failed, self._language_of(found.community))
@@ -360,8 +361,7 @@ def _named(name: str, target: Target) -> str:
 
 
 async def _copy(tx: Transaction, job: EditCopy | WithdrawCopy) -> Copy | None:
-    copies = await store.copies_of(tx, job.announcement)
-    return next((one for one in copies if (one.target.community, one.target.place) == (job.community, job.place)), None)
+    return await store.copy_of(tx, job.announcement, job.community, job.place)
 
 
 async def _must_be_editable(tx: Transaction, announcement: str) -> Kind:

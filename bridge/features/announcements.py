@@ -311,8 +311,7 @@ class Announcements:
 
     async def _names_of(self, announcement: str) -> dict[Target, str]:
         """What the rooms are called into which an announcement goes."""
-        targets = [one.target for one in await self.copies_of(announcement)]
-        return {one: await self._name_of(one) for one in targets if person_of(one.place) is None}
+        return {one.target: await self._name_of(one.target) for one in await self.in_rooms(announcement)}
 
     async def _tell_author(self, tx: Transaction, announcement: str, names: Mapping[Target, str]) -> None:
         """Tell the author once nothing is under way any more: one summary, however many places there are.
@@ -320,8 +319,10 @@ class Announcements:
         What happens to a copy afterwards, as when one that failed is tried again, makes another summary.
         """
         taken = await store.get(tx, announcement)
+        if taken is None or taken.reply_room is None or await store.is_under_way(tx, announcement):
+            return
         copies = await store.copies_of(tx, announcement)
-        if taken is None or taken.reply_room is None or not copies or any(one.under_way for one in copies):
+        if not copies:
             return
         text = _summary(copies, names, self._language_of(copies[0].target.community))
         failed = any(one.failed is not None and not one.closed for one in copies)
@@ -372,6 +373,11 @@ class Announcements:
         """Every copy of an announcement, in whatever community."""
         async with self._database.transaction() as tx:
             return await store.copies_of(tx, announcement)
+
+    async def in_rooms(self, announcement: str) -> list[Copy]:
+        """The copies of an announcement that go into rooms, and not to people."""
+        async with self._database.transaction() as tx:
+            return await store.in_rooms(tx, announcement)
 
     async def listed(self, community: CommunityId, most: int, before: int | None = None) -> list[Listed]:
         """The announcements of a community, the newest first; with `before` only those with smaller numbers."""

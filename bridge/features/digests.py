@@ -167,7 +167,7 @@ class Digests:
             for one in await announcements.listed(tx, community, 10 * MOST_ITEMS):
                 if one.announcement.withdrawn_at is not None:
                     continue
-                for copy in await announcements.copies_of(tx, one.announcement.id):
+                for copy in await announcements.in_rooms(tx, one.announcement.id):
                     target = copy.target
                     ours = target.community == community and not target.place and target.room_id is not None
                     if ours and copy.event_id is not None and copy.sent_at is not None:

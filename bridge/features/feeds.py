@@ -162,7 +162,7 @@ class Feeds:
         found = []
         async with self._database.transaction() as tx:
             for one in await announcements.listed(tx, community, 2 * MOST_ENTRIES):
-                copies = await announcements.copies_of(tx, one.announcement.id)
+                copies = await announcements.in_rooms(tx, one.announcement.id)
                 here = [copy for copy in copies if copy.target.community == community and not copy.target.place]
                 if one.announcement.withdrawn_at is None:
                     found += [copy for copy in here if copy.event_id is not None]

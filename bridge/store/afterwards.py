@@ -160,6 +160,14 @@ async def progress(tx: Transaction, change: str) -> Progress:
     return Progress(done, given_up, int(row["total"]) - done - given_up)
 
 
+async def is_waiting(tx: Transaction, change: str) -> bool:
+    """Whether a change is still to come in any copy."""
+    found = await tx.fetch_value(
+        "SELECT 1 FROM announcement_change_copy WHERE change = $1 AND done = 0 AND failed IS NULL LIMIT 1", change
+    )
+    return found is not None
+
+
 async def forget_words(tx: Transaction, change: str) -> None:
     """Forget what an edit says, once it is everywhere: it then lies in the rooms alone, encrypted."""
     await tx.execute(

@@ -54,7 +54,8 @@ class Copy:
 
     @property
     def under_way(self) -> bool:
-        """Whether it is about to be sent: not there, not failed, and not waiting for somebody to enter their chat."""
+        """Whether it is about to be sent: not there, not failed, and not waiting for somebody to enter their chat.
+        `is_under_way` asks the same of all copies."""
         waits = person_of(self.target.place) is not None and self.target.room_id is not None
         return self.event_id is None and self.failed is None and not waits
 
@@ -73,6 +74,8 @@ class Listed:
 
 _COLUMNS = "id, author, kind, audience, reply_room, at, human, withdrawn_at"
 _COPY = "announcement, community, place, room_id, event_id, others, devices, unreached, sent_at, failed, closed, people"
+_IN_ROOM = "substr(place, 1, 1) <> '@'"
+"""Of copies: not to a person. To be written as the index has it."""
 
 
 def id_of(source: str) -> str:
@@ -220,6 +223,38 @@ async def copies_of(tx: Transaction, announcement: str) -> list[Copy]:
         announcement,
     )
     return [_copy(row) for row in rows]
+
+
+async def in_rooms(tx: Transaction, announcement: str) -> list[Copy]:
+    """The copies of an announcement that go into rooms: those to people are not looked at, however many there are."""
+    rows = await tx.fetch(
+        f"SELECT {_COPY} FROM announcement_copy WHERE announcement = $1 AND {_IN_ROOM} ORDER BY community, place",  # noqa: S608 - constants
+        announcement,
+    )
+    return [_copy(row) for row in rows]
+
+
+async def copy_of(tx: Transaction, announcement: str, community: CommunityId, place: str) -> Copy | None:
+    """The copy of an announcement that goes to a place of a community."""
+    row = await tx.fetch_row(
+        f"SELECT {_COPY} FROM announcement_copy WHERE announcement = $1 AND community = $2 AND place = $3",  # noqa: S608 - constants
+        announcement, community, place,
+    )  # fmt: skip
+    return None if row is None else _copy(row)
+
+
+async def is_under_way(tx: Transaction, announcement: str) -> bool:
+    """Whether any copy of an announcement is about to be sent (see `Copy.under_way`)."""
+    found = await tx.fetch_value(
+        f"""SELECT 1 FROM announcement_copy
+            WHERE announcement = $1 AND event_id IS NULL AND closed = 0 AND room_id IS NULL AND failed IS NULL
+            UNION ALL
+            SELECT 1 FROM announcement_copy
+            WHERE announcement = $1 AND {_IN_ROOM} AND event_id IS NULL AND closed = 0 AND failed IS NULL
+            LIMIT 1""",  # noqa: S608 - a constant
+        announcement,
+    )
+    return found is not None
 
 
 async def listed(tx: Transaction, community: CommunityId, most: int, before: int | None = None) -> list[Listed]:

@@ -31,6 +31,7 @@ from bridge.store.migrations import (
     v24_polls,
     v25_events,
     v26_drafts,
+    v27_many_copies,
 )
 
 STEPS = (
@@ -60,4 +61,5 @@ STEPS = (
     v24_polls,
     v25_events,
     v26_drafts,
+    v27_many_copies,
 )
