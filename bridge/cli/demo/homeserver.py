@@ -11,7 +11,6 @@ import hashlib
 import hmac
 import json
 import os
-import random
 import secrets
 import signal
 import socket
@@ -33,7 +32,7 @@ START_DEADLINE: Final = 90.0
 STOP_DEADLINE: Final = 15.0
 """Seconds that Synapse has to end by itself before it is killed."""
 
-# Below the range from which the kernel takes ports for outgoing connections, so that a port stays ours over a restart.
+# Below the range from which the kernel takes ports for outgoing connections.
 _PORTS: Final = range(18_000, 32_000)
 
 # Linux ends the child with its parent, even when the parent is killed; elsewhere `stop` has to be called.
@@ -86,14 +85,21 @@ class Account:
 
 
 def free_port() -> int:
-    """A port of the loopback interface on which nobody listens now."""
-    for port in random.sample(_PORTS, 100):
-        with socket.socket() as probe:
+    """A port of the loopback interface on which nobody listens now, and which nobody else is given who asks so, for as
+    long as this process lives: also while what listens there stops and starts again.
+
+    What says that it is taken is the UDP port of the same number. Nothing here needs that, and the kernel lets go of it
+    with the process, however that ends.
+    """
+    for port in secrets.SystemRandom().sample(_PORTS, min(100, len(_PORTS))):
+        with socket.socket(type=socket.SOCK_DGRAM) as taken, socket.socket() as probe:
             try:
+                taken.bind(("127.0.0.1", port))
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            return port
+            taken.detach()
+        return port
     raise HomeserverError("no free port on 127.0.0.1 among a hundred tried: is something holding them all?")
 
 
