@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from bridge.app import afterwards, events, outside, polling, scheduling
+from bridge.app import afterwards, calendars, events, outside, polling, scheduling
 from bridge.app.house import House
 from bridge.app.writing import Writing
 from bridge.core import texts
@@ -33,6 +33,7 @@ class AnnouncementDesk:
             (scheduling.DEEDS, scheduling.ScheduleDesk(house)),
             (polling.DEEDS, polling.PollDesk(house)),
             (events.DEEDS, events.EventDesk(house)),
+            (calendars.DEEDS, calendars.CalendarDesk(house)),
             (outside.DEEDS, outside.OutsideDesk(house)),
         )
 
@@ -53,8 +54,8 @@ class AnnouncementDesk:
         Args:
             by: who asks; None for the operator.
             what: `most`, `before`, `announcement`, `reply_to`, `room`, `file`, `source`, and what `app/afterwards`,
-                `app/scheduling`, `app/polling`, `app/events`, `app/outside` and, of `write` and `preview`,
-                `app/writing` say, as the deed needs them.
+                `app/scheduling`, `app/polling`, `app/events`, `app/calendars`, `app/outside` and, of `write` and
+                `preview`, `app/writing` say, as the deed needs them.
 
         Raises:
             Refused: a rule says no, or what is given cannot be understood.

@@ -51,6 +51,7 @@ from bridge.features.acknowledgements import Acknowledgements, Reminders
 from bridge.features.admitting import Admitting
 from bridge.features.afterwards import Afterwards
 from bridge.features.announcements import Announcements
+from bridge.features.calendars import Calendars
 from bridge.features.digests import Digests
 from bridge.features.direct_copies import DirectCopies
 from bridge.features.drafts import Drafts
@@ -313,6 +314,20 @@ class Newsroom:
             secret=secret,
             url=url,
         )
+        self.calendars = Calendars(
+            database=database,
+            index=index,
+            jobs=jobs,
+            wake=wake,
+            recall=recall.content,
+            declared=self._community,
+            people=people,
+            is_member=self._belongs,
+            clock=clock,
+            secret=secret,
+            url=url,
+            domain=domain,
+        )
         self.drafts = Drafts(
             database=database,
             index=index,
@@ -526,6 +541,7 @@ class Newsroom:
             await self.direct_copies.moved(event)
         else:
             await self.admitting.moved(event)
+            await self.calendars.moved(event)
 
     async def _belongs(self, community: CommunityId, user: UserId) -> bool:
         return await self._reconciler.role_of(community, user) is not None

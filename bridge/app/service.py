@@ -30,7 +30,7 @@ from bridge.intake.transactions import MAX_BODY_BYTES
 from bridge.matrix.client import path
 from bridge.plan.state import Membership, StateEvent
 from bridge.web.control import ControlDoor
-from bridge.web.feed import Feed
+from bridge.web.feed import CALENDAR, Feed
 from bridge.web.join.page import JoinPage, Look
 from bridge.web.metrics import Metrics
 from bridge.web.unsubscribe import Unsubscribing
@@ -167,7 +167,8 @@ class Service:
             Unsubscribing(newsroom.community_of_ticket, newsroom.mailing.unsubscribe, join.trusted_proxies).add_routes(
                 app
             )
-            Feed(self.house.newsroom.feeds.document, join.trusted_proxies).add_routes(app)
+            Feed(newsroom.feeds.document, join.trusted_proxies).add_routes(app)
+            Feed(newsroom.calendars.document, join.trusted_proxies, kind=CALENDAR).add_routes(app)
         async with listening(self.house, app):
             yield
 

@@ -11,6 +11,7 @@ import typer
 from bridge import __version__
 from bridge.cli.announce import announce
 from bridge.cli.announcement import app as announcement
+from bridge.cli.calendar import app as calendar
 from bridge.cli.check import check
 from bridge.cli.community import app as community
 from bridge.cli.demo.command import demo
@@ -91,6 +92,7 @@ app.add_typer(community, name="community")
 app.add_typer(person, name="person")
 app.add_typer(subcommunity, name="subcommunity")
 app.add_typer(announcement, name="announcement")
+app.add_typer(calendar, name="calendar")
 
 
 def _version(asked: bool) -> None:

@@ -41,6 +41,7 @@ class Deed(StrEnum):
     POLL = "poll"
     VOTE = "vote"
     OUTSIDE = "feed"
+    CALENDAR = "calendar"
 
 
 NEEDED: dict[Deed, Role] = {
@@ -75,6 +76,7 @@ NEEDED: dict[Deed, Role] = {
     Deed.POLL: Role.ADMIN,
     Deed.VOTE: Role.MEMBER,
     Deed.OUTSIDE: Role.OWNER,
+    Deed.CALENDAR: Role.MEMBER,
 }
 
 

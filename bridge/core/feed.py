@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 ATOM = "http://www.w3.org/2005/Atom"
@@ -16,6 +17,14 @@ MOST_ENTRIES = 20
 TOKEN_BYTES = 16
 # XML 1.0, section 2.2: what no document may hold, not even escaped.
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+class Shown(NamedTuple):
+    """What is shown outside."""
+
+    document: bytes
+    changed_at: int
+    """Since when it is this, as far as it is known; in milliseconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)

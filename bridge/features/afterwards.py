@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -17,7 +17,7 @@ from bridge.core.messages import EditCopy, KeepPins, TellAuthor, WithdrawCopy, c
 from bridge.ports import Clock, Messenger, Posts
 from bridge.store import afterwards as changes
 from bridge.store import announcements as store
-from bridge.store import pins
+from bridge.store import events, pins
 from bridge.store.afterwards import Change, Progress, What
 from bridge.store.announcements import Announcement, Copy
 from bridge.store.communities import record
@@ -243,6 +243,7 @@ class Afterwards:
             taken, copy = await store.get(tx, job.announcement), await _copy(tx, job)
             begun = await store.was_begun(tx, job.announcement, job.community, job.place)
             edits = [] if copy is None else await changes.edits_of(tx, job.announcement, copy.target)
+            beside = [] if copy is None else await events.beside(tx, job.announcement, copy.target)
         if taken is None or copy is None:
             await self._settle(job_id, change, job)
             return
@@ -255,7 +256,7 @@ class Afterwards:
                 await self._settle(job_id, change, job)
                 return
             copy = arrived
-        await self._redact(taken, copy, edits)
+        await self._redact(taken, copy, [*await self._beside(job, copy, beside), *edits])
         await self._settle(job_id, change, job)
 
     async def _arrived(self, job: WithdrawCopy, copy: Copy) -> Copy | None:
@@ -275,7 +276,24 @@ class Afterwards:
             await self._jobs.complete(tx, delivery)
             return await _copy(tx, job)
 
-    async def _redact(self, taken: Announcement, copy: Copy, edits: list[EventId]) -> None:
+    async def _beside(
+        self, job: WithdrawCopy, copy: Copy, begun: Sequence[tuple[str, EventId | None]]
+    ) -> list[EventId]:
+        """What lies beside a copy: what was begun and is not known to have arrived is found as a delivery is."""
+        assert copy.target.room_id is not None
+        found = []
+        for txn_id, known in begun:
+            if known is not None:
+                found.append(known)
+                continue
+            content = notice(texts.withdrawn(self._language_of(job.community)))
+            sent = await self._messenger.send(copy.target.room_id, content, txn_id=txn_id)
+            found.append(sent.event_id)
+            async with self._database.transaction() as tx:
+                await events.lies_beside(tx, job.announcement, txn_id, sent.event_id)
+        return found
+
+    async def _redact(self, taken: Announcement, copy: Copy, beside: Sequence[EventId]) -> None:
         room_id, first = copy.target.room_id, copy.event_id
         assert room_id is not None
         assert first is not None
@@ -283,7 +301,7 @@ class Afterwards:
         sender = UserId(taken.author) if taken.human else self._announcer
         found = await self._posts.edits_of(room_id, first, sender=sender, by_announcer=by_announcer)
         reason = texts.withdrawn(self._language_of(copy.target.community))
-        for event_id in dict.fromkeys((*edits, *found, *copy.others, first)):
+        for event_id in dict.fromkeys((*beside, *found, *copy.others, first)):
             await self._posts.redact(
                 room_id, event_id, reason, txn_id=f"withdraw-{event_id}", by_announcer=by_announcer
             )

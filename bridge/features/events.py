@@ -10,8 +10,9 @@ from datetime import tzinfo
 from typing import Any
 
 from bridge.core import texts
+from bridge.core.afterwards import replacement
 from bridge.core.announcements import Kind, Target
-from bridge.core.calendar import MEDIA_TYPE, Entry, calendar_of
+from bridge.core.calendar import MEDIA_TYPE, Entry, file_of, uid_of
 from bridge.core.community import Community
 from bridge.core.errors import CannotDecrypt, Refused
 from bridge.core.events import FIELD, REMIND_BEFORE_MS, SIGNS, Answer, Happening, Reply, Standing, answer_of, standing
@@ -108,7 +109,7 @@ class Events:
                 return announcement
             if what.begins_at <= now:
                 raise Refused("the event would be past", remedy="give a time that is to come")
-            known = Known(announcement, community.id, what.begins_at, what.ends_at, what.capacity)
+            known = Known(announcement, community.id, what.begins_at, what.ends_at, what.capacity, changed_at=now)
             await events.add(tx, known)
             part = {**call(self._text(known, what, None), []), FIELD: what.words()}
             job = Announce(community.id, source, author, (part,), ("everybody",), Kind.EVENT.value, reply_room)
@@ -144,17 +145,33 @@ class Events:
             return
         for number, sign in enumerate(SIGNS.values(), start=1):
             await self._messenger.react(job.room_id, job.event_id, sign, txn_id=f"{job_id}-{number}")
-        await self._send_calendar(job.room_id, known, what, f"{job_id}-file")
+        for copy in copies:
+            if (copy.target.room_id, copy.event_id) == (job.room_id, job.event_id):
+                await self._send_calendar(copy, known, what, f"{job_id}-file")
 
-    async def _send_calendar(self, room_id: RoomId, known: Known, what: Happening, txn_id: str) -> None:
-        entry = Entry(
-            f"{known.announcement}@{self._domain}",
-            known.sequence,
-            known.cancelled_at is not None,
-            what,
-            self._clock.now_ms(),
-        )
-        await self._messenger.send_file(room_id, File("event.ics", MEDIA_TYPE, calendar_of([entry])), txn_id=txn_id)
+    async def _send_calendar(self, copy: Copy, known: Known, what: Happening, txn_id: str) -> None:
+        """Send a calendar file beside a copy: noted before, so that it is withdrawn with that."""
+        uid, cancelled = uid_of(known.announcement, self._domain), known.cancelled_at is not None
+        entry = Entry(uid, known.sequence, cancelled, what, known.changed_at)
+        file = File("event.ics", MEDIA_TYPE, file_of(entry))
+        assert copy.target.room_id is not None
+        if await self._begin(copy, txn_id):
+            sent = await self._messenger.send_file(copy.target.room_id, file, txn_id=txn_id)
+            async with self._database.transaction() as tx:
+                await events.lies_beside(tx, known.announcement, txn_id, sent.event_id)
+
+    async def _send_edit(self, copy: Copy, newer: Mapping[str, Any], txn_id: str) -> None:
+        """Replace what a copy says; noted before, as long as nobody else can find it."""
+        assert copy.event_id is not None
+        assert copy.target.room_id is not None
+        if await self._begin(copy, txn_id):
+            await self._messenger.send(copy.target.room_id, replacement(copy.event_id, newer), txn_id=txn_id)
+            async with self._database.transaction() as tx:
+                await events.is_found(tx, copy.announcement, txn_id)
+
+    async def _begin(self, copy: Copy, txn_id: str) -> bool:
+        async with self._database.transaction() as tx:
+            return await events.begin_beside(tx, copy.announcement, copy.target, txn_id)
 
     # --- answering --------------------------------------------------------------------------------------------------
 
@@ -218,7 +235,8 @@ class Events:
         return answer, seated
 
     def _is_open(self, known: Known) -> bool:
-        return known.cancelled_at is None and (known.ends_at or known.begins_at) > self._clock.now_ms()
+        gone = known.withdrawn or known.cancelled_at is not None
+        return not gone and (known.ends_at or known.begins_at) > self._clock.now_ms()
 
     async def _answered(self, tx: Transaction, known: Known) -> None:
         now = self._clock.now_ms()
@@ -247,7 +265,7 @@ class Events:
             MatrixError: the homeserver cannot be asked.
         """
         known, what, _ = await self._read(job.announcement)
-        if known is None or known.cancelled_at is not None:
+        if known is None or known.withdrawn or known.cancelled_at is not None:
             return
         found = await self.standing(job.announcement)
         now = self._clock.now_ms()
@@ -305,7 +323,7 @@ class Events:
             raise Refused("the last change is not in the room yet", remedy="ask again in a moment")
         found = await self.standing(before.announcement)  # who is out of the community is told nothing
         async with self._database.transaction() as tx:
-            if not await events.change(tx, before, what, now if cancel else None):
+            if not await events.change(tx, before, what, cancel=cancel, now=now):
                 raise Refused("somebody else changed that event just now", remedy="look at it, and ask again")
             known = await events.get(tx, before.announcement)
             assert known is not None
@@ -340,12 +358,9 @@ class Events:
         found = await self.standing(job.announcement)
         newer = {**call(self._text(known, what, found), []), FIELD: what.words()}
         for number, copy in enumerate(copies, start=1):
-            assert copy.target.room_id is not None
-            relation = {"rel_type": "m.replace", "event_id": copy.event_id}
-            edit = {**newer, "body": f"* {newer['body']}", "m.new_content": newer, "m.relates_to": relation}
-            await self._messenger.send(copy.target.room_id, edit, txn_id=f"{job_id}-{number}")
+            await self._send_edit(copy, newer, f"{job_id}-{number}")
             if job.attach:
-                await self._send_calendar(copy.target.room_id, known, what, f"{job_id}-{number}-file")
+                await self._send_calendar(copy, known, what, f"{job_id}-{number}-file")
 
     async def look_after(self, job: LookAfterEvent, complete: Complete) -> None:
         """Remind whoever is going, or after the end forget who answered what.

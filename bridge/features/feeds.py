@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -14,7 +13,7 @@ from bridge.core import texts
 from bridge.core.announcements import first_words
 from bridge.core.community import ANNOUNCEMENTS, Community
 from bridge.core.errors import CannotDecrypt, Forbidden, Refused
-from bridge.core.feed import MOST_ENTRIES, Entry, atom, fingerprint, token_from
+from bridge.core.feed import MOST_ENTRIES, Entry, Shown, atom, fingerprint, token_from
 from bridge.core.ids import CommunityId, EventId, RoomId, UserId
 from bridge.core.messages import SendMessage, notice
 from bridge.core.rank import People, check_outside
@@ -32,12 +31,6 @@ FRESH_MS = 60_000
 """For how long a feed is shown as it was made: so it is never read more often, however many ask."""
 Recall = Callable[[RoomId, EventId], Awaitable[Mapping[str, Any] | None]]
 """What a message says, read back and opened; None for what was redacted."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Made:
-    at: int
-    document: bytes
 
 
 class Feeds:
@@ -76,7 +69,8 @@ class Feeds:
         self._clock = clock
         self._secret = secret
         self._url = url
-        self._made: dict[CommunityId, _Made] = {}
+        self._made: dict[CommunityId, tuple[int, Shown]] = {}
+        """What is shown, and when it was made."""
         self._locks: defaultdict[CommunityId, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def check(self, community: Community, by: UserId | None) -> None:
@@ -134,7 +128,7 @@ class Feeds:
         async with self._database.transaction() as tx:
             return await store.is_open(tx, community)
 
-    async def document(self, token: str) -> bytes | None:
+    async def document(self, token: str) -> Shown | None:
         """The feed of that address; None where there is none. Any text may be given.
 
         Raises:
@@ -146,14 +140,16 @@ class Feeds:
         if community is None:
             return None
         async with self._locks[community.id]:
-            made = self._made.get(community.id)
             now = self._clock.now_ms()
-            if made is None or not 0 <= now - made.at < FRESH_MS:
+            made_at, shown = self._made.get(community.id, (0, Shown(b"", now)))
+            if not shown.document or not 0 <= now - made_at < FRESH_MS:
                 title = await self._name_of(community.id)
                 entries = await self._entries(community.id)
-                made = _Made(now, atom(str(community.id), title, self._address(token), entries))
-                self._made[community.id] = made
-            return made.document
+                document = atom(str(community.id), title, self._address(token), entries)
+                if document != shown.document:
+                    shown = Shown(document, now)
+                self._made[community.id] = now, shown
+            return shown
 
     def _address(self, token: str) -> str:
         return f"{self._url}/feed/{token}.atom"

@@ -95,6 +95,9 @@ PLACES = (
     Place("weekly summaries", "digest_mail", "user_id"),
     Place("e-mail allowed", "mail_allowed", "by_whom", Way.REPLACE),
     Place("feeds opened", "feed", "by_whom", Way.REPLACE),
+    Place("calendars opened", "calendar", "by_whom", Way.REPLACE),
+    Place("addresses of calendars", "calendar_reader", "user_id"),
+    Place("announcements sent to them alone", "happening_beside", "place"),
     Place("announcements", "announcement", "author", Way.REPLACE, also="reply_room = NULL"),
     Place("scheduled announcements", "schedule", "author", Way.REPLACE, also="reply_room = NULL"),
     Place("scheduled announcements", "schedule", "content", Way.MENTION),
@@ -150,6 +153,7 @@ EXEMPT: Mapping[tuple[str, str], str] = {
             "audit", "announcement_copy", "announcement_number", "link", "entry", "join_request", "arrival",
             "must_agree", "own_group", "shut_out", "tag", "belonging", "digest_wanted", "poll", "happening",
             "must_agree", "own_group", "shut_out", "tag", "belonging", "digest_wanted", "feed",
+            "calendar", "calendar_reader", "happening_beside",
             "digest_mail", "mail_allowed", "admitting", "schedule", "draft",
         )
     },
@@ -176,7 +180,7 @@ EXEMPT: Mapping[tuple[str, str], str] = {
         (table, "event_id"): _EVENT
         for table in (
             "inbox", "inbox_seen", "announcement_copy", "stranger", "crypto_message_index", "crypto_moved",
-            "crypto_spoken", "poll_vote", "happening_answer",
+            "crypto_spoken", "poll_vote", "happening_answer", "happening_beside",
         )
     },
     **{
@@ -287,6 +291,10 @@ EXEMPT: Mapping[tuple[str, str], str] = {
     ("poll_vote", "target"): _EVENT,
     ("link", "id"): _RANDOM,
     ("feed", "token_sha256"): _RANDOM,
+    ("calendar_reader", "token_sha256"): _RANDOM,
+    ("calendar_reader", "source"): _EVENT,
+    ("happening_beside", "announcement"): _RANDOM,
+    ("happening_beside", "txn_id"): "begins with the id of a job",
     ("digest_mail", "address"): "goes with its row",
     ("digest_mail", "code_sha256"): _RANDOM,
     ("digest_mail", "source"): _EVENT,

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bridge.core.announcements import Target
 from bridge.core.events import Answer, Happening, Reply
 from bridge.core.ids import CommunityId, EventId, RoomId, UserId
+from bridge.store import announcements
 from bridge.store.database import Row, Transaction
 
 
@@ -22,6 +24,10 @@ class Known:
     sequence: int = 0
     """How often it was changed."""
     cancelled_at: int | None = None
+    changed_at: int = 0
+    """When it was made or changed last."""
+    withdrawn: bool = False
+    """Whether its announcement was withdrawn."""
 
     @property
     def happening(self) -> Happening:
@@ -39,15 +45,17 @@ class Seat:
     """How often they were told."""
 
 
-_COLUMNS = "announcement, community, begins_at, ends_at, capacity, sequence, cancelled_at"
+_COLUMNS = """announcement, happening.community, begins_at, ends_at, capacity, sequence, cancelled_at, changed_at,
+    (SELECT at FROM announcement WHERE id = happening.announcement) AS announced_at,
+    (SELECT withdrawn_at FROM announcement WHERE id = happening.announcement) AS withdrawn_at"""
 
 
 async def add(tx: Transaction, known: Known) -> None:
     """Record an event; the same one again changes nothing."""
     await tx.execute(
-        """INSERT INTO happening (announcement, community, begins_at, ends_at, capacity) VALUES ($1, $2, $3, $4, $5)
-           ON CONFLICT DO NOTHING""",
-        known.announcement, known.community, known.begins_at, known.ends_at, known.capacity,
+        """INSERT INTO happening (announcement, community, begins_at, ends_at, capacity, changed_at)
+           VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING""",
+        known.announcement, known.community, known.begins_at, known.ends_at, known.capacity, known.changed_at,
     )  # fmt: skip
 
 
@@ -59,12 +67,27 @@ async def get(tx: Transaction, announcement: str) -> Known | None:
     return None if row is None else _known(row)
 
 
-async def change(tx: Transaction, before: Known, now: Happening, cancelled_at: int | None) -> bool:
+async def since(tx: Transaction, community: CommunityId, ended_after: int, most: int) -> list[Known]:
+    """The events of a community that are not over, or were not at that time, the first one first; none that is
+    withdrawn.
+    """
+    rows = await tx.fetch(
+        f"""SELECT {_COLUMNS} FROM happening WHERE community = $1 AND COALESCE(ends_at, begins_at) >= $2
+               AND NOT EXISTS (SELECT 1 FROM announcement WHERE id = happening.announcement
+                               AND withdrawn_at IS NOT NULL)
+           ORDER BY begins_at, announcement LIMIT $3""",  # noqa: S608 - a constant
+        community, ended_after, most,
+    )  # fmt: skip
+    return [_known(row) for row in rows]
+
+
+async def change(tx: Transaction, before: Known, what: Happening, *, cancel: bool, now: int) -> bool:
     """Record a change; whether nobody else made one since `before` was read."""
     row = await tx.fetch_row(
-        """UPDATE happening SET begins_at = $3, ends_at = $4, capacity = $5, cancelled_at = $6, sequence = sequence + 1
+        """UPDATE happening SET begins_at = $3, ends_at = $4, capacity = $5, cancelled_at = $6, changed_at = $7,
+               sequence = sequence + 1
            WHERE announcement = $1 AND sequence = $2 RETURNING sequence""",
-        before.announcement, before.sequence, now.begins_at, now.ends_at, now.capacity, cancelled_at,
+        before.announcement, before.sequence, what.begins_at, what.ends_at, what.capacity, now if cancel else None, now,
     )  # fmt: skip
     return row is not None
 
@@ -77,6 +100,48 @@ async def awaits_delivery(tx: Transaction, community: CommunityId) -> bool:
         community,
     )
     return found is not None
+
+
+# --- what lies beside a copy ------------------------------------------------------------------------------------------
+
+
+async def begin_beside(tx: Transaction, announcement: str, target: Target, txn_id: str) -> bool:
+    """Record that a calendar file or an edit is about to be sent, so that it may be in the room from now on; whether
+    it may: not once the announcement is withdrawn.
+    """
+    await announcements.hold(tx, announcement)  # a withdrawal comes before this, or knows of it
+    known = await get(tx, announcement)
+    if known is None or known.withdrawn:
+        return False
+    await tx.execute(
+        """INSERT INTO happening_beside (announcement, community, place, txn_id) VALUES ($1, $2, $3, $4)
+           ON CONFLICT DO NOTHING""",
+        announcement, target.community, target.place, txn_id,
+    )  # fmt: skip
+    return True
+
+
+async def lies_beside(tx: Transaction, announcement: str, txn_id: str, event_id: EventId) -> None:
+    """Record the event of what was begun."""
+    await tx.execute(
+        "UPDATE happening_beside SET event_id = $3 WHERE announcement = $1 AND txn_id = $2",
+        announcement, txn_id, event_id,
+    )  # fmt: skip
+
+
+async def is_found(tx: Transaction, announcement: str, txn_id: str) -> None:
+    """Forget what the homeserver knows to belong to the copy, as it does of edits that have arrived."""
+    await tx.execute("DELETE FROM happening_beside WHERE announcement = $1 AND txn_id = $2", announcement, txn_id)
+
+
+async def beside(tx: Transaction, announcement: str, target: Target) -> list[tuple[str, EventId | None]]:
+    """What lies beside a copy: the transaction id of each, and its event where that is known."""
+    rows = await tx.fetch(
+        """SELECT txn_id, event_id FROM happening_beside WHERE announcement = $1 AND community = $2 AND place = $3
+           ORDER BY txn_id""",
+        announcement, target.community, target.place,
+    )  # fmt: skip
+    return [(row["txn_id"], None if row["event_id"] is None else EventId(row["event_id"])) for row in rows]
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------
@@ -172,4 +237,6 @@ def _known(row: Row) -> Known:
         row["capacity"],
         row["sequence"],
         row["cancelled_at"],
+        (row["announced_at"] or 0) if row["changed_at"] is None else row["changed_at"],
+        row["withdrawn_at"] is not None,
     )

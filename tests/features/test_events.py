@@ -28,9 +28,12 @@ from bridge.core.messages import (
     SendMessage,
     ShowEvent,
     TellAuthor,
+    WithdrawCopy,
 )
 from bridge.features.announcements import Announcements
 from bridge.features.events import FORGET_AFTER_MS, SEAT_EVERY_MS, SHOW_EVERY_MS, Events
+from bridge.store import announcements, events
+from bridge.store.announcements import id_of
 from bridge.store.jobs import decode
 from tests.fakes.faults import Crash
 from tests.fakes.scene import ACCOUNTS, Scene
@@ -89,6 +92,8 @@ class Ground:
     async def content_of(self, _: RoomId, event_id: EventId) -> Mapping[str, Any] | None:
         """With the latest edit, as clients show it."""
         self.scene.faults.point(of_homeserver=True)
+        if event_id in self.scene.posts.redacted:
+            return None
         edits = [
             content["m.new_content"]
             for _, content in self.scene.messenger.sent
@@ -139,6 +144,8 @@ class Ground:
                         await self.events.show(stored.id, job)
                     case LookAfterEvent():
                         await self.events.look_after(job, complete)
+                    case WithdrawCopy():
+                        await self.scene.afterwards.withdraw_copy(stored.id, job)
                     case _:
                         raise AssertionError(job)
                 await self.scene.jobs.finish(stored.id)
@@ -162,10 +169,20 @@ class Ground:
         return [content["body"] for room, content in sent if room == ROOM and "data" not in content]
 
     @property
-    def calendars(self) -> list[Any]:
+    def calendars_sent(self) -> list[Any]:
         """The event of every calendar file."""
         files = [content["data"] for room, content in self.scene.messenger.sent if room == ROOM and "data" in content]
         return [events_in(data)[0] for data in files]
+
+    @property
+    def left_in_room(self) -> list[Mapping[str, Any]]:
+        """Everything in the announcement room that is not redacted."""
+        scene = self.scene
+        return [
+            content
+            for event_id, (room, content) in scene.messenger.posted.items()
+            if room == ROOM and event_id not in scene.posts.redacted
+        ]
 
     async def rows(self, table: str) -> int:
         async with self.scene.database.transaction() as tx:
@@ -188,7 +205,7 @@ async def test_an_event_is_announced_with_signs_and_a_calendar_file(ground: Grou
     for words in ("Party", "1970-01-04 00:16 UTC – 1970-01-04 02:16 UTC", "School yard", "Bring a cake", "2 seats"):
         assert words in text
     assert [key for _, key in ground.scene.messenger.reactions] == list(SIGNS.values())
-    [calendar] = ground.calendars
+    [calendar] = ground.calendars_sent
     assert str(calendar["UID"]) == f"{event}@example.org"
     assert (str(calendar["SUMMARY"]), int(calendar["SEQUENCE"])) == ("Party", 0)
     with pytest.raises(Refused, match="past"):
@@ -276,7 +293,7 @@ async def test_a_change_is_shown_and_told_and_moves_the_reminders(ground: Ground
     assert ground.told(CEM) == ground.told(BEA) == [], "he does not come, and she is no member any more"
     ground.members.add(BEA)
     assert "Gym" in ground.texts[-1]
-    assert (str(ground.calendars[-1]["LOCATION"]), int(ground.calendars[-1]["SEQUENCE"])) == ("Gym", 1)
+    assert (str(ground.calendars_sent[-1]["LOCATION"]), int(ground.calendars_sent[-1]["SEQUENCE"])) == ("Gym", 1)
     await ground.at(BEGINS - HOUR)
     assert len(ground.told(ANN)) == 1 + 0, "the old reminders are void"
     await ground.at(BEGINS)
@@ -287,11 +304,82 @@ async def test_a_change_is_shown_and_told_and_moves_the_reminders(ground: Ground
     await ground.work()
     assert ground.told(ANN)[-1] == "“Party” is cancelled."
     assert ground.texts[-1].startswith("* Cancelled")
-    assert str(ground.calendars[-1]["STATUS"]) == "CANCELLED"
+    assert str(ground.calendars_sent[-1]["STATUS"]) == "CANCELLED"
     with pytest.raises(Refused, match="cancelled"):
         await ground.events.answer(event, BEA, Answer.GOING, 0, source="$x")
     await ground.at(BEGINS + DAY - HOUR)
     assert len(ground.told(ANN)) == 3, "nobody is reminded of what is cancelled"
+
+
+async def test_a_withdrawn_event_leaves_nothing_in_the_room(ground: Ground) -> None:
+    event = await ground.invite()
+    known, what = await ground.events.read(event)
+    await ground.events.change(known, replace(what, place="Gym"), cancel=False, by=ANN, source="$change")
+    await ground.react(ANN, Answer.GOING)
+    await ground.later(SHOW_EVERY_MS)
+    assert len(ground.calendars_sent) == 2
+    assert len(ground.left_in_room) > 4, "the event, its edits and two files"
+    await ground.scene.afterwards.withdraw(event, community=SCHOOL, author=ANN)
+    await ground.react(CEM, Answer.GOING)
+    await ground.later(SHOW_EVERY_MS)
+    assert ground.left_in_room == []
+    with pytest.raises(Refused, match="over"):
+        await ground.events.answer(event, BEA, Answer.GOING, 0, source="$late")
+    before = len(ground.told(ANN))
+    await ground.at(BEGINS - HOUR)
+    assert len(ground.told(ANN)) == before, "nobody is reminded of what was withdrawn"
+
+
+@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("moment", ["prepared", "changed"])
+async def test_it_is_withdrawn_whole_although_the_service_died_before(tmp_path: Path, step: int, moment: str) -> None:
+    point, died = 0, True
+    while died:
+        folder = tmp_path / str(point)
+        folder.mkdir()
+        scene = Scene(f"sqlite:///{folder}/a.db")
+        await scene.start()
+        ground = Ground(scene)
+        if moment == "changed":
+            await ground.invite()
+        scene.faults.arm(point)
+        died = False
+        try:
+            if moment == "prepared":
+                await ground.invite()
+            else:
+                known, what = await ground.events.read(id_of("$party"))
+                await ground.events.change(known, replace(what, place="Gym"), cancel=False, by=ANN, source="$change")
+                await ground.work()
+        except Crash:
+            died = True
+            await scene.die()
+            await scene.start()
+            ground.begin()
+        scene.faults.arm(None)
+        async with scene.database.transaction() as tx:
+            taken = await announcements.get(tx, id_of("$party"))
+        if taken is not None:
+            await scene.afterwards.withdraw(taken.id, community=SCHOOL, author=ANN)
+            await ground.work()
+            assert ground.left_in_room == [], point
+        await scene.stop()
+        point += step
+    assert point > 20
+
+
+async def test_what_is_on_its_way_while_it_is_withdrawn_arrives_empty(ground: Ground) -> None:
+    event = await ground.invite()
+    async with ground.scene.database.transaction() as tx:
+        [copy] = await announcements.copies_of(tx, event)
+        assert await events.begin_beside(tx, event, copy.target, "on its way")
+    await ground.scene.afterwards.withdraw(event, community=SCHOOL, author=ANN)
+    await ground.work()
+    sent = await ground.scene.messenger.send(ROOM, {"body": "the file"}, txn_id="on its way")
+    assert sent.event_id in ground.scene.posts.redacted
+    assert ground.left_in_room == []
+    async with ground.scene.database.transaction() as tx:
+        assert not await events.begin_beside(tx, event, copy.target, "later")
 
 
 @pytest.mark.parametrize("step", [9, pytest.param(1, marks=pytest.mark.soak)])
@@ -318,7 +406,7 @@ async def test_the_service_dies_and_everybody_is_told_once(tmp_path: Path, step:
         scene.faults.arm(None)
         assert [text.split(":")[0] for text in ground.told(ANN)] == ["A reminder", "A reminder"], point
         assert sum("waiting list" in text for text in ground.told(CEM)) == 1, point
-        assert len(ground.calendars) == 1
+        assert len(ground.calendars_sent) == 1
         assert [key for _, key in scene.messenger.reactions] == list(SIGNS.values())
         await scene.stop()
         point += step

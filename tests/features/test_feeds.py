@@ -14,13 +14,13 @@ from aiohttp.test_utils import TestClient, TestServer
 from bridge.core.announcements import Target
 from bridge.core.community import ANNOUNCEMENTS, Community, Role, RoomKind
 from bridge.core.errors import CannotDecrypt, Refused, Unreachable
-from bridge.core.feed import ATOM
+from bridge.core.feed import ATOM, Shown
 from bridge.core.ids import CommunityId, EventId, RoomId, UserId
 from bridge.core.rank import People
 from bridge.core.rendering import render
 from bridge.features.feeds import FRESH_MS, Feeds
 from bridge.store.rooms import Place
-from bridge.web.feed import VISITS, Feed
+from bridge.web.feed import CALENDAR, VISITS, Feed
 from tests.fakes.faults import Crash
 from tests.fakes.scene import Scene
 
@@ -80,10 +80,10 @@ class Ground:
         self.says[EventId(f"$sent-{len(self.scene.messenger.sent)}")] = {"body": text}
 
     async def texts(self, token: str) -> list[str] | None:
-        document = await self.feeds.document(token)
-        if document is None:
+        shown = await self.feeds.document(token)
+        if shown is None:
             return None
-        return [one.text or "" for one in ElementTree.fromstring(document).iter(f"{{{ATOM}}}content")]
+        return [one.text or "" for one in ElementTree.fromstring(shown.document).iter(f"{{{ATOM}}}content")]
 
 
 @pytest.fixture
@@ -192,14 +192,17 @@ async def test_the_service_dies_at_every_point_and_the_room_is_told_once(tmp_pat
 # --- the endpoint ---------------------------------------------------------------------------------------------------
 
 
+CHANGED = 1_783_182_600_123
+
+
 class Shelf:
     def __init__(self) -> None:
         self.error: Exception | None = None
 
-    async def document(self, token: str) -> bytes | None:
+    async def document(self, token: str) -> Shown | None:
         if self.error is not None:
             raise self.error
-        return b"<feed/>" if token == "right" else None
+        return Shown(b"<feed/>", CHANGED) if token == "right" else None
 
 
 @pytest.fixture
@@ -211,6 +214,7 @@ async def shelf() -> Shelf:
 async def browser(shelf: Shelf) -> AsyncIterator[TestClient[web.Request, web.Application]]:
     app = web.Application()
     Feed(shelf.document, now=lambda: 0.0).add_routes(app)
+    Feed(shelf.document, kind=CALENDAR, now=lambda: 0.0).add_routes(app)
     async with TestClient(TestServer(app)) as client:
         yield client
 
@@ -225,6 +229,34 @@ async def test_a_reader_is_given_the_feed_and_next_time_that_nothing_changed(bro
     for known in (tag, f"W/{tag}", f'"other", {tag}'):
         async with browser.get("/feed/right.atom", headers={"If-None-Match": known}) as again:
             assert (again.status, await again.read()) == (304, b"")
+
+
+async def test_a_calendar_program_is_given_the_calendar_for_itself_alone(browser: Any) -> None:
+    async with browser.get("/calendar/right.ics") as first:
+        assert (first.status, await first.read()) == (200, b"<feed/>")
+        assert first.headers["Content-Type"] == "text/calendar; charset=utf-8"
+        assert "private" in first.headers["Cache-Control"]
+        assert "noindex" in first.headers["X-Robots-Tag"]
+        assert first.headers["Last-Modified"] == "Sat, 04 Jul 2026 16:30:00 GMT"
+        tag = first.headers["ETag"]
+    async with browser.head("/calendar/right.ics") as head:
+        assert (head.status, head.headers["ETag"]) == (200, tag)
+    since = {"If-Modified-Since": "Sat, 04 Jul 2026 16:30:00 GMT"}
+    for known, status in (
+        ({"If-None-Match": tag}, 304),
+        (since, 304),
+        ({"If-Modified-Since": "Sat, 04 Jul 2026 16:29:59 GMT"}, 200),
+        ({**since, "If-None-Match": '"other"'}, 200),
+        ({"If-Modified-Since": "nonsense"}, 200),
+    ):
+        async with browser.get("/calendar/right.ics", headers=known) as again:
+            assert again.status == status, known
+
+
+@pytest.mark.parametrize("path", ["/calendar/wrong.ics", "/calendar/right", "/calendar/.ics", "/calendar/right.atom"])
+async def test_no_other_address_is_a_calendar(browser: Any, path: str) -> None:
+    async with browser.get(path) as answer:
+        assert answer.status == 404
 
 
 @pytest.mark.parametrize("path", ["/feed/wrong.atom", "/feed/right", "/feed/.atom", "/feed/" + "x" * 5000 + ".atom"])

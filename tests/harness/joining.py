@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import unescape
 from types import TracebackType
@@ -37,6 +38,15 @@ class Page:
         return found[1] if found else ""
 
 
+@dataclass(frozen=True)
+class Document:
+    """What was answered to a program."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
 class Visitor:
     """A browser, on the service of an estate."""
 
@@ -56,6 +66,11 @@ class Visitor:
         """Open a page."""
         async with self._http.get(path) as response:
             return Page(response.status, response.url.path, await response.text())
+
+    async def read(self, path: str, headers: Mapping[str, str] | None = None) -> Document:
+        """Fetch a document, as a program does that looks now and then."""
+        async with self._http.get(path, headers=headers) as response:
+            return Document(response.status, response.headers, await response.read())
 
     async def enter(self, link: dict[str, Any], user_id: str, words: str = "") -> Page:
         """Fill in the form of a link, and follow where it leads."""

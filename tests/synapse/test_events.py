@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from bridge.cli.demo.person import Client
 from bridge.core.events import SIGNS, Answer
-from tests.harness.calendars import events_in
+from tests.harness.calendars import calendar_in, events_in
 from tests.harness.community import ANNOUNCER, Estate
+from tests.harness.joining import JOIN_URL, Visitor
+from tests.harness.people import People
+from tests.harness.wait import eventually
 from tests.synapse.conftest import School
 from tests.synapse.test_chats import answer, chat_with_announcer
 from tests.synapse.test_handouts import file_in
@@ -60,3 +64,81 @@ async def test_members_answer_an_event_and_one_waits_for_a_seat(estate: Estate, 
     )
     [calendar] = events_in(await file_in(marge, again, estate))
     assert (str(calendar["STATUS"]), int(calendar["SEQUENCE"])) == ("CANCELLED", 1)
+
+
+async def address_in(member: Client, chat: str, *, other_than: str = "") -> str:
+    """The path of the calendar's address that somebody was told in their chat."""
+    told = await member.wait_text(
+        chat,
+        lambda message: "your own address" in message.text and (not other_than or other_than not in message.text),
+    )
+    assert told.decrypted
+    https, webcal = (
+        next(line for line in told.text.splitlines() if line.startswith(start)) for start in ("https", "webcal")
+    )
+    assert webcal == https.replace("https://", "webcal://")
+    return https.removeprefix(JOIN_URL)
+
+
+async def test_members_subscribe_to_events_and_who_is_removed_reads_on_no_longer(
+    estate: Estate, schools: dict[str, School], folk: People
+) -> None:
+    school = schools["11"]
+    community, owner, marge = school.community, school.owner, school.marge
+    place, room = community.id, community.announcements
+    leaver = await folk.nio("leaver")
+    await community.admit(leaver)
+
+    begins = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(days=20)
+    await owner.send(community.control, f"!event Concert; {begins:%Y-%m-%d %H:%M}; Gym; Bring a friend")
+    shown = await marge.wait_text(room, lambda message: "Concert" in message.text)
+    file = await marge.wait_text(room, lambda message: message.content.get("filename") == "event.ics")
+    [sent] = events_in(await file_in(marge, file, estate))
+
+    chats = {member: await chat_with_announcer(member) for member in (owner, marge, leaver)}
+    await marge.send(chats[marge], f"calendar {place}")
+    await answer(marge, chats[marge], "no program can subscribe")
+    await owner.send(chats[owner], f"calendar on {place}")
+    await answer(owner, chats[owner], "leaves encryption")
+    await owner.send(chats[owner], "yes")
+    await answer(owner, chats[owner], "can subscribe to its events now")
+    assert (await marge.wait_text(room, lambda message: "in their calendar programs" in message.text)).decrypted
+    for member in (marge, leaver):
+        await member.send(chats[member], f"calendar {place}")
+    marges, leavers = [await address_in(member, chats[member]) for member in (marge, leaver)]
+    assert marges != leavers
+
+    async with Visitor(estate) as program:
+        read = await program.read(marges)
+        assert (read.status, read.headers["Content-Type"]) == (200, "text/calendar; charset=utf-8")
+        assert "private" in read.headers["Cache-Control"]
+        [event] = calendar_in(read.body).walk("VEVENT")
+        assert (str(event["SUMMARY"]), str(event["LOCATION"])) == ("Concert", "Gym")
+        assert event["DTSTART"].dt == begins
+        assert str(event["UID"]) == str(sent["UID"]), "the same event as the file's"
+        again = await program.read(marges, {"If-None-Match": read.headers["ETag"]})
+        assert (again.status, again.body) == (304, b"")
+        assert (await program.read(leavers)).body == read.body
+        assert (await program.read("/calendar/nonsense.ics")).status == 404
+
+        await owner.kick(community.rooms["space"], leaver.user_id)
+        await eventually(lambda: is_gone(program, leavers), interval=0.5)
+        assert (await program.read(marges)).status == 200
+
+        await marge.send(chats[marge], f"calendar reset {place}")
+        newer = await address_in(marge, chats[marge], other_than=marges)
+        assert (await program.read(marges)).status == 404
+        assert (await program.read(newer)).status == 200
+
+        withdrawn = await estate.command(
+            "announcement", "withdraw", place, f"https://matrix.to/#/{room}/{shown.event_id}", "--yes", "--json"
+        )
+        assert withdrawn.json["done"]
+        for event_id in (shown.event_id, file.event_id):
+            assert (await marge.event(room, event_id))["content"] == {}, "the event, and its calendar file"
+        await estate.command("calendar", "off", place)
+        assert (await program.read(newer)).status == 404
+
+
+async def is_gone(program: Visitor, path: str) -> bool:
+    return (await program.read(path)).status == 404

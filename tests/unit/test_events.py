@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.calendar import Entry, calendar_of
+from bridge.core.calendar import Entry, calendar_of, file_of, token_of
 from bridge.core.events import FIELD, SIGNS, Answer, Happening, Reply, answer_of, happening_of, span_of, standing
-from bridge.core.ids import UserId
-from tests.harness.calendars import events_in
+from bridge.core.ids import CommunityId, UserId
+from tests.harness.calendars import calendar_in, events_in
 
 BERLIN = ZoneInfo("Europe/Berlin")
+ANN, BEA = UserId("@ann:example.org"), UserId("@bea:example.org")
 people = st.sampled_from([UserId(f"@{name}:example.org") for name in "abcdef"])
 replies = st.lists(
     st.builds(
@@ -121,7 +122,9 @@ def test_who_comes_later_takes_nobodys_seat(given_: list[Reply], capacity: int, 
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1), st.booleans(), st.integers(0, 9))
 def test_calendar_programs_read_it(words: str, cancelled: bool, sequence: int) -> None:
     what = Happening(words, 1783182600000, 1783195200000, words, f"{words}\nmore; and, \\", 80)
-    [event] = events_in(calendar_of([Entry("a@b", sequence, cancelled, what, 1_000)]))
+    entry = Entry("a@b", sequence, cancelled, what, 1_000)
+    [event] = events_in(file_of(entry))
+    assert events_in(calendar_of(words, [entry])) == [event], "the same in the file and in the calendar"
     assert (str(event["SUMMARY"]), str(event["LOCATION"])) == (words, words)
     assert str(event["DESCRIPTION"]) == f"{words}\nmore; and, \\"
     assert event["DTSTART"].dt == datetime(2026, 7, 4, 16, 30, tzinfo=UTC)
@@ -131,5 +134,46 @@ def test_calendar_programs_read_it(words: str, cancelled: bool, sequence: int) -
 
 
 def test_a_short_event_has_no_more_than_it_says() -> None:
-    [event] = events_in(calendar_of([Entry("a@b", 0, False, Happening("Party", 0), 0)]))
-    assert not {"DTEND", "LOCATION", "DESCRIPTION"} & set(event)
+    [event] = events_in(file_of(Entry("a@b", 0, False, Happening("Party", 0), 0)))
+    assert not {"DTEND", "LOCATION", "DESCRIPTION", "URL"} & set(event)
+
+
+@pytest.mark.parametrize(("cancelled", "method"), [(False, "PUBLISH"), (True, "CANCEL")])
+def test_a_file_says_what_it_is_for(cancelled: bool, method: str) -> None:
+    file = calendar_in(file_of(Entry("a@b", 1, cancelled, Happening("Party", 0), 5_000)))
+    assert str(file["METHOD"]) == method
+    [event] = file.walk("VEVENT")
+    assert event["DTSTAMP"].dt == event["LAST-MODIFIED"].dt == datetime(1970, 1, 1, 0, 0, 5, tzinfo=UTC)
+
+
+def test_a_calendar_says_its_name_and_how_often_to_look_and_is_the_same_for_the_same_events() -> None:
+    one, two = (
+        Entry(f"{name}@b", 0, False, Happening(name, at), 0, "https://x/#/!a") for name, at in (("a", 9), ("b", 5))
+    )
+    data = calendar_of("School\r\nBEGIN:VEVENT", [one, two])
+    assert data == calendar_of("School\r\nBEGIN:VEVENT", [two, one])
+    found = calendar_in(data)
+    assert str(found["NAME"]) == str(found["X-WR-CALNAME"]) == "School BEGIN:VEVENT"
+    assert found["REFRESH-INTERVAL"].dt == timedelta(hours=1)
+    assert b"REFRESH-INTERVAL;VALUE=DURATION:PT1H\r\n" in data
+    assert b"X-PUBLISHED-TTL:PT1H\r\n" in data
+    assert "METHOD" not in found
+    assert [(str(event["SUMMARY"]), str(event["URL"])) for event in found.walk("VEVENT")] == [
+        ("b", "https://x/#/!a"), ("a", "https://x/#/!a"),
+    ]  # fmt: skip
+
+
+def test_control_characters_in_words_of_others_break_no_line() -> None:
+    what = Happening("a\r\nBEGIN:VALARM", 0, place="x\x07y", description="one\r\ntwo\x00\tthree")
+    [event] = events_in(file_of(Entry("a@b", 0, False, what, 0)))
+    assert (str(event["LOCATION"]), str(event["DESCRIPTION"])) == ("xy", "one\ntwo\tthree")
+    assert event.subcomponents == []
+    assert str(event["SUMMARY"]) == "a\nBEGIN:VALARM"
+
+
+def test_an_address_is_made_of_who_asked_where_and_by_what() -> None:
+    asked = [(name, user, source) for name in ("a", "b") for user in (ANN, BEA) for source in ("$1", "$2")]
+    tokens = {token_of(b"secret", CommunityId(name), user, source) for name, user, source in asked}
+    assert len(tokens) == len(asked)
+    assert all(len(token) == 32 and token.isascii() for token in tokens)
+    assert token_of(b"other", CommunityId("a"), ANN, "$1") not in tokens

@@ -44,6 +44,18 @@ from bridge.core.texts.audience import (
     group_announcements_on,
     missed,
 )
+from bridge.core.texts.calendars import (
+    calendar_address,
+    calendar_caution,
+    calendar_closed,
+    calendar_is_closed,
+    calendar_is_open,
+    calendar_opened,
+    explain_calendar,
+    explain_calendar_off,
+    explain_calendar_on,
+    explain_calendar_reset,
+)
 from bridge.core.texts.chats import encrypted_only, ended, greeting, stranger, too_fast, two_only, unreadable
 from bridge.core.texts.communities import (
     closed_name,
@@ -323,6 +335,12 @@ __all__ = [
     "apply_caution",
     "asked_for_group",
     "bidden_by",
+    "calendar_address",
+    "calendar_caution",
+    "calendar_closed",
+    "calendar_is_closed",
+    "calendar_is_open",
+    "calendar_opened",
     "closed_name",
     "closed_to_newcomers",
     "closed_topic",
@@ -369,6 +387,10 @@ __all__ = [
     "explain_approve",
     "explain_ask",
     "explain_ban",
+    "explain_calendar",
+    "explain_calendar_off",
+    "explain_calendar_on",
+    "explain_calendar_reset",
     "explain_community_picture",
     "explain_deactivate",
     "explain_demote",

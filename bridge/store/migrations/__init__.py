@@ -32,6 +32,7 @@ from bridge.store.migrations import (
     v25_events,
     v26_drafts,
     v27_many_copies,
+    v28_calendars,
 )
 
 STEPS = (
@@ -62,4 +63,5 @@ STEPS = (
     v25_events,
     v26_drafts,
     v27_many_copies,
+    v28_calendars,
 )
