@@ -2,41 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from bridge.commands.asking import ask
 from bridge.commands.deeds import Deeds
 from bridge.commands.row import Caution, Request, Row
 from bridge.core import texts
 from bridge.core.access import Deed
 from bridge.core.languages import DE
-from bridge.core.markup import Marked
-
-
-async def _ask(deeds: Deeds, request: Request, deed: str, **what: Any) -> Marked:
-    given = {"source": str(request.event_id), **what}
-    answer = await deeds.announcements(deed, request.community, given, request.person)
-    return Marked("\n".join(answer["said"]))
 
 
 async def address(deeds: Deeds, request: Request) -> str:
-    return await _ask(deeds, request, "calendar address", private=not request.mark)
+    return await ask(deeds, request, "calendar address", private=not request.mark)
 
 
 async def reset(deeds: Deeds, request: Request) -> str:
-    return await _ask(deeds, request, "calendar reset", private=not request.mark)
+    return await ask(deeds, request, "calendar reset", private=not request.mark)
 
 
 async def on(deeds: Deeds, request: Request) -> str:
-    return await _ask(deeds, request, "calendar on")
+    return await ask(deeds, request, "calendar on")
 
 
 async def caution(deeds: Deeds, request: Request) -> Caution | None:
     """What leaves encryption needs another word."""
-    return Caution(what=await _ask(deeds, request, "calendar caution"), asked=request.asked)
+    return Caution(what=await ask(deeds, request, "calendar caution"), asked=request.asked)
 
 
 async def off(deeds: Deeds, request: Request) -> str:
-    return await _ask(deeds, request, "calendar off")
+    return await ask(deeds, request, "calendar off")
 
 
 ROWS = (
