@@ -323,6 +323,7 @@ class Newsroom:
             declared=self._community,
             people=people,
             is_member=self._belongs,
+            name_of=reconciler.name_of,
             clock=clock,
             secret=secret,
             url=url,

@@ -65,6 +65,7 @@ class Calendars:
         declared: Callable[[CommunityId], Community | None],
         people: Callable[[Community], Awaitable[People]],
         is_member: IsMember,
+        name_of: Callable[[CommunityId], Awaitable[str]],
         clock: Clock,
         secret: bytes,
         url: str,
@@ -73,6 +74,7 @@ class Calendars:
         """
         Args:
             people: what the rules ask of a community's people.
+            name_of: what people call a community.
             secret: of which addresses are made.
             url: what stands before `/calendar/…`; empty where nobody outside can reach it.
             domain: the homeserver's name, for the ids of events.
@@ -85,6 +87,7 @@ class Calendars:
         self._declared = declared
         self._people = people
         self._is_member = is_member
+        self._name_of = name_of
         self._clock = clock
         self._secret = secret
         self._url = url
@@ -218,7 +221,8 @@ class Calendars:
         now = self._clock.now_ms()
         made_at, shown = self._made.get(community.id, (0, Shown(b"", now)))
         if not shown.document or not 0 <= now - made_at < FRESH_MS:
-            document = calendar_of(community.name or str(community.id), await self._entries(community.id, now))
+            entries = await self._entries(community.id, now)
+            document = calendar_of(await self._name_of(community.id), entries)
             if document != shown.document:
                 shown = Shown(document, now)
             self._made[community.id] = now, shown

@@ -11,7 +11,7 @@ import pytest
 
 from bridge.core.community import ANNOUNCEMENTS, SPACE, Community, Role, RoomKind
 from bridge.core.errors import CannotDecrypt, Forbidden, Refused, Unreachable
-from bridge.core.ids import EventId, RoomId, UserId
+from bridge.core.ids import CommunityId, EventId, RoomId, UserId
 from bridge.core.messages import MembershipChanged
 from bridge.core.rank import People
 from bridge.features.calendars import FRESH_MS, MOST_EVENTS, RECENT_MS, Address, Calendars
@@ -20,10 +20,10 @@ from tests.fakes.faults import Crash
 from tests.fakes.scene import Scene
 from tests.features import test_events
 from tests.features.test_events import ANN, BEA, BEGINS, CEM, DAY, EVE, HOUR, PARTY, ROOM, SCHOOL
-from tests.harness.calendars import events_in
+from tests.harness.calendars import calendar_in, events_in
 
 SPACE_ROOM = RoomId("!space:example.org")
-DECLARED = Community(SCHOOL, name="School")
+DECLARED = Community(SCHOOL)
 PEOPLE = People(DECLARED, {ANN: Role.OWNER, BEA: Role.ADMIN}, dict.fromkeys((ANN, BEA, CEM), "join"))
 
 
@@ -52,11 +52,16 @@ class Ground(test_events.Ground):
             declared=lambda _: self.declared,
             people=self.people,
             is_member=self.is_member,
+            name_of=self.name_of,
             clock=self.scene.clock,
             secret=b"secret",
             url=url,
             domain="example.org",
         )
+
+    async def name_of(self, _: CommunityId) -> str:
+        """As its people call it; the file does not name it."""
+        return "School"
 
     async def people(self, _: Community) -> People:
         return PEOPLE
@@ -97,7 +102,10 @@ async def test_a_member_reads_events_as_they_stand_in_the_room(ground: Ground) -
     token = await ground.opened()
     await ground.work()
     assert "not encrypted" in ground.texts[-1]
-    [found] = await ground.shown(token) or []
+    document = await ground.calendars.document(token)
+    assert document is not None
+    assert str(calendar_in(document.document)["NAME"]) == "School"
+    [found] = events_in(document.document)
     assert (str(found["SUMMARY"]), str(found["LOCATION"])) == ("Party", "School yard")
     assert str(found["DESCRIPTION"]) == "Bring a cake"
     assert int(found["DTSTART"].dt.timestamp() * 1000) == BEGINS
@@ -233,6 +241,7 @@ def vars_of(ground: Ground) -> dict[str, Any]:
         "declared": lambda _: ground.declared,
         "people": ground.people,
         "is_member": ground.is_member,
+        "name_of": ground.name_of,
         "clock": ground.scene.clock,
         "url": "https://join.example.org",
         "domain": "example.org",
