@@ -2,56 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
-from bridge.app.arriving import let_in
+from bridge.app.dispatch import Dispatch
 from bridge.app.handouts import Handouts
-from bridge.app.newsroom import AnnouncementJob, Newsroom
+from bridge.app.newsroom import Newsroom
+from bridge.app.past import Past
 from bridge.app.roster import Roster
+from bridge.app.rules import link_secret_of, patience_of, post_office_of, reminders_of, rules_of, scheduling_of
 from bridge.app.shared_looks import SharedLooks
 from bridge.config import Config
 from bridge.config.sections import Account
-from bridge.core.community import Community, RoomKind
-from bridge.core.errors import BadRequest, CommunitiesError, Forbidden, NotFound
+from bridge.core.community import Community
+from bridge.core.errors import BadRequest, CommunitiesError, Forbidden
 from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
-from bridge.core.languages import EN
-from bridge.core.links import Stage
-from bridge.core.messages import (
-    AnswerRequest,
-    AskToJoin,
-    ChangeMembership,
-    Deactivate,
-    ExpireRequest,
-    GiveHistory,
-    Job,
-    LetIn,
-    MakeGroup,
-    MembershipChanged,
-    PostCard,
-    Posted,
-    RedactEvent,
-    ReleaseGroup,
-    RemindOfRequest,
-    SayWelcome,
-    SendMembers,
-    SendMessage,
-    ShareKeys,
-    ShowLink,
-    TakeBackState,
-    Verifying,
-    Welcome,
-)
+from bridge.core.messages import Job, Verifying
 from bridge.e2ee import attachments
-from bridge.e2ee.identity import hkdf_sha256
 from bridge.e2ee.keys import Keys
 from bridge.e2ee.recipients import Trust
 from bridge.e2ee.window import Window
-from bridge.features.acknowledgements import Reminders
 from bridge.features.adopting import Adopting
 from bridge.features.arrivals import Arrivals
 from bridge.features.belonging import Belongings
@@ -68,14 +41,12 @@ from bridge.features.members import Members
 from bridge.features.moving import Moving
 from bridge.features.profile import Profile
 from bridge.features.readiness import Readiness
-from bridge.features.reconcile import Reconciler, Recovery, Rules
+from bridge.features.reconcile import Reconciler, Recovery
 from bridge.features.reconcile.watch import Watch
-from bridge.features.requests import Patience, Requests
-from bridge.features.schedules import Rules as Scheduling
+from bridge.features.requests import Requests
 from bridge.features.subcommunities import Subcommunities
 from bridge.features.tags import Tags
 from bridge.intake.interest import Interest
-from bridge.mail.smtp import MailServer
 from bridge.matrix.client import Client, path
 from bridge.matrix.executor import Executor
 from bridge.matrix.files import Files
@@ -88,11 +59,9 @@ from bridge.matrix.recall import Recall
 from bridge.matrix.sender import Sender
 from bridge.matrix.servers import OtherServers
 from bridge.plan.desired import Setting
-from bridge.plan.safety import Thresholds
 from bridge.plan.state import Accounts
 from bridge.store import sendings
 from bridge.store.database import Database, Transaction
-from bridge.store.history import MoveRow, SpokenRow, rooms_of
 from bridge.store.inbox import Inbox
 from bridge.store.jobs import Jobs
 from bridge.store.ownership import Ownership
@@ -104,8 +73,6 @@ log = logging.getLogger(__name__)
 FALLBACK_ROOM_VERSION = "11"
 MOST_LOOKS = 6
 """How often a command that works alone looks at a community at most; what is left then, the service does."""
-HISTORY_SPAN_MS = 1_000
-"""Newcomers within this time are given the past together."""
 
 
 class SystemClock:
@@ -429,7 +396,7 @@ class House:
             reminders=reminders_of(config),
             scheduling=scheduling_of(config),
             domain=config.homeserver.domain,
-            post_office=self._post_office(),
+            post_office=post_office_of(config, self.clock),
         )
         self.handouts = Handouts(
             entering=self.entering,
@@ -441,6 +408,38 @@ class House:
             wake=self.worker.wake,
             address_of=self.address_of,
             clock=self.clock,
+        )
+        self.past = Past(
+            database=self.database,
+            index=self.index,
+            jobs=self.jobs,
+            wake=self.worker.wake,
+            keys=self.keys,
+            readiness=self.readiness,
+            declared=self._declared,
+            shown=lambda: self.history,
+            forget_before=self.newsroom.forget_before,
+            accounts=self.accounts,
+            clock=self.clock,
+        )
+        self.dispatch = Dispatch(
+            sender=self.sender,
+            newsroom=self.newsroom,
+            executor=self.executor,
+            enforcement=self.enforcement,
+            keys=self.keys,
+            database=self.database,
+            entering=self.entering,
+            members=self.members,
+            arrivals=self.arrivals,
+            deactivations=self.deactivations,
+            groups=self.groups,
+            handouts=self.handouts,
+            requests=self.requests,
+            readiness=self.readiness,
+            past=self.past,
+            reconciler=self.reconciler,
+            look_again=self._again,
         )
         self.erasure = Erasure(
             database=self.database,
@@ -462,21 +461,6 @@ class House:
         that a look needs."""
         self.reconciler.tell_whom(self._again)
 
-    def _post_office(self) -> MailServer | None:
-        """The operator's mail server; None where there is none."""
-        mail = self.config.email
-        if not mail.host:
-            return None
-        return MailServer(
-            mail.host,
-            mail.port,
-            security=mail.security.value,
-            username=mail.username,
-            password="" if mail.password is None else mail.password.reveal(),
-            sender=mail.sender,
-            now_ms=self.clock.now_ms,
-        )
-
     def _declared(self, community: CommunityId) -> Community | None:
         return self.reconciler.declared.get(community)
 
@@ -486,6 +470,20 @@ class House:
 
     def _again(self, community: CommunityId) -> None:
         self.look_again(community)
+
+    # what is made before those who do it
+
+    async def _do(self, job_id: str, job: Job, complete: Complete) -> None:
+        await self.dispatch.do(job_id, job, complete)
+
+    async def _given_up(self, job_id: str, job: Job | None, reason: str, park: Park) -> None:
+        await self.dispatch.given_up(job_id, job, reason, park)
+
+    async def _devices_changed(self, tx: Transaction, users: Collection[UserId]) -> None:
+        await self.past.devices_changed(tx, users)
+
+    def _window_of(self, room_id: RoomId) -> Window | None:
+        return self.past.window_of(room_id)
 
     async def _look_once(self, community: CommunityId) -> bool:
         """Where a command works alone: nothing looks by itself, neither at it nor at those above and below it."""
@@ -505,16 +503,6 @@ class House:
         announcement rooms, control rooms and its own chats alone."""
         place = self.index.places.get(room_id)
         return place is None or place.kind.has_announcer
-
-    def _window_of(self, room_id: RoomId) -> Window | None:
-        place = self.index.places.get(room_id)
-        community = None if place is None else self.reconciler.declared.get(place.community)
-        if place is None or community is None or place.kind is not RoomKind.ANNOUNCEMENTS:
-            return None
-        shown = self.history
-        return Window(
-            shown.announcements if community.history else 0, shown.days, while_away=community.history_while_away
-        )
 
     async def _speak(self, room_id: RoomId, event_type: str, content: Mapping[str, Any], encrypted: bool) -> None:
         txn_id = secrets.token_urlsafe(16)
@@ -591,88 +579,6 @@ class House:
         await self.database.stop()
         await self.ownership.release()
 
-    # --- jobs ---------------------------------------------------------------------------------------------------
-
-    async def _do(self, job_id: str, job: Job, complete: Complete) -> None:
-        match job:
-            case SendMessage():
-                await self.sender.send(job.room_id, job.content, txn_id=job_id)
-            case _ if isinstance(job, AnnouncementJob):
-                await self.newsroom.do(job_id, job, complete)
-            case RedactEvent():
-                await self.executor.redact(job.room_id, job.event_id, job.reason, txn_id=job_id)
-            case ShareKeys():
-                await self._share_keys(job.room_id)
-            case TakeBackState():
-                await self.enforcement.take_back(job_id, job)
-            case GiveHistory():
-                again_at = await self.keys.catch_up(job.room_id)
-                if again_at is not None:
-                    async with self.database.transaction() as tx:
-                        await complete(tx)
-                        await self.want_history(tx, job.room_id, again_at)
-            case _:
-                await self._do_about_people(job_id, job, complete)
-
-    async def _do_about_people(
-        self,
-        job_id: str,
-        job: LetIn
-        | ChangeMembership
-        | AskToJoin
-        | PostCard
-        | AnswerRequest
-        | RemindOfRequest
-        | ExpireRequest
-        | Welcome
-        | SayWelcome
-        | ReleaseGroup
-        | Deactivate
-        | ShowLink
-        | SendMembers
-        | MakeGroup,
-        complete: Complete,
-    ) -> None:
-        match job:
-            case LetIn():
-                await let_in(
-                    job,
-                    complete,
-                    entering=self.entering,
-                    arrivals=self.reconciler.arrivals,
-                    look_again=self.look_again,
-                )
-            case ChangeMembership():
-                community = self._declared(job.community)
-                await self.members.do(job_id, job, EN if community is None else community.language)
-                self.look_again(job.community)
-            case Welcome() | SayWelcome():
-                await self.arrivals.do(job_id, job)
-            case Deactivate():
-                await self.deactivations.do(job_id, job)
-            case ReleaseGroup():
-                await self.groups.release_now(job_id, job)
-                self.look_again(job.community)
-            case ShowLink() | SendMembers():
-                await self.handouts.do(job_id, job)
-            case MakeGroup():
-                declared = self._declared(job.community)
-                if declared is not None:
-                    await self.groups.grant(job_id, declared, job)
-                    self.look_again(job.community)
-            case _:
-                await self.requests.do(job_id, job)
-
-    async def _share_keys(self, room_id: RoomId) -> None:
-        try:
-            again = await self.keys.prepare(room_id)
-        except (Forbidden, NotFound, BadRequest) as error:
-            log.info("no keys go out ahead for %s: %s", room_id, error.what)
-            return
-        if again is not None:
-            async with self.database.transaction() as tx:
-                await self.readiness.share(tx, room_id, at=again)
-
     async def _joined_in(self, room_id: RoomId) -> set[UserId]:
         members = (await self.reader.read(room_id)).members
         return {user for user, here in members.items() if here.state == "join"}
@@ -685,107 +591,7 @@ class House:
             if to_do:
                 self.look_again(community)
 
-    # --- past announcements -------------------------------------------------------------------------------------
-
-    async def want_history(self, tx: Transaction, room_id: RoomId, at: int | None = None) -> None:
-        """Have whoever came into an announcement room given its past, soon (or at that time): many at once, where many
-        come at once. Wake the worker after the commit.
-        """
-        # A job is not begun before its span is over, so what happens in the span is never too late for it.
-        over = max(self.clock.now_ms() // HISTORY_SPAN_MS + 1, -(-(at or 0) // HISTORY_SPAN_MS))
-        job_id = f"history-{over}-{room_id}"
-        await self.jobs.add(tx, job_id, f"keys {room_id}", GiveHistory(room_id), over * HISTORY_SPAN_MS)
-
-    async def note_member(self, event: MembershipChanged) -> None:
-        """Remember who is in an announcement room and who is outside; newcomers are given its past."""
-        if event.user in self.accounts.both:
-            return
-        move = MoveRow(event.user, event.event_id, event.membership, event.sender, event.sent_at)
-        async with self.database.transaction() as tx:
-            await self.keys.history.moved(tx, event.room_id, move)
-            if event.membership == "join":
-                await self.want_history(tx, event.room_id)
-        self.worker.wake()
-
     async def forget_what_was_sent(self) -> None:
         """Forget how messages are known again whose jobs are done."""
         async with self.database.transaction() as tx:
             await sendings.sweep(tx)
-
-    async def look_after_history(self) -> None:
-        """Find out who came in without our knowing, and forget what lies behind the window: now and then."""
-        for room_id, place in list(self.index.places.items()):
-            if place.kind is not RoomKind.ANNOUNCEMENTS:
-                continue
-            try:
-                await self.keys.history.meet(room_id, but=self.accounts.both)
-                async with self.database.transaction() as tx:
-                    await self.want_history(tx, room_id)
-            except CommunitiesError as error:
-                log.info("who is in %s cannot be compared now: %s", room_id, error.what)
-        try:
-            await self.newsroom.forget_before(self.clock.now_ms() - self.history.days * 24 * 3_600_000)
-        except CommunitiesError as error:
-            log.info("what lies behind the window cannot be forgotten now: %s", error.what)
-        self.worker.wake()
-
-    async def _devices_changed(self, tx: Transaction, users: Collection[UserId]) -> None:
-        await self.readiness.devices_changed(tx, users)
-        for room_id in await rooms_of(tx, users):
-            await self.want_history(tx, RoomId(room_id))
-        asyncio.get_running_loop().call_later(HISTORY_SPAN_MS / 1000, self.worker.wake)  # well after the commit
-
-    async def note_post(self, event: Posted) -> None:
-        """Remember when something was said in an announcement room, and under which session."""
-        if not event.session_id:
-            return
-        spoken = SpokenRow(event.event_id, event.session_id, event.sender, event.message_index, event.sent_at)
-        async with self.database.transaction() as tx:
-            missed = await self.keys.history.spoke(tx, event.room_id, spoken)
-            if missed:
-                await self.want_history(tx, event.room_id)
-        if missed:
-            self.worker.wake()
-
-    async def _given_up(self, job_id: str, job: Job | None, reason: str, park: Park) -> None:
-        log.error("job %s was given up: %s", job_id, reason)
-        if isinstance(job, AnnouncementJob):
-            await self.newsroom.given_up(job_id, job, reason, park)
-        if isinstance(job, LetIn):
-            await self.entering.came(job.ticket, Stage.FAILED)
-
-
-def scheduling_of(config: Config) -> Scheduling:
-    """The operator's settings of scheduled announcements."""
-    own = config.announcements
-    return Scheduling(config.timezone, own.late, own.grace_minutes * 60_000, config.limits.scheduled_per_community)
-
-
-def patience_of(config: Config) -> Patience:
-    """The operator's settings of join requests."""
-    own = config.requests
-    hour = 3_600_000
-    return Patience(own.remind_hours * hour, own.expire_days * 24 * hour, own.again_hours * hour)
-
-
-def reminders_of(config: Config) -> Reminders:
-    """The operator's settings of acknowledgements."""
-    return Reminders(config.acknowledgement.remind_hours, config.acknowledgement.until_hours)
-
-
-def link_secret_of(config: Config) -> bytes:
-    """Of which the secrets of links are made that people ask for in chats: the same for as long as the identity."""
-    secret = config.encryption.identity_secret.reveal().encode()
-    return hkdf_sha256(secret, salt=b"matrix-communities invite links", info=b"")
-
-
-def rules_of(config: Config) -> Rules:
-    """The operator's settings of reconciliation."""
-    own = config.reconcile
-    return Rules(
-        thresholds=Thresholds(own.max_removed_share, own.max_removed_at_least),
-        parallel_rooms=own.parallel_rooms,
-        every_seconds=own.every_minutes * 60.0,
-        freeze_after=own.freeze_after_changes,
-        freeze_window_ms=own.freeze_within_seconds * 1000,
-    )

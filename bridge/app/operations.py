@@ -15,8 +15,9 @@ from bridge.app.announcing import AnnouncementDesk
 from bridge.app.community import CommunityDesk
 from bridge.app.groups import GroupDesk
 from bridge.app.guard import Guard, Sight
-from bridge.app.house import House, patience_of, reminders_of, rules_of, scheduling_of
+from bridge.app.house import House
 from bridge.app.links import LinkDesk
+from bridge.app.rules import patience_of, reminders_of, rules_of, scheduling_of
 from bridge.app.subcommunities import SubcommunityDesk
 from bridge.config import Config, load
 from bridge.core.announcement_templates import template_of

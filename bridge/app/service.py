@@ -222,7 +222,7 @@ class Service:
         wait = SETTLED_SECONDS  # until then the homeserver has told us what it kept for us
         while True:
             await asyncio.sleep(wait)
-            await self.house.look_after_history()
+            await self.house.past.look_after()
             await self._forget_what_was_sent()
             wait = HISTORY_SECONDS
 
@@ -314,7 +314,7 @@ class Service:
             await self.house.arrivals.moved(event)
         else:
             if place.kind is RoomKind.ANNOUNCEMENTS:
-                await self.house.note_member(event)
+                await self.house.past.member_moved(event)
             await self.house.arrivals.moved(event)  # before anybody looks: rooms may have to wait for an agreement
             here = Membership(event.membership, event.sender, event.event_id)
             self.house.watch.moved(place.community, event.room_id, event.user, here)
@@ -350,7 +350,7 @@ class Service:
                 await self.house.newsroom.redacted(event)
 
     async def _posted(self, event: Posted) -> None:
-        await self.house.note_post(event)
+        await self.house.past.posted(event)
         place = self.house.index.place_of(event.room_id)
         by_admin = await self.house.enforcement.posted(event)
         if place is not None:

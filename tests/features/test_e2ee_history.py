@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
-from bridge.app.house import House
+from bridge.app.past import Past
 from bridge.core.errors import BadRequest, Forbidden, Unreachable
 from bridge.core.ids import EventId, RoomId
 from bridge.core.messages import Posted
@@ -495,14 +495,14 @@ async def test_who_joins_while_an_announcement_is_under_way_reads_it_even_if_its
 async def test_whoever_misses_something_is_seen_to(scene: Scene) -> None:
     wanted: list[RoomId] = []
 
-    async def want_history(tx: Transaction, room_id: RoomId) -> None:
+    async def want(tx: Transaction, room_id: RoomId) -> None:
         wanted.append(room_id)
 
-    house = SimpleNamespace(
-        database=scene.database,
-        keys=scene.keys,
-        worker=SimpleNamespace(wake=lambda: wanted.append(RoomId("woken"))),
-        want_history=want_history,
+    past = SimpleNamespace(
+        _database=scene.database,
+        _keys=scene.keys,
+        _wake=lambda: wanted.append(RoomId("woken")),
+        wanted=want,
     )
 
     async def posted(number: int) -> None:
@@ -511,7 +511,7 @@ async def test_whoever_misses_something_is_seen_to(scene: Scene) -> None:
             EventId(f"${number}"), ROOM, ANNOUNCER, scene.clock.now, "m.room.encrypted", False,
             content["session_id"], message_index(content["ciphertext"]) or 0,
         )  # fmt: skip
-        await House.note_post(cast(House, house), event)
+        await Past.posted(cast(Past, past), event)
 
     await scene.catch_up()
     await posted(1)
