@@ -17,11 +17,12 @@ import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from PIL import Image  # comes with Synapse
+from PIL import Image, ImageDraw  # comes with Synapse
 from playwright.async_api import Browser, Locator, Page, async_playwright, expect
 
 from bridge.cli.demo.homeserver import Account, PrivateSynapse
@@ -42,6 +43,14 @@ PEOPLE = {
 WIDTH, HEIGHT = 1100, 640
 LONGEST = 40_000.0
 """How long anything on a page may take, in milliseconds."""
+EMOJI = """
+    const settings = JSON.parse(localStorage.getItem("mx_local_settings") || "{}");
+    localStorage.setItem("mx_local_settings", JSON.stringify({...settings, useBundledEmojiFont: false}));
+"""
+"""The system's emoji: newer versions of Chromium draw black boxes for 1️⃣ and the like with the font of this Element
+(element-hq/element-web#28421)."""
+DECIDE = "Its author decides"
+"""What stands below the preview of an announcement."""
 HIDDEN = ".mx_ToastContainer { display: none !important }"
 """What would lie over the picture: the reminders with which every new session of Element begins."""
 
@@ -94,6 +103,7 @@ async def _found(school: School) -> None:
                 "name": NAME,
                 "description": "News and groups of the school",
                 "join": "request",
+                "timezone": "Europe/London",
                 "owners": [user_id("principal")],
                 "members": [user_id(name) for name in ("office", "homer", "marge")],
                 "groups": {
@@ -155,10 +165,11 @@ class Screen:
             viewport={"width": WIDTH, "height": HEIGHT},
             device_scale_factor=2,
             locale="en-GB",
-            timezone_id="UTC",
+            timezone_id="Europe/London",
             reduced_motion="reduce",
         )
         context.set_default_timeout(LONGEST)
+        await context.add_init_script(EMOJI)
         page = await context.new_page()
         await page.goto(f"{base}/#/login")
         await page.get_by_label("Username").fill(name)
@@ -181,7 +192,7 @@ class Screen:
 
     @property
     def composer(self) -> Locator:
-        return self.page.get_by_role("textbox", name=re.compile("^Send an? (encrypted )?message"))
+        return self.page.get_by_role("textbox", name=re.compile("^Send an? (encrypted )?(message|reply)"))
 
     async def say(self, text: str) -> None:
         """Write into the room that is open."""
@@ -193,9 +204,57 @@ class Screen:
         """Wait for a text in the room that is open."""
         await expect(self.page.locator("main").get_by_text(text).last).to_be_visible()
 
-    async def picture(self, name: str, *, height: int = HEIGHT) -> None:
-        """Write docs/images/element-NAME.png once what is shown no longer moves."""
+    def message(self, text: str) -> Locator:
+        """The last message with these words in the room that is open."""
+        return self.page.locator("main .mx_EventTile", has_text=text).last
+
+    def sign(self, text: str, key: str) -> Locator:
+        """A reaction below a message."""
+        return self.message(text).get_by_role("button", name=re.compile(re.escape(key)))
+
+    async def offers(self, text: str, *keys: str) -> None:
+        """Wait until a message is there with these reactions below it."""
+        for key in keys:
+            await expect(self.sign(text, key)).to_be_visible()
+
+    async def counts(self, text: str, key: str, number: int) -> None:
+        """Wait until so many have reacted so to a message; the announcer, who began with it, is one of them."""
+        await expect(self.sign(text, key)).to_have_text(re.compile(f"{number}$"))
+
+    async def announce(self, text: str, *, picture: str = "") -> None:
+        """Write an announcement to the announcer, in the chat that is open, see the preview, and send it.
+
+        Args:
+            picture: where a picture of the preview goes.
+        """
+        sent = self.page.locator("main").get_by_text("Sent to", exact=False)
+        before = await sent.count()
+        await self.say(text)
+        await self.offers(DECIDE, "✅", "✏️", "❌")
+        if picture:
+            await self.picture(picture, height=600)
+        await self.sign(DECIDE, "✅").click()
+        await expect(sent).to_have_count(before + 1)
+
+    async def attach(self, file: Path) -> None:
+        """Send a file into the room that is open, and begin an answer to it."""
+        pictures = self.page.locator("main .mx_EventTile", has=self.page.locator(".mx_MImageBody img"))
+        before = await pictures.count()
+        await self.page.locator("input[type=file]").last.set_input_files(file)
+        await self.page.get_by_role("dialog").get_by_role("button", name="Upload").click()
+        await expect(pictures).to_have_count(before + 1)
+        await pictures.last.hover()
+        await pictures.last.get_by_role("button", name="Reply", exact=True).click()
+
+    async def picture(self, name: str, *, height: int = HEIGHT, begin: str = "") -> None:
+        """Write docs/images/element-NAME.png once what is shown no longer moves.
+
+        Args:
+            begin: a text that is to be seen; else the newest is.
+        """
         await self.page.set_viewport_size({"width": WIDTH, "height": height})
+        if begin:
+            await self.page.locator("main").get_by_text(begin).last.scroll_into_view_if_needed()
         await self.page.mouse.move(WIDTH - 1, height - 1)
         before, raw = b"", await self._shown()
         while raw != before:
@@ -219,8 +278,10 @@ async def a_member(school: School, screen: Screen) -> None:
     await expect(screen.page.get_by_role("button", name="Accept")).to_be_visible()
     await screen.picture("invitation")
     await screen.accept("space", "announcements", "general")
+    await screen.page.reload()  # it remembers the rooms of the space as they were before
+    await screen.open("general")
+    await screen.shows("Encryption enabled")
     await screen.open("space")
-    await screen.page.reload()  # it remembers the rooms as they were before
     await expect(screen.page.get_by_text("Joined")).to_have_count(2)
     await screen.picture("space", height=760)
 
@@ -248,7 +309,8 @@ async def an_owner(school: School, screen: Screen) -> None:
     await page.get_by_role("button", name="Go", exact=True).click()
     await screen.say("help")
     await screen.shows("Your communities here")
-    await screen.picture("help", height=1080)
+    screen.rooms["chat"] = page.url.rpartition("/")[2]
+    await screen.picture("help", height=1080, begin="created this DM")
 
     await school.people["lisa"].knock(school.rooms["space"], "My brother is in class 1A.")
     await screen.open("control")
@@ -277,6 +339,100 @@ async def an_owner(school: School, screen: Screen) -> None:
     await screen.picture("role", height=860)
 
 
+async def an_author(school: School, author: Screen, member: Screen, folder: Path) -> None:
+    """The principal announces, asks and invites in their chat with the announcer; Homer sees what arrives."""
+    room = school.rooms["announcements"]
+    await author.open("chat")
+    await author.announce(
+        "announce **No school tomorrow.** The heating is being repaired. We are back on Friday.", picture="draft"
+    )
+    poster = folder / "summer-fair.png"
+    await asyncio.to_thread(_poster, poster)
+    await author.attach(poster)
+    await author.announce("announce The summer fair is on **4 July**. Everybody is welcome!")
+    await member.open("announcements")
+    await member.shows("Everybody is welcome!")
+    await member.picture("announcement-picture", height=720)
+
+    await author.announce("announce --ack The class trip is on *Friday*. Please pack rain clothes and a lunch box.")
+    await member.offers("The class trip", "✅")
+    await member.sign("The class trip", "✅").click()
+    number, event_id = await _newest(school)
+    await school.people["edna"].react(room, event_id, "✅")
+    await member.counts("The class trip", "✅", 3)
+    await member.picture("confirm", height=600)
+    await author.say(f"ack #{number}")
+    await author.shows("have confirmed")
+    await author.picture("ack", height=480)
+
+    await author.say(
+        "poll When do we meet for the summer fair? | Monday at 18:00 | Tuesday at 19:00 | Thursday at 17:30"
+    )
+    await member.shows("When do we meet")
+    await member.offers("When do we meet", "1️⃣", "2️⃣", "3️⃣")
+    _, event_id = await _newest(school)
+    for name, sign in (("edna", "2️⃣"), ("marge", "3️⃣")):
+        await school.people[name].react(room, event_id, sign)
+    await member.sign("When do we meet", "2️⃣").click()
+    await member.counts("When do we meet", "2️⃣", 3)
+    await member.counts("When do we meet", "3️⃣", 2)
+    await member.picture("poll", height=600)
+
+    when = f"{datetime.now(UTC).year + 1}-07-04 15:00 - 19:00"
+    await author.say(f"event Summer fair; {when}; School yard; Games, music and cake; 80")
+    await member.shows("Games, music and cake")
+    await member.offers("Games, music and cake", "✅", "❔", "❌")
+    await member.sign("Games, music and cake", "✅").click()
+    await member.counts("Games, music and cake", "✅", 2)
+    await member.shows(".ics")
+    await member.picture("event", height=680)
+
+    await author.say("schedule tomorrow 8:00: The school bus comes ten minutes later today.")
+    await author.say("schedule every monday at 8: This week's menu hangs at the canteen's door.")
+    await author.shows("Scheduled as number 2")
+    await author.say("scheduled")
+    await author.shows("Scheduled in")
+    await author.picture("scheduled", height=600)
+    await author.say("stats")
+    await author.shows("How far announcements came")
+    await expect(author.page.locator("main .mx_MImageBody img").last).to_be_visible()
+    await author.picture("stats", height=860)
+
+
+async def _newest(school: School) -> tuple[int, str]:
+    """The number of the last announcement, and its message."""
+    listed = await school.operator.command("announcement", "list", COMMUNITY, "--json")
+    number = listed.json[0]["number"]
+    messages = school.people["edna"].messages(school.rooms["announcements"])
+    return number, [one.event_id for one in messages if one.sender == ANNOUNCER and one.content["msgtype"] == "m.text"][
+        -1
+    ]
+
+
+def _poster(path: Path) -> None:
+    """A picture for an announcement: a tent on a meadow, with flags."""
+    width, height = 900, 420
+    image = Image.new("RGB", (width, height), "#bfe3ff")
+    draw = ImageDraw.Draw(image)
+    draw.ellipse((730, 40, 830, 140), fill="#ffd34d")
+    draw.ellipse((-200, 270, 600, 700), fill="#8ecf6b")
+    draw.ellipse((350, 290, 1200, 700), fill="#79bd58")
+    for stripe in range(6):
+        left = 330 + stripe * 40
+        colour = "#d64545" if stripe % 2 else "#ffffff"
+        draw.polygon(((450, 130), (left, 230), (left + 40, 230)), fill=colour)
+        draw.rectangle((left, 230, left + 40, 350), fill=colour)
+    draw.line((450, 130, 450, 90), fill="#444444", width=4)
+    draw.polygon(((450, 90), (490, 102), (450, 114)), fill="#0043ce")
+    for flag in range(14):
+        left = flag * 66
+        draw.polygon(
+            ((left, 20), (left + 50, 20), (left + 25, 60)), fill=("#d64545", "#0043ce", "#ffd34d", "#2f8f5b")[flag % 4]
+        )
+    draw.line((0, 20, width, 20), fill="#444444", width=3)
+    image.save(path)
+
+
 async def main(arguments: Sequence[str] | None = None) -> None:
     """Take them all."""
     expect.set_options(timeout=LONGEST)
@@ -288,8 +444,11 @@ async def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(prefix="element-screenshots-") as folder:
         async with found(Path(folder)) as school, serve(element, school.synapse.url) as base, async_playwright() as it:
             browser = await it.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
-            await a_member(school, await Screen.log_in(browser, base, "homer", school.rooms))
-            await an_owner(school, await Screen.log_in(browser, base, "principal", school.rooms))
+            member = await Screen.log_in(browser, base, "homer", school.rooms)
+            await a_member(school, member)
+            owner = await Screen.log_in(browser, base, "principal", school.rooms)
+            await an_owner(school, owner)
+            await an_author(school, owner, member, Path(folder))
             await browser.close()
 
 

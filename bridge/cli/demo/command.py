@@ -111,7 +111,7 @@ async def _play(scene: Scene, *, quiet: bool) -> list[Shown]:
         with out.status(name) if live else nullcontext():
             steps.append(await _one(scene, name, step))
         if live:
-            out.print(_row(steps[-1]))
+            out.print(row_of(steps[-1]))
         elif not quiet:
             say(_line(steps[-1]))
         if not steps[-1].ok:
@@ -135,7 +135,7 @@ def _line(step: Shown) -> str:
     return f"{'✓' if step.ok else '✗'} {step.name:<{NAME_WIDTH}} {step.seconds:6.2f} s  {step.evidence}"
 
 
-def _row(step: Shown) -> Table:
+def row_of(step: Shown) -> Table:
     """One line of the running table; the evidence folds within its own column."""
     row = Table.grid(padding=(0, 1))
     row.add_column(width=1)
@@ -148,12 +148,17 @@ def _row(step: Shown) -> Table:
 
 
 def _sum_up(steps: Sequence[Shown], seconds: float) -> None:
-    failed = [step.name for step in steps if not step.ok]
+    text, style = summary_of(steps, seconds)
     say()
+    say(text, style)
+
+
+def summary_of(steps: Sequence[Shown], seconds: float) -> tuple[str, str]:
+    """The last line, and its style."""
+    failed = [step.name for step in steps if not step.ok]
     if failed:
-        say(f"Failed after {seconds:.0f} s: {', '.join(failed)}", "bold red")
-    else:
-        say(f"All {len(steps)} steps shown in {seconds:.0f} s.", "bold green")
+        return f"Failed after {seconds:.0f} s: {', '.join(failed)}", "bold red"
+    return f"All {len(steps)} steps shown in {seconds:.0f} s.", "bold green"
 
 
 async def _stay(scene: Scene) -> None:
