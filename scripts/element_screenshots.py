@@ -51,8 +51,9 @@ EMOJI = """
 (element-hq/element-web#28421)."""
 DECIDE = "Its author decides"
 """What stands below the preview of an announcement."""
-HIDDEN = ".mx_ToastContainer { display: none !important }"
-"""What would lie over the picture: the reminders with which every new session of Element begins."""
+HIDDEN = ".mx_ToastContainer, .mx_TopUnreadMessagesBar { display: none !important }"
+"""What would lie over the picture: the reminders with which every new session of Element begins, and its arrow to what
+was not read."""
 
 
 def user_id(name: str) -> str:
