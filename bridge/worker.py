@@ -230,7 +230,8 @@ class Worker:
             seconds = self._backoff(attempts, error)
             log.warning("job %s: %s; again in %.1f s (attempt %d)", stored.id, reason, seconds, attempts)
             due_at = self._clock.now_ms() + int(seconds * 1000)
-            await self._insist("postpone a job", partial(self._jobs.postpone, stored.id, due_at, reason))
+            if not await self._insist("postpone a job", partial(self._jobs.postpone, stored.id, due_at, reason)):
+                self._tell(stored.id, Outcome(State.DONE))  # it was, and the database's answer to that was lost
             return
         log.error("job %s is given up after %d attempts: %s", stored.id, attempts, reason, exc_info=error)
         await self._insist("park a job", partial(self._give_up, stored, job, reason))

@@ -276,15 +276,16 @@ class Jobs:
         async with self._database.transaction() as tx:
             await self.complete(tx, job_id)
 
-    async def postpone(self, job_id: str, due_at: int, failure: str) -> None:
-        """Count a failed attempt; the next one is at `due_at`."""
+    async def postpone(self, job_id: str, due_at: int, failure: str) -> bool:
+        """Count a failed attempt; the next one is at `due_at`. Whether the job is still there."""
         async with self._database.transaction() as tx:
-            await tx.execute(
-                "UPDATE job SET attempts = attempts + 1, due_at = $2, failure = $3 WHERE id = $1",
+            row = await tx.fetch_row(
+                "UPDATE job SET attempts = attempts + 1, due_at = $2, failure = $3 WHERE id = $1 RETURNING seq",
                 job_id,
                 due_at,
                 failure,
             )
+        return row is not None
 
     async def park(self, job_id: str, reason: str) -> None:
         """Give a job up: it stays, with the reason, and its lane goes on."""

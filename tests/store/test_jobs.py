@@ -483,6 +483,22 @@ async def test_a_job_is_gone_together_with_what_records_it(bench: Bench, worker:
         assert [row[0] for row in await tx.fetch("SELECT room_id FROM chat")] == ["2"]
 
 
+async def test_who_waits_for_a_job_hears_that_it_is_done_also_where_the_databases_answer_was_lost(
+    bench: Bench, worker: Worker
+) -> None:
+    async def behave(job_id: str, complete: Complete) -> None:
+        async with bench.database.transaction() as tx:
+            await complete(tx)
+        raise ConnectionResetError("cut while it was committed")
+
+    bench.behave = behave
+    await bench.add("one")
+    waiting = asyncio.create_task(worker.wait_done("one", 600))
+    await eventually(lambda: "one" in worker._awaited, what="somebody to wait")
+    worker.wake()
+    assert await asyncio.wait_for(waiting, 10) == Outcome(State.DONE)
+
+
 async def test_what_was_begun_is_done_after_a_restart(bench: Bench, url: str) -> None:
     begun = asyncio.Event()
 
