@@ -11,7 +11,8 @@ from bridge.app.audiences import Audiences
 from bridge.app.reaching import ReachDesk, RoleOf
 from bridge.core.announcements import Audience, Target, first_words, person_of
 from bridge.core.audience import comes_quietly
-from bridge.core.community import ANNOUNCEMENTS, Community, Group
+from bridge.core.community import ANNOUNCEMENTS, DISCUSSION, Community, Group
+from bridge.core.discussions import without_link
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
 from bridge.core.messages import (
     Announce,
@@ -44,6 +45,7 @@ from bridge.core.messages import (
     ShowPoll,
     ShutAnnouncerOut,
     TellAuthor,
+    TendThread,
     WithdrawCopy,
 )
 from bridge.core.rank import People
@@ -54,6 +56,7 @@ from bridge.features.announcements import Announcements
 from bridge.features.calendars import Calendars
 from bridge.features.digests import Digests
 from bridge.features.direct_copies import DirectCopies
+from bridge.features.discussions import Discussions
 from bridge.features.drafts import Drafts
 from bridge.features.events import Events
 from bridge.features.feeds import Feeds
@@ -100,6 +103,7 @@ AnnouncementJob = (
     | LookAfterEvent
     | ShowDraft
     | ExpireDraft
+    | TendThread
 )
 """The jobs that are done here."""
 
@@ -168,6 +172,21 @@ class Newsroom:
             joined_in=joined_in,
             accounts=accounts,
         )
+        self._recall = recall
+        self.discussions = Discussions(
+            database=database,
+            jobs=jobs,
+            wake=wake,
+            messenger=messenger,
+            posts=posts,
+            content_of=self._content,
+            room_of=self._discussion_of,
+            before=before_announcing,
+            announcer=accounts.announcer,
+            via=domain,
+            language_of=reconciler.language_of,
+            clock=clock,
+        )
         self.polls = Polls(
             database=database,
             jobs=jobs,
@@ -179,13 +198,14 @@ class Newsroom:
             language_of=reconciler.language_of,
             accounts=accounts,
             clock=clock,
+            completed=self.discussions.completed,
         )
         self.events = Events(
             database=database,
             jobs=jobs,
             wake=wake,
             messenger=messenger,
-            content_of=recall.content,
+            content_of=self._content,
             is_member=self._belongs,
             chat_of=self.chat_of,
             zone_of=self.zone_of,
@@ -193,6 +213,7 @@ class Newsroom:
             domain=domain,
             accounts=accounts,
             clock=clock,
+            completed=self.discussions.completed,
         )
         self.announcements = Announcements(
             database=database,
@@ -245,7 +266,6 @@ class Newsroom:
             secret=secret,
             url=url,
         )
-        self._recall = recall
         self.digests = Digests(
             database=database,
             index=index,
@@ -277,11 +297,12 @@ class Newsroom:
             wake=wake,
             messenger=messenger,
             posts=posts,
-            content_of=recall.content,
+            content_of=self._content,
             announcer=accounts.announcer,
             clock=clock,
             still_belongs=self._belongs,
             language_of=reconciler.language_of,
+            completed=self.discussions.completed,
         )
         self.pins = Pins(
             database=database,
@@ -297,7 +318,7 @@ class Newsroom:
             database=database,
             jobs=jobs,
             wake=wake,
-            content_of=recall.content,
+            content_of=self._content,
             clock=clock,
             language_of=reconciler.language_of,
         )
@@ -306,7 +327,7 @@ class Newsroom:
             index=index,
             jobs=jobs,
             wake=wake,
-            recall=recall.content,
+            recall=self._content,
             declared=self._community,
             name_of=reconciler.name_of,
             people=people,
@@ -319,7 +340,7 @@ class Newsroom:
             index=index,
             jobs=jobs,
             wake=wake,
-            recall=recall.content,
+            recall=self._content,
             declared=self._community,
             people=people,
             is_member=self._belongs,
@@ -389,10 +410,21 @@ class Newsroom:
     async def _delivered(self, tx: Transaction, announcement: str, target: Target, event_id: EventId) -> None:
         await self.polls.delivered(tx, announcement, target, event_id)
         await self.events.delivered(tx, announcement, target, event_id)
+        await self.discussions.delivered(tx, announcement, target)
+
+    async def _content(self, room_id: RoomId, event_id: EventId) -> Mapping[str, Any] | None:
+        """What a message says, without the link to its thread; None for what was redacted."""
+        content = await self._recall.content(room_id, event_id)
+        return None if content is None else without_link(content)
+
+    def _discussion_of(self, community: CommunityId) -> RoomId | None:
+        """The discussion room of a community; None where it has none, or none any more."""
+        declared = self._community(community)
+        return None if declared is None or not declared.discusses else self._index.room_of(community, DISCUSSION)
 
     async def words_of(self, room_id: RoomId, event_id: EventId) -> str:
         """The first words of a message in an announcement room; empty for what was redacted."""
-        content = await self._recall.content(room_id, event_id)
+        content = await self._content(room_id, event_id)
         return "" if content is None else first_words([content])
 
     # --- jobs and events ----------------------------------------------------------------------------------------
@@ -428,10 +460,12 @@ class Newsroom:
     async def _do_about_answers(
         self,
         job_id: str,
-        job: PlaceOptions | ShowPoll | CountPoll | PrepareEvent | SeatPeople | ShowEvent | LookAfterEvent,
+        job: TendThread | PlaceOptions | ShowPoll | CountPoll | PrepareEvent | SeatPeople | ShowEvent | LookAfterEvent,
         complete: Complete,
     ) -> None:
         match job:
+            case TendThread():
+                await self.discussions.tend(job_id, job)
             case PlaceOptions():
                 await self.polls.place(job_id, job)
             case ShowPoll():
@@ -462,6 +496,8 @@ class Newsroom:
                     await self._before_announcing(job.community, key)
                 await self.afterwards.edit_copy(job_id, job)
             case WithdrawCopy():
+                if not job.place:
+                    await self.discussions.ended(job.announcement, job.community)
                 await self.afterwards.withdraw_copy(job_id, job)
             case KeepPins():
                 await self.pins.keep(job, complete)
@@ -479,7 +515,8 @@ class Newsroom:
         target = Target(job.community, job.room_id, job.place)
         others = [one.target for one in await self.announcements.in_rooms(job.announcement)]
         above = self._reconciler.kinship.above(job.community)
-        await self.announcements.deliver(job_id, job, quiet=comes_quietly(target, others, above))
+        finish = await self.discussions.begin(job.announcement, target) if not job.place else None
+        await self.announcements.deliver(job_id, job, quiet=comes_quietly(target, others, above), finish=finish)
 
     async def _announce(self, job: Announce, complete: Complete) -> None:
         """Whether its author may is asked anew: what was prepared may have waited for long."""
@@ -508,6 +545,8 @@ class Newsroom:
         match job:
             case DeliverAnnouncement():
                 await self.announcements.dropped(job)
+                if not job.place:
+                    await self.discussions.ended(job.announcement, job.community)
             case RunSchedule():
                 await self.schedules.dropped(job)
             case EditCopy() | WithdrawCopy():
@@ -520,6 +559,8 @@ class Newsroom:
         await self.events.reacted(community, event)
         if by_admin:
             await self.announcements.noticed(community, event)
+        if event.relation == "m.replace":
+            await self.discussions.changed(event.room_id, event.to, event.event_id)
 
     async def reacted(self, event: Reacted) -> None:
         """Somebody reacted to a message in a chat or control room."""
@@ -530,6 +571,7 @@ class Newsroom:
         await self.reach.redacted(event)
         await self.polls.taken_back(event)
         await self.events.taken_back(event)
+        await self.discussions.changed(event.room_id, event.redacts, event.event_id)
 
     async def forget_before(self, before: int) -> None:
         """Forget who read, reacted and confirmed before that time, in milliseconds since 1970."""

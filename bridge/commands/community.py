@@ -25,6 +25,7 @@ ASPECTS = {
     "groups-by": "groups_by",
     "members-may-invite": "members_may_invite",
     "reach-names": "reach_names",
+    "discussion": "discussion",
     "beschreibung": "description",
     "bild": "avatar",
     "begrüßung": "welcome",
@@ -36,6 +37,7 @@ ASPECTS = {
     "gruppen-von": "groups_by",
     "mitglieder-laden-ein": "members_may_invite",
     "namen-der-lesenden": "reach_names",
+    "diskussion": "discussion",
 }
 
 WHAT = arguments.choice("what", ASPECTS, names={DE: "was"})

@@ -89,9 +89,12 @@ class Again:
 
 Entry = Key | SecretKey | Users | Section | Named | Again
 
-_RESERVED_GROUPS = dict.fromkeys(
-    ("announcements", "general", "control", "space"), "is a reserved name: every community has a room of that name"
-)
+_RESERVED_GROUPS = {
+    **dict.fromkeys(
+        ("announcements", "general", "control", "space"), "is a reserved name: every community has a room of that name"
+    ),
+    "discussion": "is a reserved name: a community with `discussion: true` has a room of that name",
+}
 _ROOM_VERSION = Key(readers.choice({"11": "11", "12": "12"}))
 _TRUST = Key(readers.choice({trust.value: trust for trust in sections.Trust}))
 
@@ -140,6 +143,7 @@ COMMUNITY = Section(
         "members_may_invite": Key(readers.boolean),
         "listed": Key(readers.boolean),
         "general": Key(readers.boolean),
+        "discussion": Key(readers.boolean),
         "history": Key(readers.boolean),
         "history_while_away": Key(readers.boolean),
         "reach_names": Key(readers.boolean),

@@ -13,7 +13,8 @@ SPACE = RoomKeyName("space")
 ANNOUNCEMENTS = RoomKeyName("announcements")
 CONTROL = RoomKeyName("control")
 GENERAL = RoomKeyName("general")
-RESERVED_KEYS = frozenset({SPACE, ANNOUNCEMENTS, CONTROL, GENERAL})
+DISCUSSION = RoomKeyName("discussion")
+RESERVED_KEYS = frozenset({SPACE, ANNOUNCEMENTS, CONTROL, GENERAL, DISCUSSION})
 
 
 class Role(IntEnum):
@@ -43,12 +44,13 @@ class Role(IntEnum):
 
 
 class RoomKind(StrEnum):
-    """The seven kinds of room that the policy knows."""
+    """The eight kinds of room that the policy knows."""
 
     SPACE = "space"
     ANNOUNCEMENTS = "announcements"
     CONTROL = "control"
     GENERAL = "general"
+    DISCUSSION = "discussion"
     OPEN = "open"
     REQUEST = "request"
     HIDDEN = "hidden"
@@ -56,8 +58,8 @@ class RoomKind(StrEnum):
     @property
     def is_group(self) -> bool:
         """Whether it is a room of the people: the service keeps no keys of what they say there. The announcer is in it
-        only where the group lets announcements in."""
-        return self in (RoomKind.GENERAL, RoomKind.OPEN, RoomKind.REQUEST, RoomKind.HIDDEN)
+        only where the group lets announcements in, and in the discussion room."""
+        return self in (RoomKind.GENERAL, RoomKind.DISCUSSION, RoomKind.OPEN, RoomKind.REQUEST, RoomKind.HIDDEN)
 
     @property
     def is_listed(self) -> bool:
@@ -66,7 +68,7 @@ class RoomKind(StrEnum):
 
     @property
     def has_announcer(self) -> bool:
-        """Whether the announcer is in every room of that kind."""
+        """Whether the announcer is in every room of that kind, and keeps what it is told there."""
         return self in (RoomKind.ANNOUNCEMENTS, RoomKind.CONTROL)
 
 
@@ -118,7 +120,7 @@ class Group:
     def __post_init__(self) -> None:
         if self.kind not in (RoomKind.OPEN, RoomKind.REQUEST, RoomKind.HIDDEN):
             raise ValueError(f"a group is open, request or hidden, not {self.kind}")
-        if self.key in RESERVED_KEYS:
+        if self.key in RESERVED_KEYS and not (self.own and self.key == DISCUSSION):  # some were made before
             raise ValueError(f"{self.key!r} is a reserved name")
 
     @property
@@ -152,6 +154,8 @@ class Community:
     members_may_invite: bool = False
     listed: bool = False
     general: bool = True
+    discussion: bool = False
+    """Whether there is a room in which members talk about what is announced; `discusses` says whether it can be."""
     history: bool = True
     """Whether newcomers are given past announcements."""
     history_while_away: bool = False
@@ -224,6 +228,11 @@ class Community:
         if not self.set_by_people:
             return self
         return replace(self, **{key: _DEFAULTS[key] for key in self.set_by_people}, set_by_people=frozenset())
+
+    @property
+    def discusses(self) -> bool:
+        """Whether announcements have threads in a discussion room: not where people made a group of that key before."""
+        return self.discussion and self.group(DISCUSSION) is None
 
     def group(self, key: RoomKeyName) -> Group | None:
         """The declared group of that key, or None."""

@@ -601,6 +601,14 @@ class SendDigest:
 
 
 @dataclass(frozen=True, slots=True)
+class TendThread:
+    """Bring the thread of an announcement in a discussion room up to what the announcement is now."""
+
+    announcement: str
+    community: CommunityId
+
+
+@dataclass(frozen=True, slots=True)
 class PlaceOptions:
     """React to a poll with what can be chosen, so that people need but press it."""
 
@@ -712,6 +720,7 @@ Job = (
     | MakeGroup
     | SendDigest
     | RunSchedule
+    | TendThread
     | PlaceOptions
     | ShowPoll
     | CountPoll

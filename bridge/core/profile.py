@@ -42,6 +42,7 @@ class Aspect(StrEnum):
     GROUPS_BY = "groups_by"
     MEMBERS_MAY_INVITE = "members_may_invite"
     REACH_NAMES = "reach_names"
+    DISCUSSION = "discussion"
 
     @property
     def is_state(self) -> bool:
@@ -64,7 +65,7 @@ _CHOICES: dict[Aspect, dict[str, Any]] = {
     Aspect.JOIN: {join.value: join for join in Join},
     Aspect.GROUPS_BY: {who.value: who for who in GroupsBy},
 }
-_SWITCHES = frozenset({Aspect.RULES_REQUIRED, Aspect.MEMBERS_MAY_INVITE, Aspect.REACH_NAMES})
+_SWITCHES = frozenset({Aspect.RULES_REQUIRED, Aspect.MEMBERS_MAY_INVITE, Aspect.REACH_NAMES, Aspect.DISCUSSION})
 
 
 def with_own(declared: Community, own: Mapping[Aspect, str]) -> Community:

@@ -48,6 +48,7 @@ def _within(parent: Community, one: OwnCommunity) -> Community:
     return replace(
         Community(one.id, parent=one.parent),
         general=parent.general,
+        discussion=parent.discussion,
         history=parent.history,
         history_while_away=parent.history_while_away,
         reach_names=parent.reach_names,

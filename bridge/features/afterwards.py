@@ -26,8 +26,14 @@ from bridge.store.jobs import Jobs
 
 ContentOf = Callable[[RoomId, EventId], Awaitable[Mapping[str, Any] | None]]
 """The content of a message as it reads now, decrypted; None where it is redacted or gone."""
+Completed = Callable[[str, Target, Part], Awaitable[Part]]
+"""The words of an announcement as they stand in one copy of it, with what we put below them there."""
 Complete = Callable[[Transaction], Awaitable[None]]
 """Marks the job as done, within the database transaction of what it does."""
+
+
+async def _as_it_is(_: str, __: Target, part: Part) -> Part:
+    return part
 
 
 class Afterwards:
@@ -46,11 +52,14 @@ class Afterwards:
         clock: Clock,
         still_belongs: Callable[[CommunityId, UserId], Awaitable[bool]],
         language_of: Callable[[CommunityId], Language] = lambda _: EN,
+        completed: Completed = _as_it_is,
     ) -> None:
         """
         Args:
+            content_of: what a message says, without what we put below its words.
             still_belongs: whether somebody is in a community: who is not is told nothing new in their chat.
         """
+        self._completed = completed
         self._still_belongs = still_belongs
         self._database = database
         self._jobs = jobs
@@ -208,7 +217,8 @@ class Afterwards:
             says = await self._content_of(copy.target.room_id, copy.event_id)
             words = None if says is None or not change.content else reworded(says, orjson.loads(change.content))
             if words is not None and not is_same(says or {}, words):
-                await self._replace(job_id, job, copy, words, says)
+                whole = await self._completed(job.announcement, copy.target, words)
+                await self._replace(job_id, job, copy, whole, says)
         await self._settle(job_id, job.change, job)
 
     async def _may_read(self, job: EditCopy) -> bool:

@@ -201,7 +201,15 @@ class Announcements:
             await self._jobs.add(tx, f"failed-{job_id}", job.reply_room, send, self._clock.now_ms())
         self._wake()
 
-    async def deliver(self, job_id: str, job: DeliverAnnouncement, *, quiet: bool = False, tell: bool = True) -> None:
+    async def deliver(
+        self,
+        job_id: str,
+        job: DeliverAnnouncement,
+        *,
+        quiet: bool = False,
+        tell: bool = True,
+        finish: Callable[[Part], Part] | None = None,
+    ) -> None:
         """Send one announcement into one room; the same target is the same transaction id, so a repeat is the same
         event.
 
@@ -209,6 +217,7 @@ class Announcements:
             quiet: whether it rings nobody there, where it is a text: everybody there has another copy that does. As a
                 notice it is muted by `.m.rule.suppress_notices` (client-server API, push rules).
             tell: whether its author is told.
+            finish: what else stands in its first message there.
         """
         target = Target(job.community, job.room_id, job.place)
         txn_id = target.job_of(job.announcement)
@@ -228,6 +237,7 @@ class Announcements:
             raise Refused("has no chat", where=job.place)
         parts = _parts(content)
         first, *more = map(quietly, parts) if quiet else parts
+        first = first if finish is None else finish(first)
         sent = await self._messenger.send(job.room_id, first, txn_id=txn_id)
         others = [
             (await self._messenger.send(job.room_id, part, txn_id=part_of(txn_id, number))).event_id
@@ -357,6 +367,9 @@ class Announcements:
                 await store.delivered(
                     tx, announcement, target, event.event_id, devices=None, unreached=None, now=event.sent_at
                 )
+                if event.relation != _THREAD:  # that belongs to what its thread is about
+                    await self._also_delivered(tx, announcement, target, event.event_id)
+        self._wake()
 
     async def find(self, community: CommunityId, named: Named) -> Announcement | None:
         """The announcement that somebody named, of those of this community."""
@@ -423,6 +436,7 @@ def _summary(copies: Sequence[Copy], names: Mapping[Target, str], language: Lang
     )
 
 
+_THREAD = "m.thread"
 _MISSED = frozenset(why.value for why in Missed)
 _NOT_NEW = ("m.replace", "m.annotation", "m.reference")
 """Relations by which an event belongs to another one and is no announcement of its own."""

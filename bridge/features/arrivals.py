@@ -151,6 +151,7 @@ class Arrivals:
             community.rules or "",
             groups,
             community.reach_names,
+            community.discusses,
             community.language,
         )
         async with self._database.transaction() as tx:

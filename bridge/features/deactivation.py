@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from bridge.core import rank, texts
-from bridge.core.community import ANNOUNCEMENTS, CONTROL, GENERAL, SPACE, Community, RoomKind
+from bridge.core.community import ANNOUNCEMENTS, CONTROL, DISCUSSION, GENERAL, SPACE, Community, RoomKind
 from bridge.core.errors import Forbidden, NotFound, Refused
 from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
 from bridge.core.languages import Language
@@ -132,7 +132,8 @@ class Deactivations:
         known = await self._memory.known(community.id)
         now = self._clock.now_ms()
         one = Deactivation(community.id, name, by or texts.the_operator(), now)
-        keys = {*known.rooms, *(group.key for group in community.groups), *([GENERAL] if community.general else [])}
+        optional = {GENERAL: community.general, DISCUSSION: community.discusses}
+        keys = {*known.rooms, *(group.key for group in community.groups), *(key for key in optional if optional[key])}
         async with self._storing:
             async with self._database.transaction() as tx:
                 ids = []

@@ -11,7 +11,7 @@ from typing import Any
 
 from bridge.core import texts
 from bridge.core.afterwards import replacement
-from bridge.core.announcements import Kind, Target
+from bridge.core.announcements import Kind, Part, Target
 from bridge.core.calendar import MEDIA_TYPE, Entry, file_of, uid_of
 from bridge.core.community import Community
 from bridge.core.errors import CannotDecrypt, Refused
@@ -51,6 +51,12 @@ Complete = Callable[[Transaction], Awaitable[None]]
 ContentOf = Callable[[RoomId, EventId], Awaitable[Any]]
 """What a message says with its latest edit, read back and decrypted; None for what was redacted."""
 IsMember = Callable[[CommunityId, UserId], Awaitable[bool]]
+Completed = Callable[[str, Target, Part], Awaitable[Part]]
+"""The words of an announcement as they stand in one copy of it, with what we put below them there."""
+
+
+async def _as_it_is(_: str, __: Target, part: Part) -> Part:
+    return part
 
 
 class Events:
@@ -71,6 +77,7 @@ class Events:
         domain: str,
         accounts: Accounts,
         clock: Clock,
+        completed: Completed = _as_it_is,
     ) -> None:
         """
         Args:
@@ -90,6 +97,7 @@ class Events:
         self._domain = domain
         self._accounts = accounts
         self._clock = clock
+        self._completed = completed
 
     # --- announcing -------------------------------------------------------------------------------------------------
 
@@ -356,8 +364,9 @@ class Events:
         if job.words:
             what = what.with_words({FIELD: job.words})
         found = await self.standing(job.announcement)
-        newer = {**call(self._text(known, what, found), []), FIELD: what.words()}
+        said = {**call(self._text(known, what, found), []), FIELD: what.words()}
         for number, copy in enumerate(copies, start=1):
+            newer = await self._completed(job.announcement, copy.target, said)
             await self._send_edit(copy, newer, f"{job_id}-{number}")
             if job.attach:
                 await self._send_calendar(copy, known, what, f"{job_id}-{number}-file")

@@ -11,7 +11,7 @@ from datetime import tzinfo
 from typing import Any
 
 from bridge.core import texts
-from bridge.core.announcements import Kind, Target
+from bridge.core.announcements import Kind, Part, Target
 from bridge.core.community import Community
 from bridge.core.errors import CannotDecrypt, Refused
 from bridge.core.ids import CommunityId, EventId, RoomId, UserId
@@ -38,6 +38,12 @@ Complete = Callable[[Transaction], Awaitable[None]]
 ContentOf = Callable[[RoomId, EventId], Awaitable[Any]]
 """What a message said when it was sent, read back and decrypted; None for what was redacted."""
 IsMember = Callable[[CommunityId, UserId], Awaitable[bool]]
+Completed = Callable[[str, Target, Part], Awaitable[Part]]
+"""The words of an announcement as they stand in one copy of it, with what we put below them there."""
+
+
+async def _as_it_is(_: str, __: Target, part: Part) -> Part:
+    return part
 
 
 class Polls:
@@ -56,6 +62,7 @@ class Polls:
         language_of: Callable[[CommunityId], Language],
         accounts: Accounts,
         clock: Clock,
+        completed: Completed = _as_it_is,
     ) -> None:
         """
         Args:
@@ -71,6 +78,7 @@ class Polls:
         self._language_of = language_of
         self._accounts = accounts
         self._clock = clock
+        self._completed = completed
 
     # --- asking -----------------------------------------------------------------------------------------------------
 
@@ -263,8 +271,9 @@ class Polls:
             return
         ballot = await self._read(poll, copies)
         if ballot is not None:
-            newer = {**call(self._text(poll, ballot, found), []), FIELD: ballot.as_json()}
+            said = {**call(self._text(poll, ballot, found), []), FIELD: ballot.as_json()}
             for number, copy in enumerate(copies, start=1):
+                newer = await self._completed(job.announcement, copy.target, said)
                 relation = {"rel_type": "m.replace", "event_id": copy.event_id}
                 edit = {**newer, "body": f"* {newer['body']}", "m.new_content": newer, "m.relates_to": relation}
                 assert copy.target.room_id is not None

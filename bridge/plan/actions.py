@@ -250,6 +250,7 @@ _WORDS = {
     RoomKind.ANNOUNCEMENTS: "announcement room",
     RoomKind.CONTROL: "control room",
     RoomKind.GENERAL: "general chat",
+    RoomKind.DISCUSSION: "discussion room",
     RoomKind.OPEN: "open group",
     RoomKind.REQUEST: "request group",
     RoomKind.HIDDEN: "hidden group",

@@ -14,6 +14,7 @@ from typing import Any
 from bridge.core.community import (
     ANNOUNCEMENTS,
     CONTROL,
+    DISCUSSION,
     GENERAL,
     SPACE,
     Community,
@@ -102,6 +103,8 @@ def desired_rooms(
     }
     if community.general:
         kinds[GENERAL] = RoomKind.GENERAL
+    if community.discusses:
+        kinds[DISCUSSION] = RoomKind.DISCUSSION
     kinds.update({group.key: group.kind for group in sorted(community.groups, key=lambda group: group.key)})
     return {
         key: _room(community, known, roles, setting, key, kind, existing.get(key), out, kin)
@@ -169,6 +172,13 @@ def admits_announcer(known: Known, group: Group | None) -> bool:
     return group.key in known.admitting if group.announcements is None else group.announcements
 
 
+def has_announcer(community: Community, known: Known, key: RoomKeyName) -> bool:
+    """Whether the announcer belongs in a room of a community."""
+    if key == DISCUSSION and community.discusses:
+        return True
+    return key in (ANNOUNCEMENTS, CONTROL) or admits_announcer(known, community.group(key))
+
+
 def moderators_of(known: Known, key: RoomKeyName, group: Group | None) -> frozenset[UserId]:
     """The moderators of a group: the declared ones, or where that key is absent those that it has."""
     if group is not None and group.moderators is not None:
@@ -184,7 +194,8 @@ def moderated_by(user: UserId, community: Community, known: Known) -> frozenset[
 def join_rules(
     kind: RoomKind, join: Join, space: RoomId | None, control_rooms: tuple[RoomId, ...] = ()
 ) -> Mapping[str, Any]:
-    """Who may join. Open groups and the general chat are open to the members of the space (restricted).
+    """Who may join. Open groups, the general chat and the discussion room are open to the members of the space
+    (restricted).
 
     The space of a sub-community is open to whoever is in the control room of a community above: its owners and admins
     (restricted, MSC3083; with knocking knock_restricted, MSC3787, both in room versions from 10 on).
@@ -198,7 +209,7 @@ def join_rules(
         return {"join_rule": "knock" if join is Join.REQUEST else "invite"}
     if kind is RoomKind.REQUEST:
         return {"join_rule": "knock"}
-    if kind in (RoomKind.OPEN, RoomKind.GENERAL):
+    if kind in (RoomKind.OPEN, RoomKind.GENERAL, RoomKind.DISCUSSION):
         allow = [{"type": "m.room_membership", "room_id": space or ""}]
         return {"join_rule": "restricted", "allow": allow}
     return {"join_rule": "invite"}
@@ -244,11 +255,14 @@ def _above(level: Any, top: int) -> bool:
 
 
 def child_link(room: DesiredRoom, setting: Setting) -> Mapping[str, Any]:
-    """Content of the `m.space.child` that lists a room: announcements, general, groups by key, archived ones."""
+    """Content of the `m.space.child` that lists a room: announcements, general, the discussion room, groups by
+    key, archived ones."""
     if room.kind is RoomKind.ANNOUNCEMENTS:
         return {"via": setting.via, "suggested": True, "order": "a"}
     if room.kind is RoomKind.GENERAL:
         return {"via": setting.via, "suggested": True, "order": "b"}
+    if room.kind is RoomKind.DISCUSSION:
+        return {"via": setting.via, "suggested": True, "order": "c"}
     return {"via": setting.via, "suggested": False, "order": f"{'z' if room.archived else 'm'}{room.key}"}
 
 
@@ -322,6 +336,11 @@ _DEFAULTS = {
         "For the owners and admins of {}: reports, questions and decisions. Write !help for what I can do.",
     ),
     GENERAL: ("{} – General", "A chat for everybody in {}."),
+    DISCUSSION: (
+        "{} – Discussion",
+        "Talk here about what is announced in {}: each announcement has a thread. The announcer is in this room to "
+        "begin the threads, so the service could read what is written here.",
+    ),
 }
 
 
@@ -471,6 +490,7 @@ _THRESHOLDS = {
     RoomKind.ANNOUNCEMENTS: _announcements,
     RoomKind.CONTROL: _control,
     RoomKind.GENERAL: _group,
+    RoomKind.DISCUSSION: _group,
     RoomKind.OPEN: _group,
     RoomKind.REQUEST: _closed_group,
     RoomKind.HIDDEN: _closed_group,

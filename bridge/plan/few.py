@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from bridge.core.community import ANNOUNCEMENTS, CONTROL, GENERAL, SPACE, Community
+from bridge.core.community import ANNOUNCEMENTS, CONTROL, DISCUSSION, GENERAL, SPACE, Community
 from bridge.core.ids import RoomKeyName, UserId
 from bridge.core.power_levels import users_of
 from bridge.plan import people
@@ -36,7 +36,7 @@ def narrowed(
 ) -> tuple[Community, Known, dict[RoomKeyName, RoomState]]:
     """Declaration, memory and rooms as if there were nobody but these people, who include all with a say."""
     groups = tuple(replace(group, members=_only(group.members, users)) for group in community.groups)
-    keys = {SPACE, ANNOUNCEMENTS, CONTROL, GENERAL, *known.rooms, *(group.key for group in groups)}
+    keys = {SPACE, ANNOUNCEMENTS, CONTROL, GENERAL, DISCUSSION, *known.rooms, *(group.key for group in groups)}
     places = [(key, user) for key in keys for user in users]
     return (
         replace(

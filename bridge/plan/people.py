@@ -10,7 +10,7 @@ from bridge.core.community import ANNOUNCEMENTS, CONTROL, SPACE, Community, Role
 from bridge.core.ids import RoomKeyName, UserId, domain_of
 from bridge.core.power_levels import threshold
 from bridge.plan.actions import Action, Ban, BringAnnouncer, Cause, Invite, Kick, MayPass, Unban
-from bridge.plan.desired import DesiredRoom, admits_announcer
+from bridge.plan.desired import DesiredRoom, has_announcer
 from bridge.plan.kin import ALONE, Kin
 from bridge.plan.state import Accounts, Known, Membership, RoomState
 
@@ -301,7 +301,7 @@ def membership_actions(
             continue
         members = {} if room is None else room.members
         belong = _belong(community, key, known, roles, rooms, kin)
-        welcome = key in (ANNOUNCEMENTS, CONTROL) or admits_announcer(known, community.group(key))
+        welcome = has_announcer(community, known, key)
         actions += _announcer(key, members, accounts, welcome=welcome)
         for user, standing in census.standing.items():
             here = members.get(user, ABSENT)

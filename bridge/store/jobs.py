@@ -56,6 +56,7 @@ from bridge.core.messages import (
     ShutAnnouncerOut,
     TakeBackState,
     TellAuthor,
+    TendThread,
     Welcome,
     WithdrawCopy,
 )
@@ -100,6 +101,7 @@ KINDS: dict[str, type[Job]] = {
     "make_group.1": MakeGroup,
     "send_digest.1": SendDigest,
     "run_schedule.1": RunSchedule,
+    "tend_thread.1": TendThread,
     "place_options.1": PlaceOptions,
     "show_poll.1": ShowPoll,
     "count_poll.1": CountPoll,

@@ -84,6 +84,13 @@ from bridge.core.texts.communities import (
 from bridge.core.texts.confirmation import dropped, nothing_to_confirm, please_confirm
 from bridge.core.texts.control_room import control_room_greeting, departed
 from bridge.core.texts.digests import digest, digest_off, digest_on, explain_digest
+from bridge.core.texts.discussions import (
+    discuss_here,
+    discussed_there,
+    discussion_is_read,
+    thread_begins,
+    thread_of,
+)
 from bridge.core.texts.events import (
     event,
     event_cancelled,
@@ -360,6 +367,9 @@ __all__ = [
     "digest_on",
     "digest_subject",
     "digest_text",
+    "discuss_here",
+    "discussed_there",
+    "discussion_is_read",
     "draft_asks_for_words",
     "draft_dropped",
     "draft_lapsed",
@@ -591,6 +601,8 @@ __all__ = [
     "thawed",
     "the_operator",
     "the_service",
+    "thread_begins",
+    "thread_of",
     "too_fast",
     "too_much",
     "transfer_caution",

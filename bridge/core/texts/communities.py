@@ -125,6 +125,14 @@ def setting_name(key: str, language: Language = EN) -> Marked:
             return say(language, "how people enter")
         case "groups_by":
             return say(language, "who makes groups")
+        case _:
+            return _switch_name(key, language)
+
+
+def _switch_name(key: str, language: Language) -> Marked:
+    match key:
+        case "discussion":
+            return say(language, "announcements have threads in a discussion room")
         case "reach_names":
             return say(language, "admins see who has read announcements")
         case _:

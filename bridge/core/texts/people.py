@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from bridge.core.languages import EN, Language, joined, say
 from bridge.core.lines import LONGEST_NAME, one_line
 from bridge.core.markup import Marked, literal, mention
+from bridge.core.texts.discussions import discussion_is_read
 from bridge.core.texts.help import Explained
 from bridge.core.texts.pieces import by_whom, several, with_reason
 from bridge.core.texts.reach import members_are_told
@@ -139,18 +140,27 @@ def moderator_removed(user: str, group: str, by: str, language: Language = EN) -
 
 
 def welcome(
-    community: str, text: str, rules: str, groups: Sequence[str], names: bool, language: Language = EN
+    community: str,
+    text: str,
+    rules: str,
+    groups: Sequence[str],
+    names: bool,
+    discussion: bool,
+    language: Language = EN,
 ) -> Marked:
     """What whoever joins is told, in the community's own words and in ours.
 
     Args:
         groups: the names of the groups that they can find in the space.
         names: whether admins see by name who has read an announcement.
+        discussion: whether there is a discussion room.
     """
     parts = [say(language, "Welcome to {community}!", community=one_line(community, LONGEST_NAME))]
     if text:
         parts.append(literal(text))
     parts.append(say(language, "News for everybody come in the announcement room, where only admins post."))
+    if discussion:
+        parts.append(discussion_is_read(language))
     if groups:
         parts.append(say(language, "You find these groups in the space: {groups}.", groups=several(groups)))
     if rules:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
-from bridge.core.community import ANNOUNCEMENTS, GENERAL, SPACE, Community, RoomKind
+from bridge.core.community import ANNOUNCEMENTS, DISCUSSION, GENERAL, SPACE, Community, RoomKind
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
 from bridge.features.reconcile.look import Look
@@ -325,7 +325,7 @@ def _present(look: Look) -> frozenset[tuple[RoomKeyName, UserId]]:
         (key, user)
         for key, room in look.rooms.items()
         for user, here in room.members.items()
-        if here.present and (user in named or key in (SPACE, ANNOUNCEMENTS, GENERAL))
+        if here.present and (user in named or key in (SPACE, ANNOUNCEMENTS, GENERAL, DISCUSSION))
     )
 
 

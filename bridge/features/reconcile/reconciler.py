@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from bridge.core import texts
-from bridge.core.community import ANNOUNCEMENTS, SPACE, Community, Role
+from bridge.core.community import ANNOUNCEMENTS, DISCUSSION, SPACE, Community, Role
 from bridge.core.errors import Forbidden, MatrixError, NotFound, RateLimited, Refused, ServerAway, Unreachable
 from bridge.core.groups import OwnGroup, effective
 from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
@@ -31,7 +31,7 @@ from bridge.features.reconcile.work import Work
 from bridge.plan import few, safety
 from bridge.plan.actions import Action, AdoptRole, Ban, Kick, Phase, Plan, SetState
 from bridge.plan.adoption import JUDGED
-from bridge.plan.desired import Setting, admits_announcer, name_of
+from bridge.plan.desired import Setting, has_announcer, name_of
 from bridge.plan.diff import compare
 from bridge.plan.kin import Kin
 from bridge.plan.people import ABSENT
@@ -701,10 +701,9 @@ class Reconciler:
         return known.rooms.get(key)
 
     def lets_announcer_in(self, community: CommunityId, key: RoomKeyName) -> bool:
-        """Whether a group lets the announcer in, as far as is known now."""
+        """Whether the announcer belongs in a room, as far as is known now."""
         declared = self.declared.get(community)
-        group = None if declared is None else declared.group(key)
-        return admits_announcer(self.memory.at_hand(community), group)
+        return declared is not None and has_announcer(declared, self.memory.at_hand(community), key)
 
     async def status(self, community: Community) -> dict[str, Any]:
         """The documented JSON of one community in `status`."""
@@ -721,7 +720,8 @@ def _with_kept(outcome: Outcome, kept: Followed) -> Outcome:
 
 
 def _shown_room(key: RoomKeyName) -> str:
-    return "the announcement room" if key == ANNOUNCEMENTS else f"the group {key!r}"
+    rooms = {ANNOUNCEMENTS: "the announcement room", DISCUSSION: "the discussion room"}
+    return rooms.get(key, f"the group {key!r}")
 
 
 def _due_removals(look: Look, key: RoomKeyName) -> list[Kick | Ban]:

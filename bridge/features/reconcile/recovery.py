@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import replace
 
-from bridge.core.community import ANNOUNCEMENTS, CONTROL, GENERAL, SPACE, Community, Role, RoomKind
+from bridge.core.community import ANNOUNCEMENTS, CONTROL, DISCUSSION, GENERAL, SPACE, Community, Role, RoomKind
 from bridge.core.errors import Forbidden, NotFound
 from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
 from bridge.core.power_levels import users_of
@@ -26,6 +26,7 @@ _KINDS = {
     ANNOUNCEMENTS: RoomKind.ANNOUNCEMENTS,
     CONTROL: RoomKind.CONTROL,
     GENERAL: RoomKind.GENERAL,
+    DISCUSSION: RoomKind.DISCUSSION,
 }
 
 
@@ -100,5 +101,6 @@ class Recovery:
 
 
 def _keys(community: Community) -> dict[RoomKeyName, RoomKind]:
-    kinds = {key: kind for key, kind in _KINDS.items() if key != GENERAL or community.general}
+    optional = {GENERAL: community.general, DISCUSSION: community.discusses}
+    kinds = {key: kind for key, kind in _KINDS.items() if optional.get(key, True)}
     return {**kinds, **{group.key: group.kind for group in community.groups}}

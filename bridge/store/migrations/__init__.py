@@ -33,6 +33,7 @@ from bridge.store.migrations import (
     v26_drafts,
     v27_many_copies,
     v28_calendars,
+    v29_discussions,
 )
 
 STEPS = (
@@ -64,4 +65,5 @@ STEPS = (
     v26_drafts,
     v27_many_copies,
     v28_calendars,
+    v29_discussions,
 )
