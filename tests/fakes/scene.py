@@ -51,6 +51,7 @@ from bridge.core.messages import (
     StateChanged,
     TakeBackState,
     TellAuthor,
+    TendThread,
     Welcome,
     WithdrawCopy,
 )
@@ -110,7 +111,7 @@ def parsed(event: Mapping[str, Any], kind: type[E]) -> E:
     return found
 
 
-_NEWS = DeliverAnnouncement | Announce | ShutAnnouncerOut | CloseCopies | ShowDraft | ExpireDraft
+_NEWS = DeliverAnnouncement | Announce | ShutAnnouncerOut | CloseCopies | ShowDraft | ExpireDraft | TendThread
 
 
 class FakeClock:

@@ -111,6 +111,7 @@ def communities(draw: st.DrawFn) -> Community:
         members_may_invite=draw(st.booleans()),
         listed=draw(st.booleans()),
         general=draw(st.booleans()),
+        discussion=draw(st.booleans()),
         groups=members,
         **lists,
     )

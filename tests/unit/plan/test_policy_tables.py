@@ -10,6 +10,7 @@ import pytest
 from bridge.core.community import (
     ANNOUNCEMENTS,
     CONTROL,
+    DISCUSSION,
     GENERAL,
     SPACE,
     Community,
@@ -20,7 +21,7 @@ from bridge.core.community import (
 )
 from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
 from bridge.core.power_levels import CREATOR, level_of, needed_for, threshold
-from bridge.plan.actions import CreateRoom, Link
+from bridge.plan.actions import BringAnnouncer, CreateRoom, Link
 from bridge.plan.desired import DesiredRoom, Setting, child_link, desired_rooms, power_levels
 from bridge.plan.state import Known, RoomState
 from tests.unit.plan.simulation import ACCOUNTS, World
@@ -67,7 +68,7 @@ COLUMNS: dict[str, tuple[RoomKind, ...]] = {
     "space": (RoomKind.SPACE,),
     "announcements": (RoomKind.ANNOUNCEMENTS,),
     "control": (RoomKind.CONTROL,),
-    "group": (RoomKind.GENERAL, RoomKind.OPEN, RoomKind.REQUEST, RoomKind.HIDDEN),
+    "group": (RoomKind.GENERAL, RoomKind.DISCUSSION, RoomKind.OPEN, RoomKind.REQUEST, RoomKind.HIDDEN),
 }
 
 OWNER, ADMIN, MODERATOR = UserId("@own:example.org"), UserId("@adm:example.org"), UserId("@mod:example.org")
@@ -119,6 +120,8 @@ def test_levels_are_written_whole(kind: RoomKind, version: str) -> None:
         (RoomKind.CONTROL, True, LOCKED),
         (RoomKind.GENERAL, False, 50),
         (RoomKind.GENERAL, True, 0),
+        (RoomKind.DISCUSSION, False, 50),
+        (RoomKind.DISCUSSION, True, 0),
         (RoomKind.OPEN, False, 50),
         (RoomKind.OPEN, True, 0),
         (RoomKind.REQUEST, True, 50),
@@ -187,16 +190,16 @@ def test_a_frozen_room_is_locked(kind: RoomKind) -> None:
 
 
 ROOMS = """
-aspect     | space     | announcements | control   | general    | open       | request   | hidden
-join rule  | invite    | invite        | invite    | restricted | restricted | knock     | invite
-in space   | no        | suggested     | no        | suggested  | yes        | yes       | no
-order      | –         | a             | –         | b          | mopen      | mrequest  | –
-parent     | no        | yes           | no        | yes        | yes        | yes       | yes
-history    | shared    | shared        | shared    | shared     | shared     | shared    | joined
-encryption | no        | megolm        | megolm    | megolm     | megolm     | megolm    | megolm
-guests     | forbidden | forbidden     | forbidden | forbidden  | forbidden  | forbidden | forbidden
-directory  | no        | no            | no        | no         | no         | no        | no
-alias      | no        | no            | no        | no         | no         | no        | no
+aspect     | space     | announcements | control   | general    | discussion | open       | request   | hidden
+join rule  | invite    | invite        | invite    | restricted | restricted | restricted | knock     | invite
+in space   | no        | suggested     | no        | suggested  | suggested  | yes        | yes       | no
+order      | –         | a             | –         | b          | c          | mopen      | mrequest  | –
+parent     | no        | yes           | no        | yes        | yes        | yes        | yes       | yes
+history    | shared    | shared        | shared    | shared     | shared     | shared     | shared    | joined
+encryption | no        | megolm        | megolm    | megolm     | megolm     | megolm     | megolm    | megolm
+guests     | forbidden | forbidden     | forbidden | forbidden  | forbidden  | forbidden  | forbidden | forbidden
+directory  | no        | no            | no        | no         | no         | no         | no        | no
+alias      | no        | no            | no        | no         | no         | no         | no        | no
 """
 
 
@@ -228,7 +231,7 @@ def aspect(name: str, room: DesiredRoom, created: CreateRoom) -> str:
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize(("name", "room", "cell"), cells(ROOMS))
 def test_rooms(name: str, room: str, cell: str, version: str) -> None:
-    comparison = World(version).compare(community())
+    comparison = World(version).compare(community(discussion=True))
     created = {action.room: action for action in comparison.plan.actions if isinstance(action, CreateRoom)}
     key = RoomKeyName(room)
     assert aspect(name, comparison.desired[key], created[key]) == cell
@@ -249,7 +252,8 @@ def test_a_space_is_listed_if_the_community_says_so_and_no_other_room() -> None:
 def test_open_groups_are_open_to_members_of_the_space_alone() -> None:
     known = Known(rooms={SPACE: RoomId("!the:space")})
     rooms = desired_rooms(community(), known, {}, Setting(ACCOUNTS, "12"), {})
-    for key in (GENERAL, RoomKeyName("open")):
+    rooms |= desired_rooms(community(discussion=True), known, {}, Setting(ACCOUNTS, "12"), {})
+    for key in (GENERAL, DISCUSSION, RoomKeyName("open")):
         assert rooms[key].state["m.room.join_rules", ""] == {
             "join_rule": "restricted",
             "allow": [{"type": "m.room_membership", "room_id": "!the:space"}],
@@ -266,6 +270,27 @@ def test_links_name_a_server_to_join_through() -> None:
 
 def test_without_general_there_is_no_general_chat() -> None:
     assert GENERAL not in World().compare(community(general=False)).desired
+
+
+def test_there_is_a_discussion_room_only_where_it_is_wanted() -> None:
+    assert DISCUSSION not in World().compare(community()).desired
+    topic = World().compare(community(discussion=True)).desired[DISCUSSION].state["m.room.topic", ""]["topic"]
+    assert "the service could read what is written here" in topic
+
+
+def test_a_group_that_people_made_before_under_that_key_stays_one() -> None:
+    own = Group(DISCUSSION, RoomKind.OPEN, own=True)
+    desired = World().compare(Community(CommunityId("school"), discussion=True, groups=(own,))).desired
+    assert desired[DISCUSSION].kind is RoomKind.OPEN
+    with pytest.raises(ValueError, match="reserved"):
+        Group(DISCUSSION, RoomKind.OPEN)
+
+
+def test_the_announcer_belongs_in_the_discussion_room_without_a_level() -> None:
+    plan = World().compare(community(discussion=True)).plan
+    brought = {action.room for action in plan.actions if isinstance(action, BringAnnouncer)}
+    assert brought == {ANNOUNCEMENTS, CONTROL, DISCUSSION}
+    assert ACCOUNTS.announcer not in power_levels(RoomKind.DISCUSSION, "12", ACCOUNTS, ROLES, announcer=True)["users"]
 
 
 def test_the_rooms_are_made_in_a_fixed_order_whatever_the_order_of_the_groups() -> None:
