@@ -207,7 +207,7 @@ class Newsroom:
             messenger=messenger,
             content_of=self._content,
             is_member=self._belongs,
-            chat_of=self.chat_of,
+            chat_of=index.chat_of,
             zone_of=self.zone_of,
             language_of=reconciler.language_of,
             domain=domain,
@@ -403,10 +403,6 @@ class Newsroom:
         """The time zone in which a community lives."""
         return ZoneInfo(self.schedules.zone_of(community))
 
-    def chat_of(self, user: UserId) -> RoomId | None:
-        """The direct chat with somebody: of several the one that was begun last."""
-        return next((room_id for room_id, one in reversed(self._index.chats.items()) if one == user), None)
-
     async def _delivered(self, tx: Transaction, announcement: str, target: Target, event_id: EventId) -> None:
         await self.polls.delivered(tx, announcement, target, event_id)
         await self.events.delivered(tx, announcement, target, event_id)
@@ -582,6 +578,7 @@ class Newsroom:
         """Somebody came into or left a room or a chat; before others forget what it was."""
         if self._index.place_of(event.room_id) is None:
             await self.direct_copies.moved(event)
+            await self.acknowledgements.moved(event)
         else:
             await self.admitting.moved(event)
             await self.calendars.moved(event)

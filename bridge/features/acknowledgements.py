@@ -16,6 +16,7 @@ from bridge.core.languages import Language
 from bridge.core.messages import (
     AskToAcknowledge,
     CloseAcknowledgement,
+    MembershipChanged,
     RemindOne,
     RemindToAcknowledge,
     SendMessage,
@@ -185,13 +186,35 @@ class Acknowledgements:
             return
         try:
             chat = await self._chat_with(job.community, job.user)
-            if chat is None or job.user not in await self._facts.still_joined(chat, [job.user]):
+            if chat is None:
+                return
+            if job.user not in await self._facts.still_joined(chat, [job.user]):
+                await self._wait_for(job, found, chat)
                 return
         except (Forbidden, BadRequest):
             return  # they cannot be reached, or do not want to be
         name = await self._name_of(job.community)
         text = texts.confirm_reminder(name, number, found.room_id, found.event_id, self._language_of(job.community))
         await self._messenger.send(chat, call(text, [job.user]), txn_id=job_id)
+
+    async def _wait_for(self, job: RemindOne, found: Acknowledgement, chat: RoomId) -> None:
+        """Have somebody reminded who has not entered their chat yet, as soon as they do."""
+        about = digest_of([job.announcement, job.community, job.user])
+        until = found.asked_at + self.reminders.until * HOUR_MS
+        async with self._database.transaction() as tx:
+            await self._jobs.add(tx, f"remind-there-{about}", _lane_of(job.user), job, until)
+        # noted before it is asked again: who enters meanwhile is heard, or seen
+        if job.user in await self._facts.still_joined(chat, [job.user]):
+            async with self._database.transaction() as tx:
+                await self._jobs.hasten(tx, _lane_of(job.user), self._clock.now_ms())
+
+    async def moved(self, event: MembershipChanged) -> None:
+        """Somebody entered a chat: they are reminded now of what they could not be told before."""
+        if event.membership == "join":
+            async with self._database.transaction() as tx:
+                waits = await self._jobs.hasten(tx, _lane_of(event.user), self._clock.now_ms())
+            if waits:
+                self._wake()
 
     async def _close(self, job: CloseAcknowledgement, complete: Complete) -> None:
         now = self._clock.now_ms()
@@ -250,6 +273,11 @@ class Acknowledgements:
         """Forget what was asked for before that time, in milliseconds since 1970."""
         async with self._database.transaction() as tx:
             await store.forget_before(tx, before)
+
+
+def _lane_of(user: UserId) -> str:
+    """Where reminders wait for somebody to enter their chat."""
+    return f"reminder {user}"
 
 
 def _answers(given: list[reach.Reaction]) -> dict[UserId, bool]:

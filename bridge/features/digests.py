@@ -122,10 +122,9 @@ class Digests:
         async with self._database.transaction() as tx:
             still = await self._wanted(tx, job.community)
             by_mail = await mailing.confirmed(tx, job.community)
-            chats = {user: room for room, user in self._index.chats.items()}
             for user in told.keys() & still:
                 lines = [(one.number, one.at, one.words, _link(one)) for one in told[user]]
-                chat = chats.get(user)
+                chat = self._index.chat_of(user)
                 if chat is not None and user in await digests.wanted_by(tx, job.community):
                     content = notice(texts.digest(name, lines, language))
                     job_id = f"digest-{job.due}-{job.community}-{chat}"

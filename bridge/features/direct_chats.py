@@ -50,7 +50,8 @@ class DirectChats:
         self._making: WeakValueDictionary[UserId, asyncio.Lock] = WeakValueDictionary()
 
     async def chat_with(self, user: UserId) -> RoomId:
-        """The chat with somebody; where there is none it is made, and they are invited. Safe to repeat.
+        """The chat with somebody, of several the one that was begun last; where there is none it is made, and they are
+        invited. Safe to repeat.
 
         Raises:
             Forbidden, BadRequest: they cannot be invited.
@@ -63,10 +64,10 @@ class DirectChats:
             return await self._find_or_make(user)
 
     async def _find_or_make(self, user: UserId) -> RoomId:
-        for room_id, partner in self._index.chats.items():
-            if partner == user:
-                await self._drop_alias(user)  # a kill may have come before that
-                return room_id
+        known = self._index.chat_of(user)
+        if known is not None:
+            await self._drop_alias(user)  # a kill may have come before that
+            return known
         fresh = f"#_communities_{secrets.token_hex(12)}:{domain_of(self._accounts.steward)}"
         async with self._database.transaction() as tx:
             alias = await chat_aliases.begin(tx, user, fresh)

@@ -235,6 +235,16 @@ class Jobs:
         await tx.execute("DELETE FROM job WHERE id = $1", job_id)
         await sendings.settle(tx, job_id)
 
+    async def hasten(self, tx: Transaction, lane: str, now_ms: int) -> bool:
+        """Have all jobs of a lane done at once that are planned for later; whether there is one."""
+        rows = await tx.fetch(
+            "UPDATE job SET due_at = $2 "
+            "WHERE lane = $1 AND parked IS NULL AND attempts = 0 AND due_at > $2 RETURNING seq",
+            lane,
+            now_ms,
+        )
+        return bool(rows)
+
     async def lane_of(self, tx: Transaction, job_id: str) -> str | None:
         """The lane of a job that is not done; None when it is (or never was)."""
         lane: str | None = await tx.fetch_value("SELECT lane FROM job WHERE id = $1", job_id)

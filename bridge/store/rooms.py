@@ -39,6 +39,10 @@ class RoomIndex:
     def place_of(self, room_id: str) -> Place | None:
         return self.places.get(RoomId(room_id))
 
+    def chat_of(self, user: UserId) -> RoomId | None:
+        """The direct chat with somebody: of several the one that was begun last."""
+        return next((room_id for room_id, one in reversed(self.chats.items()) if one == user), None)
+
     def room_of(self, community: CommunityId, key: RoomKeyName) -> RoomId | None:
         """The room of that key, None where it does not exist (yet)."""
         for room_id, place in self.places.items():

@@ -11,7 +11,13 @@ import pytest
 from bridge.core.announcements import Kind, Target
 from bridge.core.ids import CommunityId, EventId, RoomId, UserId
 from bridge.core.languages import DE, EN, Language
-from bridge.core.messages import AskToAcknowledge, CloseAcknowledgement, RemindOne, RemindToAcknowledge
+from bridge.core.messages import (
+    AskToAcknowledge,
+    CloseAcknowledgement,
+    MembershipChanged,
+    RemindOne,
+    RemindToAcknowledge,
+)
 from bridge.core.reach import Standing
 from bridge.core.rendering import render
 from bridge.features.acknowledgements import HOUR_MS, Acknowledgements, Reminders
@@ -158,6 +164,63 @@ async def test_those_who_have_not_confirmed_are_reminded_and_nobody_else(ground:
     assert (await ground.standing()).closed
     await ground.after(1000)
     assert (ground.told(BEA), ground.told(CID)) == (1, 1)
+
+
+def enters(user: UserId, room_id: RoomId) -> MembershipChanged:
+    return MembershipChanged(EventId(f"$in-{user}"), room_id, user, 1, user=user, membership="join", before="invite")
+
+
+async def test_whoever_enters_the_chat_that_was_made_for_them_is_reminded_then_and_once(ground: Ground) -> None:
+    event_id = await ground.announce()
+    ground.chats[DAN] = RoomId("!chat-dan:example.org")
+    await ground.after(24)
+    await ground.after(72)
+    assert ground.told(DAN) == 0, "they could not read it"
+    ground.in_chat.add(DAN)
+    for _ in range(2):
+        await ground.acknowledgements.moved(enters(DAN, ground.chats[DAN]))
+        await ground.acknowledgements.moved(enters(CID, ground.chats[CID]))
+        await ground.after(73)
+    assert (ground.told(DAN), ground.told(CID)) == (1, 2)
+    await ground.react(DAN, event_id)
+    await ground.after(1000)
+    assert ground.told(DAN) == 1
+
+
+@pytest.mark.parametrize("ends", ["confirmed", "over", "left"])
+async def test_no_reminder_waits_longer_than_there_is_something_to_confirm(ground: Ground, ends: str) -> None:
+    event_id = await ground.announce()
+    ground.chats[DAN] = RoomId("!chat-dan:example.org")
+    await ground.after(24)
+    if ends == "confirmed":
+        await ground.react(DAN, event_id)
+    elif ends == "left":
+        ground.members.remove(DAN)
+    else:
+        await ground.after(168)
+    ground.in_chat.add(DAN)
+    await ground.acknowledgements.moved(enters(DAN, ground.chats[DAN]))
+    await ground.after(200)
+    assert ground.told(DAN) == 0
+    assert await ground.scene.jobs.of_kind(RemindOne) == []
+
+
+async def test_who_enters_while_the_chat_is_made_is_reminded(ground: Ground) -> None:
+    await ground.announce()
+    ground.chats[DAN] = RoomId("!chat-dan:example.org")
+    still_joined, looks = ground.still_joined, 0
+
+    async def enters_between(room_id: RoomId, users: Collection[UserId]) -> dict[UserId, EventId]:
+        nonlocal looks
+        found = await still_joined(room_id, users)
+        if room_id == ground.chats[DAN]:
+            looks += 1
+            ground.in_chat.add(DAN)
+        return found
+
+    ground.still_joined = enters_between  # type: ignore[method-assign]
+    await ground.after(24)
+    assert (ground.told(DAN), looks) == (1, 3)
 
 
 async def test_after_an_outage_people_are_reminded_once_and_after_the_end_not_at_all(ground: Ground) -> None:

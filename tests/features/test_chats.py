@@ -163,3 +163,13 @@ async def test_the_service_dies_at_every_point_of_entering(scene: Scene) -> None
             break
         point += 1
     assert point > 10
+
+
+async def test_whatever_is_told_comes_in_the_chat_that_somebody_began_last(scene: Scene) -> None:
+    made = await scene.direct_chats.chat_with(ALICE)
+    assert await scene.direct_chats.chat_with(ALICE) == made
+    own = await chat(scene)
+    await scene.chats.invited(Invited(EventId("$invited"), own.room_id, ALICE, 1, user=ANNOUNCER, encrypted=True))
+    for _ in range(2):
+        assert await scene.direct_chats.chat_with(ALICE) == scene.index.chat_of(ALICE) == own.room_id
+        await scene.restart()

@@ -215,6 +215,17 @@ async def test_the_index_of_rooms(database: Database) -> None:
     assert index.place_of("!other:x") is None
 
 
+async def test_of_several_chats_the_one_counts_that_was_begun_last(database: Database) -> None:
+    async with database.transaction() as tx:
+        for room_id, user, at in (("!z:x", ANN, 1), ("!a:x", ANN, 3), ("!m:x", ANN, 2), ("!b:x", BEA, 4)):
+            await store.open_chat(tx, RoomId(room_id), user, at)
+        index = RoomIndex()
+        await index.load(tx)
+    assert (index.chat_of(ANN), index.chat_of(BEA), index.chat_of(UserId("@cid:x"))) == ("!a:x", "!b:x", None)
+    index.chats[RoomId("!new:x")] = ANN
+    assert index.chat_of(ANN) == "!new:x"
+
+
 async def test_chats_come_and_go(database: Database) -> None:
     async with database.transaction() as tx:
         await store.open_chat(tx, RoomId("!chat:x"), ANN, 1)

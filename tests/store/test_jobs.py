@@ -543,3 +543,16 @@ async def test_stopping_lets_a_job_come_to_its_end(bench: Bench) -> None:
     assert bench.done == ["one"]
     assert await bench.jobs.find("one") is None
     assert await bench.jobs.find("two") is not None
+
+
+async def test_what_is_planned_for_later_is_hastened_in_its_lane_alone(database: Database, jobs: Jobs) -> None:
+    async with database.transaction() as tx:
+        for name, lane, due in (("a", "one", 50), ("b", "one", 90), ("c", "two", 50), ("d", "one", 5)):
+            await jobs.add(tx, name, lane, job(name), due)
+    await jobs.park("b", "given up")
+    async with database.transaction() as tx:
+        assert await jobs.hasten(tx, "one", 10)
+        assert not await jobs.hasten(tx, "one", 10)
+        assert not await jobs.hasten(tx, "three", 10)
+        rows = await tx.fetch("SELECT id, due_at FROM job ORDER BY id")
+    assert {row["id"]: row["due_at"] for row in rows} == {"a": 10, "b": 90, "c": 50, "d": 5}
