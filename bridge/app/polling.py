@@ -11,8 +11,9 @@ from bridge.core import texts
 from bridge.core.community import Community
 from bridge.core.errors import Refused
 from bridge.core.ids import RoomId, UserId
-from bridge.core.moments import EXAMPLES, moment, shown
+from bridge.core.moments import shown
 from bridge.core.polls import ballot_of
+from bridge.core.times import read_moment
 from bridge.features.members import answer_language
 
 DEEDS = frozenset({"poll", "poll show", "poll close", "vote"})
@@ -82,10 +83,8 @@ class PollDesk:
     def _until(self, community: Community, what: Mapping[str, Any]) -> int | None:
         if what.get("until") is None:
             return None
-        try:
-            return moment(text_of(what, "until"), self._house.newsroom.zone_of(community.id))
-        except ValueError as error:
-            raise Refused(str(error), remedy=f"write it like {EXAMPLES[0]}") from error
+        zone = self._house.newsroom.schedules.zone_of(community.id)
+        return read_moment(text_of(what, "until"), self._house.clock.now_ms(), zone)
 
     async def _vote(self, community: Community, by: UserId | None, what: Mapping[str, Any]) -> dict[str, Any]:
         if by is None:

@@ -15,6 +15,7 @@ from bridge.cli.calendar import app as calendar
 from bridge.cli.check import check
 from bridge.cli.community import app as community
 from bridge.cli.demo.command import demo
+from bridge.cli.event import app as event
 from bridge.cli.group import app as group
 from bridge.cli.init import init
 from bridge.cli.link import app as link
@@ -92,6 +93,7 @@ app.add_typer(community, name="community")
 app.add_typer(person, name="person")
 app.add_typer(subcommunity, name="subcommunity")
 app.add_typer(announcement, name="announcement")
+app.add_typer(event, name="event")
 app.add_typer(calendar, name="calendar")
 
 

@@ -13,7 +13,8 @@ from bridge.core.announcements import named
 from bridge.core.ids import CommunityId, RoomKeyName, UserId, is_room_id, parse_user_id
 from bridge.core.languages import DE, EN, Language
 from bridge.core.messages import Pill
-from bridge.core.moments import EXAMPLES, found_at
+from bridge.core.moments import found_at
+from bridge.core.times import is_moment
 
 T = TypeVar("T")
 
@@ -282,17 +283,39 @@ def duration_text(seconds: int) -> str:
     return f"{seconds // unit}{_UNITS[unit][0]}"
 
 
+_QUOTED = re.compile(r"[\"“”„']([^\"“”„'\n]{1,100})[\"“”']")
+_MOST_WORDS_OF_A_MOMENT = 7
+
+
 def moment(name: str, *, names: Mapping[Language, str] | None = None) -> Argument[str]:
-    """A date with a time, as it is written: it is read in the time zone of the community."""
+    """A date with a time, or words for one: as it is written, since `core/times` reads it by the time zone of the
+    community. It is quoted, or as many words as make one.
+    """
 
     def read(words: Words, _: Setting) -> tuple[str, Words]:
         start = words.here
-        found = found_at(start.text, start.at)
-        if found is None:
-            raise Unfit(start.word()[0], EXAMPLES)
-        return found[0], start.past(found)
+        if found := _QUOTED.match(start.text, start.at):
+            if not is_moment(found[1]):
+                raise Unfit(found[1], ("2026-12-24 18:30", "tomorrow 18:00", "3 days"))
+            return found[1].strip(), start.past(found)
+        if found := found_at(start.text, start.at):
+            return found[0], start.past(found)
+        after, understood = start, None
+        for _count in range(_MOST_WORDS_OF_A_MOMENT):
+            next_word, after = after.word()
+            value = start.text[start.at : after.at]
+            if next_word and is_moment(value):
+                understood = value.strip(), after
+        if understood is None:
+            raise Unfit(start.word()[0], ("2026-12-24 18:30", "tomorrow 18:00", "3 days"))
+        return understood
 
-    return Argument(name=name, read=read, names=names or {})
+    return Argument(name=name, read=read, show=_quoted_moment, names=names or {})
+
+
+def _quoted_moment(text: str) -> str:
+    found = found_at(text)
+    return text if found is not None and found[0] == text else f'"{text}"'
 
 
 def choice(name: str, choices: Mapping[str, T], *, names: Mapping[Language, str] | None = None) -> Argument[T]:

@@ -44,6 +44,10 @@ async def event(deeds: Deeds, request: Request) -> str:
     return await ask(deeds, request, "event", text=request.asked[EVENT])
 
 
+async def list_events(deeds: Deeds, request: Request) -> str:
+    return await ask(deeds, request, "event list")
+
+
 async def show(deeds: Deeds, request: Request) -> str:
     return await ask(deeds, request, "event show", announcement=request.asked.get(ANY_NUMBER))
 
@@ -70,6 +74,14 @@ ROWS = (
         deed=Deed.POLL,
         explain=texts.explain_event,
         run=event,
+    ),
+    Row(
+        name="event list",
+        names={DE: "termin liste"},
+        aliases=("events", "termine"),
+        deed=Deed.VOTE,
+        explain=texts.explain_event_list,
+        run=list_events,
     ),
     Row(
         name="event show",

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
 from typing import Any
 
+from bridge.core import texts
+from bridge.core.errors import Refused
 from bridge.core.ids import UserId
 from bridge.core.lines import one_line
-from bridge.core.moments import found_at, moment
+from bridge.core.roster import cell
+from bridge.core.times import read_time
 
 FIELD = "org.matrix-communities.event"
 """Where an event's words stand in the content of its message, so that they can be read back."""
@@ -21,8 +25,7 @@ MOST_GUESTS = 20
 REMIND_BEFORE_MS = (24 * 3_600_000, 3_600_000)
 """When whoever is going is reminded."""
 _PARTS = re.compile(r"[;\n]")
-_UNTIL = re.compile(r"\s*(?:-|–|—|to|bis|until)\s*(.+)\Z", re.IGNORECASE)
-_CLOCK = re.compile(r"([0-9]{1,2})[:.]([0-9]{2})\Z")
+_WRITTEN = "write it like this: `Summer party; 2026-07-04 18:30; School yard; Bring a cake; 80`"
 _PLAIN = str.maketrans("", "", "\ufe0e\ufe0f")
 
 
@@ -78,60 +81,51 @@ class Happening:
         )
 
 
-def happening_of(text: str, zone: tzinfo) -> Happening:
+def happening_of(text: str, now: int, zone: str) -> Happening:
     """The event of a text: title, when, place, description and seats, with `;` between them or below each other. What
     stands behind the time may be left away; a number that stands last is the seats.
 
+    Args:
+        now: milliseconds since 1970.
+        zone: the IANA name of the time zone in which the time is meant.
+
     Raises:
-        ValueError: the title or the time is missing, or something is too long.
+        Refused: the title or the time is missing or not understood, or something is too long.
     """
     title, when, *rest = [*(piece.strip() for piece in _PARTS.split(text.strip())), ""]
-    title, rest = one_line(title), [piece for piece in rest if piece]
-    if not title or not when:
-        raise ValueError("an event has a title and a time")
-    begins_at, ends_at = span_of(when, zone)
-    capacity = None
-    if rest and rest[-1].isdigit() and len(rest[-1]) < 7:
-        capacity = int(rest.pop())
-        if not 1 <= capacity <= MOST_SEATS:
-            raise ValueError(f"an event has 1 to {MOST_SEATS:,} seats")
-    place, description = one_line(rest[0]) if rest else "", "\n".join(rest[1:])
-    for words, longest in ((title, LONGEST_TITLE), (place, LONGEST_PLACE), (description, LONGEST_DESCRIPTION)):
-        if len(words) > longest:
-            raise ValueError(f"{words[:20]!r}… has more than {longest:,} characters")
-    return Happening(title, begins_at, ends_at, place, description, capacity)
+    rest = [piece for piece in rest if piece]
+    seats = rest.pop() if rest and rest[-1].isdigit() and len(rest[-1]) < 7 else None
+    place, description = rest[0] if rest else "", "\n".join(rest[1:])
+    return happening(title, when, now, zone, place=place, description=description, seats=seats)
 
 
-def span_of(text: str, zone: tzinfo) -> tuple[int, int | None]:
-    """Begin and end of `2026-07-04 18:30`, `2026-07-04 18:30 - 20:00` or `2026-07-04 18:30 - 2026-07-05 1:00`, in
-    milliseconds since 1970.
+def happening(
+    title: str, when: str, now: int, zone: str, *, place: str = "", description: str = "", seats: str | None = None
+) -> Happening:
+    """The event of its parts, as `happening_of`.
 
     Raises:
-        ValueError: it is no time, or ends before it begins.
+        Refused: as `happening_of`.
     """
-    text = text.strip()
-    found = found_at(text)
-    if found is None:
-        raise ValueError(f"{text[:60]!r} is no date with a time")
-    begins_at = moment(found[0], zone)
-    rest = text[found.end() :].strip()
-    if not rest:
-        return begins_at, None
-    until = _UNTIL.match(rest)
-    clock = None if until is None else _CLOCK.match(until[1].strip())
-    if until is None:
-        raise ValueError(f"{rest[:60]!r} is no end")
-    if clock is None:
-        ends_at = moment(until[1], zone)
-    else:
-        day = datetime.fromtimestamp(begins_at / 1000, zone)
-        local = day.replace(hour=int(clock[1]), minute=int(clock[2]), fold=0)
-        if local.replace(tzinfo=None) <= day.replace(tzinfo=None):
-            local += timedelta(days=1)
-        ends_at = int(local.astimezone(UTC).timestamp() * 1000)
-    if ends_at <= begins_at:
-        raise ValueError("it would end before it begins")
-    return begins_at, ends_at
+    title, place = one_line(title), one_line(place)
+    if not title or not when:
+        raise Refused("an event has a title and a time", remedy=_WRITTEN)
+    begins_at, ends_at = read_time(when, now, zone)
+    for words, longest in ((title, LONGEST_TITLE), (place, LONGEST_PLACE), (description, LONGEST_DESCRIPTION)):
+        if len(words) > longest:
+            raise Refused(f"{words[:20]!r}… has more than {longest:,} characters", remedy="shorten it")
+    return Happening(title, begins_at, ends_at, place, description, None if seats is None else seats_of(seats))
+
+
+def seats_of(text: str) -> int:
+    """How many seats there are.
+
+    Raises:
+        Refused: it is no number of seats.
+    """
+    if not re.fullmatch(r"[0-9]{1,6}", text) or not 1 <= int(text) <= MOST_SEATS:
+        raise Refused(f"an event has 1 to {MOST_SEATS:,} seats", remedy="write a whole number, such as 80")
+    return int(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,3 +182,16 @@ def standing(replies: Iterable[Reply], capacity: int | None) -> Standing:
             waiting.append(reply)
     counts = [sum(reply.answer is answer for reply in latest.values()) for answer in (Answer.MAYBE, Answer.NO)]
     return Standing(tuple(going), tuple(waiting), *counts)
+
+
+def guest_list(found: Standing) -> str:
+    """Who comes as CSV (RFC 4180), in the order of seats, and then who waits for one. No cell is a formula to a
+    spreadsheet.
+    """
+    out = io.StringIO()
+    table = csv.writer(out)
+    table.writerow(("user", "state", "guests", "since"))
+    for state, those in (("coming", found.going), ("waiting", found.waiting)):
+        for reply in those:
+            table.writerow((cell(reply.user), state, reply.guests, texts.utc(reply.taken)))
+    return out.getvalue()

@@ -65,6 +65,7 @@ _UNITS = {
     "month": "months? monate?n?",
     "year": "years? jahre?n?",
 }
+_SHORT = {"h": "hours", "min": "minutes", "d": "days", "w": "weeks"}
 _UNIT = "|".join(f"(?P<{name}>{'|'.join(words.split())})" for name, words in _UNITS.items())
 _HALF = rf"(?: ?(?P<half>am(?! (?:{_WD}|{_ORD}|\d|am)\b)|pm)\b"
 """`am` before a day is German for *on*."""
@@ -80,7 +81,7 @@ _TIMES = (
 _LAST = r" (?P<h>\d{1,2})\Z"
 _ON = r"(?:on |am |the |den |dem |an )*"
 _DATES = (
-    r"(?P<y>\d{4})-(?P<mo>\d\d)-(?P<d>\d\d)",
+    rf"{_ON}(?P<y>\d{{4}})-(?P<mo>\d\d)-(?P<d>\d\d)",
     rf"{_ON}(?P<d>\d{{1,2}})(?:\.|st|nd|rd|th)? (?:of )?(?P<month>{_MON})\.?,?(?: (?P<y>\d{{4}}))?",
     rf"{_ON}(?P<month>{_MON})\.? (?P<d>\d{{1,2}})(?:st|nd|rd|th)?,?(?: (?P<y>\d{{4}}))?",
     rf"{_ON}(?P<d>\d{{1,2}})\. ?(?P<mo>\d{{1,2}})\. ?(?P<y>\d{{4}})?",
@@ -131,6 +132,31 @@ def read_when(text: str, now: int, zone: str) -> Timing:
     if found is None:
         raise _not_understood(text)
     return found
+
+
+def read_clock(text: str) -> time | None:
+    """The time of day that some words are, and nothing else; None where they are none."""
+    words = " ".join(text.casefold().split()).strip(" ,;:")
+    try:
+        rest, clock = _take_time(words)
+        if clock is None and (last := re.fullmatch(_LAST.strip(), words)):
+            return _time(last)
+    except Refused:
+        return None
+    return clock if not rest else None
+
+
+def read_span(text: str, now: int, zone: str) -> int | None:
+    """When a length of time is over that begins now, such as `3 days`, `zwei Stunden` or `90 min`; None where it is
+    none.
+
+    Args:
+        now: milliseconds since 1970.
+    """
+    words = re.sub(r"\A(\d{1,4})([a-z])", r"\1 \2", " ".join(text.casefold().split()))
+    number, _, unit = words.partition(" ")
+    found = _relative(f"in {number} {_SHORT.get(unit, unit)}", _Now(now, zone))
+    return None if found is None else found.first
 
 
 def _not_understood(text: str) -> Refused:

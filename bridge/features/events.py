@@ -316,6 +316,18 @@ class Events:
             raise Refused("that event is not in its room")
         return known, what
 
+    async def to_come(self, community: CommunityId, most: int) -> list[tuple[Known, Happening, Standing]]:
+        """The events of a community that are not over, the next one first, with their words and who comes; none that is
+        not in the room.
+
+        Raises:
+            MatrixError: the homeserver cannot be asked.
+        """
+        async with self._database.transaction() as tx:
+            found = await events.since(tx, community, self._clock.now_ms(), most)
+        read = [(await self._read(one.announcement), await self.standing(one.announcement)) for one in found]
+        return [(known, what, found) for (known, what, copies), found in read if known is not None and copies]
+
     async def change(self, before: Known, what: Happening, *, cancel: bool, by: str, source: str) -> None:
         """Change an event as it was read, or cancel it, and tell whoever comes.
 
@@ -343,7 +355,7 @@ class Events:
             language = self._language_of(known.community)
             text = texts.event_is_cancelled(what.title, language)
             if not cancel:
-                when = self._when(known.community, what.begins_at, what.ends_at)
+                when = self.when(known.community, what.begins_at, what.ends_at)
                 text = texts.event_has_changed(what.title, when, what.place, language)
             for reply in (*found.going, *found.waiting):
                 await self._tell(tx, reply.user, job_id, text, now)
@@ -387,7 +399,7 @@ class Events:
             if job.lead_ms == 0:
                 await events.forget_answers(tx, job.announcement, known.community)
             elif known.cancelled_at is None and copies and not late:
-                when = self._when(known.community, what.begins_at, what.ends_at)
+                when = self.when(known.community, what.begins_at, what.ends_at)
                 text = texts.event_reminder(what.title, when, what.place, self._language_of(known.community))
                 for reply in found.going:
                     key = f"reminded-{job.announcement}-{job.sequence}-{job.lead_ms}"
@@ -418,7 +430,8 @@ class Events:
             return known, known.happening, []
         return known, known.happening.with_words(content), copies
 
-    def _when(self, community: CommunityId, begins_at: int, ends_at: int | None) -> str:
+    def when(self, community: CommunityId, begins_at: int, ends_at: int | None) -> str:
+        """From when to when an event is, as people of that community read it."""
         zone = self._zone_of(community)
         return " – ".join(shown(at, zone) for at in (begins_at, ends_at) if at is not None)
 
@@ -430,7 +443,7 @@ class Events:
         counts = None if found is None else (found.seats, sum(1 + one.guests for one in found.waiting), found.maybe)
         return texts.event(
             what.title,
-            self._when(known.community, what.begins_at, what.ends_at),
+            self.when(known.community, what.begins_at, what.ends_at),
             what.place,
             what.description,
             what.capacity or 0,

@@ -311,6 +311,22 @@ async def test_a_change_is_shown_and_told_and_moves_the_reminders(ground: Ground
     assert len(ground.told(ANN)) == 3, "nobody is reminded of what is cancelled"
 
 
+async def test_what_is_to_come_is_listed_with_who_comes(ground: Ground) -> None:
+    first = await ground.invite()
+    await ground.react(ANN, Answer.GOING)
+    second = await ground.invite(replace(PARTY, title="Concert", begins_at=BEGINS + DAY, ends_at=None), "$concert")
+    gone = await ground.invite(replace(PARTY, title="Gone"), "$gone")
+    await ground.scene.afterwards.withdraw(gone, community=SCHOOL, author=ANN)
+    found = await ground.events.to_come(SCHOOL, 10)
+    assert [(known.announcement, what.title, standing.seats) for known, what, standing in found] == [
+        (first, "Party", 1), (second, "Concert", 0),
+    ]  # fmt: skip
+    assert len(await ground.events.to_come(SCHOOL, 1)) == 1
+    assert await ground.events.to_come(CommunityId("club"), 10) == []
+    ground.scene.clock.now = BEGINS + 2 * HOUR + 1
+    assert [what.title for _, what, _ in await ground.events.to_come(SCHOOL, 10)] == ["Concert"]
+
+
 async def test_a_withdrawn_event_leaves_nothing_in_the_room(ground: Ground) -> None:
     event = await ground.invite()
     known, what = await ground.events.read(event)

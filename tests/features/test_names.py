@@ -61,7 +61,7 @@ async def test_groups_are_listed_and_told_by_these_names(named: Scene) -> None:
 
 
 async def test_polls_and_events_go_to_the_community_by_its_name(named: Scene) -> None:
-    house = SimpleNamespace(newsroom=named.newsroom, reconciler=named.reconciler)
+    house = SimpleNamespace(newsroom=named.newsroom, reconciler=named.reconciler, clock=named.clock)
     desk = AnnouncementDesk(cast(House, house))
     room = named.control_room.room_id
     for deed, text in (("poll", "Where? | Zoo | Park"), ("event", "Party; 2027-07-04 18:30; Yard")):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from bridge.cli.demo.person import Client
+from bridge.cli.demo.person import Client, ReceivedMessage
 from bridge.core.events import SIGNS, Answer
 from tests.harness.calendars import calendar_in, events_in
 from tests.harness.community import ANNOUNCER, Estate
@@ -53,17 +53,32 @@ async def test_members_answer_an_event_and_one_waits_for_a_seat(estate: Estate, 
     assert moved_up.decrypted
     await homer.send(chat, f"event show {community.id} #{number}")
     await answer(homer, chat, "1 is coming")
+    await homer.send(chat, f"events {community.id}")
+    await answer(homer, chat, "To come in", f"#{number} Summer party", "School yard", "1 is coming")
+    table = await estate.command("event", "show", community.id, f"#{number}", "--csv", "-")
+    assert [line.split(",")[:3] for line in table.out.splitlines()[1:]] == [[homer.user_id, "coming", "0"]]
+    day = f"{begins + timedelta(days=1):%Y-%m-%d}"
+    await owner.send(community.control, f"!event change #{number} when on {day} from 6:30 to 10 pm")
+    said = f"{day} 18:30 UTC – {day} 22:00 UTC"
+    assert f"It is on {said}" in await community.told(owner, f"Event #{number} is changed")
+    await homer.wait_text(chat, lambda message: said in message.text and "has changed" in message.text)
+    await marge.wait_text(room, lambda message: message.text.startswith("* ") and said in message.text)
+    files = [file.event_id, (await file_beside(marge, room, file.event_id)).event_id]
 
     await owner.send(community.control, f"!event cancel #{number}")
     await homer.wait_text(chat, lambda message: message.text == "“Summer party” is cancelled.")
     edit = await marge.wait_text(room, lambda message: message.text.startswith("* Cancelled"))
     assert edit.sender == ANNOUNCER
-    again = await marge.wait_text(
-        room,
-        lambda message: message.content.get("filename") == "event.ics" and message.event_id != file.event_id,
-    )
+    again = await file_beside(marge, room, *files)
     [calendar] = events_in(await file_in(marge, again, estate))
-    assert (str(calendar["STATUS"]), int(calendar["SEQUENCE"])) == ("CANCELLED", 1)
+    assert (str(calendar["STATUS"]), int(calendar["SEQUENCE"])) == ("CANCELLED", 2)
+
+
+async def file_beside(member: Client, room: str, *before: str) -> ReceivedMessage:
+    """The calendar file that follows those."""
+    return await member.wait_text(
+        room, lambda message: message.content.get("filename") == "event.ics" and message.event_id not in before
+    )
 
 
 async def address_in(member: Client, chat: str, *, other_than: str = "") -> str:
@@ -89,8 +104,21 @@ async def test_members_subscribe_to_events_and_who_is_removed_reads_on_no_longer
     leaver = await folk.nio("leaver")
     await community.admit(leaver)
 
-    begins = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(days=20)
-    await owner.send(community.control, f"!event Concert; {begins:%Y-%m-%d %H:%M}; Gym; Bring a friend")
+    made = await estate.command(
+        "event",
+        "new",
+        place,
+        "--title",
+        "Concert",
+        "--when",
+        "in 20 days at 18:30 for 2 hours",
+        "--place",
+        "Gym",
+        "--json",
+    )
+    begins = datetime.fromtimestamp(made.json["begins_at"] // 1000, UTC)
+    assert (begins.hour, begins.minute) == (18, 30)
+    assert timedelta(days=18) < begins - datetime.now(UTC) < timedelta(days=22)
     shown = await marge.wait_text(room, lambda message: "Concert" in message.text)
     file = await marge.wait_text(room, lambda message: message.content.get("filename") == "event.ics")
     [sent] = events_in(await file_in(marge, file, estate))
@@ -114,7 +142,7 @@ async def test_members_subscribe_to_events_and_who_is_removed_reads_on_no_longer
         assert "private" in read.headers["Cache-Control"]
         [event] = calendar_in(read.body).walk("VEVENT")
         assert (str(event["SUMMARY"]), str(event["LOCATION"])) == ("Concert", "Gym")
-        assert event["DTSTART"].dt == begins
+        assert (event["DTSTART"].dt, event["DTEND"].dt) == (begins, begins + timedelta(hours=2))
         assert str(event["UID"]) == str(sent["UID"]), "the same event as the file's"
         again = await program.read(marges, {"If-None-Match": read.headers["ETag"]})
         assert (again.status, again.body) == (304, b"")

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core.calendar import Entry, calendar_of, file_of, token_of
-from bridge.core.events import FIELD, SIGNS, Answer, Happening, Reply, answer_of, happening_of, span_of, standing
+from bridge.core.errors import Refused
+from bridge.core.events import (
+    FIELD,
+    SIGNS,
+    Answer,
+    Happening,
+    Reply,
+    Standing,
+    answer_of,
+    guest_list,
+    happening,
+    happening_of,
+    standing,
+)
 from bridge.core.ids import CommunityId, UserId
 from tests.harness.calendars import calendar_in, events_in
 
-BERLIN = ZoneInfo("Europe/Berlin")
+BERLIN = "Europe/Berlin"
+NOW = 1_783_000_000_000
 ANN, BEA = UserId("@ann:example.org"), UserId("@bea:example.org")
 people = st.sampled_from([UserId(f"@{name}:example.org") for name in "abcdef"])
 replies = st.lists(
@@ -28,10 +41,13 @@ replies = st.lists(
 
 
 def test_an_event_is_written_with_semicolons_or_below_each_other() -> None:
-    told = happening_of("Party; 2026-07-04 18:30 - 22:00; School yard; Bring a cake; Come early; 80", BERLIN)
+    told = happening_of("Party; 2026-07-04 18:30 - 22:00; School yard; Bring a cake; Come early; 80", NOW, BERLIN)
     assert told == Happening("Party", 1783182600000, 1783195200000, "School yard", "Bring a cake\nCome early", 80)
-    assert happening_of("Party\n04.07.2026 18:30 - 22:00\nSchool yard\n\nBring a cake\nCome early\n80", BERLIN) == told
-    assert happening_of("Party; 2026-07-04 18:30", BERLIN) == Happening("Party", 1783182600000)
+    assert (
+        happening_of("Party\n04.07.2026 18:30 - 22:00\nSchool yard\n\nBring a cake\nCome early\n80", NOW, BERLIN)
+        == told
+    )
+    assert happening_of("Party; 2026-07-04 18:30", NOW, BERLIN) == Happening("Party", 1783182600000)
     assert Happening("…", 0).with_words({FIELD: told.words()}).words() == told.words()
     assert told.with_words({FIELD: {"title": 1}}) == told
     assert told.with_words({}) == told
@@ -49,33 +65,15 @@ def test_an_event_is_written_with_semicolons_or_below_each_other() -> None:
     ],
 )
 def test_what_is_no_event_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"."):
-        happening_of(text, UTC)
-
-
-@pytest.mark.parametrize(("text", "hours"), [
-    ("2026-07-04 18:30 - 20:30", 2), ("2026-07-04 18:30 to 01:30", 7), ("2026-07-04 18:30 – 2026-07-05 18:30", 24),
-    ("2026-10-24 18:30 - 2026-10-25 18:30", 25),
-])  # fmt: skip
-def test_an_end_is_a_clock_or_a_date(text: str, hours: int) -> None:
-    begins_at, ends_at = span_of(text, BERLIN)
-    assert ends_at is not None
-    assert ends_at - begins_at == hours * 3_600_000
-
-
-@pytest.mark.parametrize(
-    "text", ["2026-07-04 18:30 x", "2026-07-04 18:30 - 25:00", "2026-07-04 18:30 - 2026-07-04 18:00"]
-)
-def test_what_is_no_span_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"."):
-        span_of(text, BERLIN)
+    with pytest.raises(Refused, match=r"."):
+        happening_of(text, NOW, "UTC")
 
 
 @given(st.text())
 def test_whatever_is_written_is_an_event_or_refused(text: str) -> None:
     try:
-        found = happening_of(text, BERLIN)
-    except ValueError:
+        found = happening_of(text, NOW, BERLIN)
+    except Refused:
         return
     assert found.title
 
@@ -177,3 +175,20 @@ def test_an_address_is_made_of_who_asked_where_and_by_what() -> None:
     assert len(tokens) == len(asked)
     assert all(len(token) == 32 and token.isascii() for token in tokens)
     assert token_of(b"other", CommunityId("a"), ANN, "$1") not in tokens
+
+
+def test_an_event_in_parts_is_the_same_as_in_one_text() -> None:
+    told = happening_of("Party; 2026-07-04 18:30 - 22:00; School yard; Bring a cake; 80", NOW, BERLIN)
+    parts = {"place": "School\nyard", "description": "Bring a cake", "seats": "80"}
+    assert happening("Party", "4.7.2026 18:30 to 22:00", NOW, BERLIN, **parts) == told
+    for seats in ("0", "", "x", "1000000", "٣"):
+        with pytest.raises(Refused, match="seats"):
+            happening("Party", "tomorrow 18:30", NOW, BERLIN, seats=seats)
+
+
+def test_who_comes_is_a_table_without_formulas() -> None:
+    going = Reply(ANN, Answer.GOING, 2, 1, 60_000, "$1")
+    waiting = Reply(UserId("=cmd()"), Answer.GOING, 0, 1, 120_000, "$2")
+    table = guest_list(Standing((going,), (waiting,), 3, 4))
+    assert table.splitlines()[:2] == ["user,state,guests,since", "@ann:example.org,coming,2,1970-01-01 00:01 UTC"]
+    assert table.splitlines()[2].startswith("'=cmd(),waiting,0,")

@@ -90,6 +90,14 @@ SCHEDULED: dict[str, Any] = {
     "beginning": "word",
     "text": "word",
 }
+HAPPENING: dict[str, Any] = {
+    "number": 3,
+    "title": "Party",
+    "when": "2026-07-04 18:30 CEST",
+    "place": "School yard",
+    "cancelled": False,
+    "coming": 2,
+}
 
 
 @pytest.mark.parametrize("name", sorted(DEFINED))
@@ -184,7 +192,19 @@ def _argument(parameter: inspect.Parameter, word: str, language: Language) -> An
         "Sequence[tuple[str, str, bool]]": [("rules", word, False), ("welcome", "", True)],
         "Mapping[str, Any]": {**STATUS, "name": word, **LINK, **PERSON, **REACHED, **SCHEDULED, "user": word},
         "Sequence[Mapping[str, Any]]": [
-            {**LINK, "id": "abc", **PERSON, **TAG, **REACHED, **ANNOUNCED, **SCHEDULED, "user": word}
+            {
+                **LINK,
+                "id": "abc",
+                **PERSON,
+                **TAG,
+                **REACHED,
+                **ANNOUNCED,
+                **SCHEDULED,
+                "user": word,
+                **HAPPENING,
+                "title": word,
+                "place": word,
+            }
         ],
     }[str(parameter.annotation)]
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from bridge.core.languages import EN, Language, joined, say, say_many
 from bridge.core.lines import one_line
 from bridge.core.markup import Marked, literal
@@ -12,8 +15,12 @@ from bridge.core.texts.pieces import bold
 def explain_event(language: Language = EN) -> Explained:
     return Explained(
         say(language, "invites everybody to an event: title; when; place; description; seats"),
-        "Summer party; 2026-07-04 18:30 - 22:00; School yard; Bring a cake; 80",
+        "Summer party; next friday 18:30 to 22:00; School yard; Bring a cake; 80",
     )
+
+
+def explain_event_list(language: Language = EN) -> Explained:
+    return Explained(say(language, "shows the events that are to come"), "")
 
 
 def explain_event_show(language: Language = EN) -> Explained:
@@ -75,12 +82,45 @@ def event(
     return joined("\n\n", blocks)
 
 
-def event_taken(community: str, language: Language = EN) -> Marked:
-    return say(language, "Your event goes to {community}. I tell you when it is there.", community=community)
+def events_listed(events: Sequence[Mapping[str, Any]], community: str, language: Language = EN) -> Marked:
+    """
+    Args:
+        events: with `number`, `title`, `when`, `place`, `cancelled` and `coming`.
+    """
+    if not events:
+        return say(language, "No event is to come in {community}.", community=community)
+    lines = []
+    for one in events:
+        where = f", {one_line(one['place'])}" if one["place"] else ""
+        line = say(
+            language,
+            "#{number} **{title}**: {when}{where}",
+            number=one["number"],
+            title=one_line(one["title"]),
+            when=one["when"],
+            where=where,
+        )
+        if one["cancelled"]:
+            known = say(language, "cancelled")
+        else:
+            known = say_many(language, "{count} is coming", "{count} are coming", one["coming"])
+        lines.append(joined(" – ", [line, known]))
+    return joined("\n", [say(language, "To come in {community}:", community=community), *lines])
 
 
-def event_changed(number: int, language: Language = EN) -> Marked:
-    return say(language, "Event #{number} is changed, and whoever comes is told.", number=number)
+def event_taken(community: str, when: str, language: Language = EN) -> Marked:
+    return say(
+        language,
+        "Your event on {when} goes to {community}. I tell you when it is there.",
+        when=when,
+        community=community,
+    )
+
+
+def event_changed(number: int, when: str, language: Language = EN) -> Marked:
+    return say(
+        language, "Event #{number} is changed, and whoever comes is told. It is on {when}.", number=number, when=when
+    )
 
 
 def event_cancelled(number: int, language: Language = EN) -> Marked:
