@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from bridge.app.audiences import Audiences
 from bridge.app.reaching import ReachDesk, RoleOf
 from bridge.core.announcements import Audience, Target, first_words, person_of
-from bridge.core.audience import comes_quietly
+from bridge.core.audience import heard_in
 from bridge.core.community import ANNOUNCEMENTS, DISCUSSION, Community, Group
 from bridge.core.discussions import without_link
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
@@ -511,8 +511,9 @@ class Newsroom:
         target = Target(job.community, job.room_id, job.place)
         others = [one.target for one in await self.announcements.in_rooms(job.announcement)]
         above = self._reconciler.kinship.above(job.community)
+        loud = heard_in(target, others, above)
         finish = await self.discussions.begin(job.announcement, target) if not job.place else None
-        await self.announcements.deliver(job_id, job, quiet=comes_quietly(target, others, above), finish=finish)
+        await self.announcements.deliver(job_id, job, heard_in=None if loud is None else loud.room_id, finish=finish)
 
     async def _announce(self, job: Announce, complete: Complete) -> None:
         """Whether its author may is asked anew: what was prepared may have waited for long."""

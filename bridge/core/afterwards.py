@@ -9,8 +9,10 @@ from typing import Any
 
 import orjson
 
-from bridge.core.announcements import Part, first_words
+from bridge.core.announcements import Part, first_words, with_line
+from bridge.core.files import FILES
 from bridge.core.ids import EventId
+from bridge.core.markup import literal
 
 LONGEST_EDIT_BYTES = 46_000
 """An edit says everything twice, for clients that know no edits; beyond this length it says it once."""
@@ -30,8 +32,12 @@ _KEPT = (
 
 def reworded(before: Mapping[str, Any], words: Part) -> dict[str, Any]:
     """A message with other words: a text becomes them, a file keeps itself and has them as its caption
-    (client-server API, "Media captions").
+    (client-server API, "Media captions"). A copy that rings nobody goes on doing so, and on naming its files.
     """
+    if before.get("msgtype") == "m.notice":
+        line = before.get(FILES)
+        quiet = {**words, "msgtype": "m.notice", "m.mentions": {}}
+        return {**with_line(quiet, literal(line)), FILES: line} if isinstance(line, str) else quiet
     if before.get("msgtype") not in _FILES:
         return dict(words)
     kept = {name: value for name, value in before.items() if name not in (*_TEXT, "m.relates_to", "m.new_content")}

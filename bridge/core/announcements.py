@@ -107,14 +107,6 @@ class Target:
         return f"{job}~{self.place}" if self.place else job  # no dash: a community may be called school-chess
 
 
-def quietly(part: Part) -> Part:
-    """A message that lets no phone ring: the push rule `.m.rule.suppress_notices` mutes notices (client-server API,
-    "Push notifications"), and it mentions nobody. Files stay what they are; nothing of a file is a notice.
-    """
-    is_text = part.get("msgtype") == "m.text"
-    return {**part, **({"msgtype": "m.notice"} if is_text else {}), "m.mentions": {}}
-
-
 def part_of(job: str, number: int) -> str:
     """The transaction id of a further part that a delivery's job sends; the first part has the job's id."""
     return f"{job}~part~{number}"

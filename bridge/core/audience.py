@@ -1,4 +1,4 @@
-"""How people say whom an announcement is for, and in which of its rooms it comes quietly. Pure."""
+"""How people say whom an announcement is for, and where else those in a room hear of it. Pure."""
 
 from __future__ import annotations
 
@@ -89,15 +89,17 @@ def _suggestion(word: str, bare: str, known: Nameable) -> str:
     return f"there are: {', '.join(choices[:MOST_SHOWN])}{more}"
 
 
-def comes_quietly(target: Target, others: Iterable[Target], above: Collection[CommunityId]) -> bool:
-    """Whether a copy in a room rings nobody, since everybody there has another one that does: whoever is in a group is
-    in the announcement room of its community, and whoever is in a community is in that of those above it.
+def heard_in(target: Target, others: Iterable[Target], above: Collection[CommunityId]) -> Target | None:
+    """The announcement room in which everybody in a room has another copy, which rings, so that this one shall not.
+    Whoever is in a group is in the announcement room of its community, and whoever is in a community is in those of the
+    communities above it. None where there is no such copy.
 
     Args:
         others: where else the announcement goes.
-        above: the communities above the target's.
+        above: the communities above the target's, the nearest first.
     """
     if person_of(target.place) is not None:
-        return False
-    rooms = {one.community for one in others if not one.place}
-    return bool(rooms & set(above)) or (bool(target.place) and target.community in rooms)
+        return None
+    rooms = {one.community: one for one in others if not one.place}
+    wider = [*([target.community] if target.place else []), *above]
+    return next((rooms[community] for community in reversed(wider) if community in rooms), None)

@@ -9,8 +9,11 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
-from bridge.core.announcements import Part
+from bridge.core.announcements import Part, with_line
+from bridge.core.ids import RoomId
+from bridge.core.markup import literal
 from bridge.core.messages import Pill
 from bridge.core.rendering import RING, render
 
@@ -20,6 +23,9 @@ MOST_FILES = 10
 TOGETHER_MS = 60_000
 """Files that somebody sent one after the other, no longer apart than this, belong together."""
 LONGEST_NAME = 200
+FILES = "org.matrix-communities.files"
+"""In a quiet copy of an announcement: the line below its text that names its files and says where they are."""
+_SAID = ("body", "format", "formatted_body")
 _VOICE, _AUDIO = "org.matrix.msc3245.voice", "org.matrix.msc1767.audio"
 _NUMBERS = ("w", "h", "duration")
 _WORDS = ("mimetype", "xyz.amorgan.blurhash")
@@ -135,6 +141,26 @@ def worded(parts: Sequence[Part], text: str, pills: Sequence[Pill] = (), *, ring
         return (plain, *parts[1:])
     caption = render(text if text.strip() else RING, pills, ring=ring)
     return ({**plain, **caption, "msgtype": first["msgtype"]}, *parts[1:])
+
+
+def quiet(parts: Sequence[Part], heard_in: RoomId) -> list[Part]:
+    """An announcement as it stands in a room in which it lets no phone ring: as notices, which the push rule
+    `.m.rule.suppress_notices` mutes (client-server API, "Push notifications"), and mentioning nobody.
+
+    No push rule mutes a file. So files are named there, with a link to the room in which everybody has them.
+    """
+    files, words = [part for part in parts if is_file(part)], [part for part in parts if not is_file(part)]
+    if not files:
+        return [_notice(part) for part in words]
+    line = f"📎 {', '.join(name_of(part) for part in files)}: https://matrix.to/#/{quote(heard_in)}"
+    if not words and not caption_of(files[0]):
+        return [{"msgtype": "m.notice", "body": line, "m.mentions": {}, FILES: line}]
+    first, *more = words or files[:1]
+    return [{**with_line(_notice(first), literal(line)), FILES: line}, *map(_notice, more)]
+
+
+def _notice(part: Part) -> Part:
+    return {"msgtype": "m.notice", **{name: part[name] for name in _SAID if name in part}, "m.mentions": {}}
 
 
 def rings(parts: Sequence[Part]) -> bool:

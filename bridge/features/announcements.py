@@ -19,10 +19,10 @@ from bridge.core.announcements import (
     Target,
     part_of,
     person_of,
-    quietly,
     with_line,
 )
 from bridge.core.errors import Refused
+from bridge.core.files import quiet
 from bridge.core.ids import CommunityId, EventId, RoomId
 from bridge.core.languages import EN, Language
 from bridge.core.messages import (
@@ -206,7 +206,7 @@ class Announcements:
         job_id: str,
         job: DeliverAnnouncement,
         *,
-        quiet: bool = False,
+        heard_in: RoomId | None = None,
         tell: bool = True,
         finish: Callable[[Part], Part] | None = None,
     ) -> None:
@@ -214,8 +214,7 @@ class Announcements:
         event.
 
         Args:
-            quiet: whether it rings nobody there, where it is a text: everybody there has another copy that does. As a
-                notice it is muted by `.m.rule.suppress_notices` (client-server API, push rules).
+            heard_in: the room in which everybody there has another copy, so that this one shall ring nobody.
             tell: whether its author is told.
             finish: what else stands in its first message there.
         """
@@ -236,7 +235,7 @@ class Announcements:
         if job.room_id is None:
             raise Refused("has no chat", where=job.place)
         parts = _parts(content)
-        first, *more = map(quietly, parts) if quiet else parts
+        first, *more = parts if heard_in is None else quiet(parts, heard_in)
         first = first if finish is None else finish(first)
         sent = await self._messenger.send(job.room_id, first, txn_id=txn_id)
         others = [

@@ -68,7 +68,8 @@ class Reposts:
             MatrixError: the homeserver cannot be asked, or refuses.
         """
         async with self._database.transaction() as tx:
-            copy = await _readable(tx, job.announcement)
+            copies = await _readable(tx, job.announcement)
+        copy = await self._whole(copies)
         assert copy.target.room_id is not None
         assert copy.event_id is not None
         parts: list[Mapping[str, Any]] = []
@@ -88,6 +89,16 @@ class Reposts:
             await complete(tx)
         self._wake()
 
+    async def _whole(self, copies: Sequence[Copy]) -> Copy:
+        """The first copy that is no notice: those are quiet, and name their files only."""
+        for copy in copies:
+            assert copy.target.room_id is not None
+            assert copy.event_id is not None
+            content = await self._content_of(copy.target.room_id, copy.event_id)
+            if content is not None and content.get("msgtype") != "m.notice":
+                return copy
+        return copies[0]
+
     async def failed(self, job: PostAgain, job_id: str, why: str) -> None:
         """Tell whoever asked that an announcement could not be announced again."""
         if job.reply_room is None:
@@ -100,8 +111,8 @@ class Reposts:
         self._wake()
 
 
-async def _readable(tx: Transaction, announcement: str) -> Copy:
-    """The copy from which an announcement is read: in a room of a community rather than in somebody's chat."""
+async def _readable(tx: Transaction, announcement: str) -> Sequence[Copy]:
+    """The copies from which an announcement can be read: those in rooms of communities before those in chats."""
     taken = await store.get(tx, announcement)
     if taken is None or taken.withdrawn_at is not None:
         raise Refused("it is withdrawn", remedy="announce it anew")
@@ -111,4 +122,4 @@ async def _readable(tx: Transaction, announcement: str) -> Copy:
     there = [copy for copy in copies if copy.event_id is not None and copy.target.room_id is not None]
     if not there:
         raise Refused("it has not arrived anywhere yet", remedy="wait until it has")
-    return min(there, key=lambda copy: person_of(copy.target.place) is not None)
+    return sorted(there, key=lambda copy: person_of(copy.target.place) is not None)

@@ -13,7 +13,7 @@ from bridge.core.announcements import Kind, Named, Target
 from bridge.core.errors import Refused, Unreachable
 from bridge.core.ids import CommunityId, EventId, RoomId, UserId
 from bridge.core.markup import plain
-from bridge.core.messages import Announce, EditCopy, Pill, PostAgain, Posted
+from bridge.core.messages import Announce, DeliverAnnouncement, EditCopy, Pill, PostAgain, Posted
 from bridge.core.rendering import render
 from bridge.features.afterwards import job_of_edit, job_of_withdrawal
 from bridge.store.jobs import decode
@@ -196,6 +196,30 @@ async def test_a_withdrawal_redacts_every_copy_with_its_parts_and_edits(scene: S
     assert (ANN, "withdrew") in await audit(scene)
     [listed] = await scene.announcements.listed(SCHOOL, 5)
     assert listed.announcement.withdrawn_at is not None
+
+
+async def test_a_quiet_copy_stays_quiet_goes_on_naming_its_files_and_is_not_what_is_announced_again(
+    scene: Scene,
+) -> None:
+    file = {"msgtype": "m.file", "body": "Read", "filename": "a.pdf", "url": "mxc://x/y"}
+    group = Target(CommunityId("a-year"), ROOMS[0])  # listed before the one that rings
+    taken = await scene.announcements.publish(source="$one", author=ANN, parts=[file], targets=[group, TARGETS[1]])
+    job = DeliverAnnouncement(taken, group.community, ROOMS[0], "")
+    await scene.announcements.deliver(group.job_of(taken), job, heard_in=ROOMS[1])
+    await scene.do_jobs()
+    await edit(scene, taken, "Read *this*")
+    await scene.do_jobs()
+    line = "📎 a.pdf: https://matrix.to/#/%21club%3Aexample.org"
+    assert reads(scene) == [[f"Read *this*\n\n{line}"], ["Read *this*"]]
+    [sent] = [content for room, content in scene.messenger.sent if room == ROOMS[0] and "m.new_content" in content]
+    assert sent["m.new_content"]["msgtype"] == "m.notice"
+    again = PostAgain(taken, 1, SCHOOL, ("everybody",), "$again", ANN, CHAT)
+    job_id = await scene.reposts.ask(again)
+    await scene.reposts.do(again, lambda tx: scene.jobs.complete(tx, job_id))
+    [asked] = await scene.jobs.of_kind(Announce)
+    announce = decode(asked.kind, asked.body)
+    assert isinstance(announce, Announce)
+    assert [(part["msgtype"], part["body"]) for part in announce.parts] == [("m.file", "Read *this*")]
 
 
 async def test_a_post_of_a_human_admin_is_redacted_as_well(scene: Scene) -> None:

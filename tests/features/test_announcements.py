@@ -141,14 +141,24 @@ async def test_an_announcement_that_was_given_up_is_told_and_so_is_its_arrival_l
 
 async def test_a_copy_that_is_not_to_ring_is_a_notice_and_mentions_nobody(scene: Scene) -> None:
     text = {**render("Hi **all**"), "m.mentions": {"room": True}}
-    file = {"msgtype": "m.file", "body": "a.pdf", "m.mentions": {}}
-    taken = await scene.announcements.publish(source="$a", author="operator", parts=[text, file], targets=TARGETS[:1])
-    job = DeliverAnnouncement(taken, SCHOOL, TARGETS[0].room_id, "")
-    await scene.announcements.deliver(TARGETS[0].job_of(taken), job, quiet=True)
-    assert [(one["msgtype"], one["m.mentions"]) for _, one in scene.messenger.sent] == [
-        ("m.notice", {}),
-        ("m.file", {}),
-    ]
+    file = {"msgtype": "m.file", "body": "a.pdf", "filename": "a.pdf", "url": "mxc://x/y", "m.mentions": {"room": True}}
+    for source, parts, body in [
+        ("$a", [text], "Hi **all**"),
+        (
+            "$b",
+            [{**file, "body": "Read it"}, file],
+            "Read it\n\n📎 a.pdf, a.pdf: https://matrix.to/#/%21all%3Aexample.org",
+        ),
+        ("$c", [file], "📎 a.pdf: https://matrix.to/#/%21all%3Aexample.org"),
+    ]:
+        target = TARGETS[0]
+        taken = await scene.announcements.publish(source=source, author="operator", parts=parts, targets=[target])
+        job = DeliverAnnouncement(taken, SCHOOL, target.room_id, "")
+        for _ in range(2):
+            await scene.announcements.deliver(target.job_of(taken), job, heard_in=RoomId("!all:example.org"))
+        sent = scene.messenger.sent[-1][1]
+        assert (sent["msgtype"], sent["m.mentions"], sent["body"]) == ("m.notice", {}, body)
+    assert len(scene.messenger.sent) == 3
 
 
 async def test_a_community_called_like_a_group_of_another_gets_a_copy_of_its_own(scene: Scene) -> None:

@@ -167,6 +167,11 @@ class JsPerson(Client):
         found = await self._command("shown", room_id=room_id, event_id=event_id)
         return None if found is None else dict(found)
 
+    async def notifies(self, room_id: str, event_id: str) -> bool | None:
+        """Whether an event notifies, by the push rules and what is in it; None if it is not there."""
+        found = await self._command("notifies", room_id=room_id, event_id=event_id)
+        return None if found is None else bool(found)
+
     async def try_decrypt(self, room_id: str, event: Mapping[str, Any]) -> ReceivedMessage | None:
         """See :meth:`Client.try_decrypt`."""
         plaintext = await self._command("decrypt", room_id=room_id, raw=event)

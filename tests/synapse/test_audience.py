@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from urllib.parse import quote
 
 from bridge.cli.demo.person import Client
 from tests.harness.community import ANNOUNCER, STEWARD, Community, Estate
 from tests.harness.people import People
 from tests.harness.wait import eventually
 from tests.synapse.test_chats import answer, chat_with_announcer
+from tests.synapse.test_writing import send_file, upload
 
 
 async def club(estate: Estate, folk: People, version: str) -> tuple[Community, Client, Client, Client]:
@@ -81,6 +83,43 @@ async def test_a_group_lets_announcements_in_and_out_again(estate: Estate, folk:
         return await estate.membership(group, ANNOUNCER) == "leave"
 
     await eventually(out, 20, "the announcer is out")
+
+
+async def test_a_picture_for_everybody_and_a_group_rings_in_one_of_both(estate: Estate, folk: People) -> None:
+    community, admin, edna, _ = await club(estate, folk, "12")
+    group, room = community["class-1a"], community.announcements
+    lisa = await folk.js("lisa", cross_sign=True)
+    lisa.accept_invites()
+    await estate.ask("people", deed="invite", community=community.id, users=[lisa.user_id], groups=["class-1a"])
+    await community.inside(lisa)
+    await lisa.wait_joined(group)
+    chat = await chat_with_announcer(edna)
+    await edna.send(chat, f"group announcements {community.id} class-1a on")
+    await answer(edna, chat, "could read what is written there")
+    await edna.send(chat, "yes")
+    await lisa.wait_joined(group, ANNOUNCER)
+
+    office = await chat_with_announcer(admin)
+    file = await upload(admin, estate, b"a picture")
+    picture = await send_file(admin, office, file, name="plan.png", msgtype="m.image")
+    reply = {"m.in_reply_to": {"event_id": picture}}
+    command = f"announce {community.id} --to everybody,class-1a The new timetable"
+    await admin.send_event(office, "m.room.message", {"msgtype": "m.text", "body": command, "m.relates_to": reply})
+    await answer(admin, office, "Sent to", "Class 1A")
+
+    loud = await lisa.wait_text(room, "The new timetable")
+    assert (loud.content["msgtype"], await lisa.notifies(room, loud.event_id)) == ("m.image", True)
+    line = f"📎 plan.png: https://matrix.to/#/{quote(room)}"
+    quiet = await lisa.wait_text(group, f"The new timetable\n\n{line}")
+    assert (quiet.content["msgtype"], await lisa.notifies(group, quiet.event_id)) == ("m.notice", False)
+    await admin.send(office, f"edit {community.id} #1 The newest timetable")
+    await answer(admin, office, "#1 has its new text in 2 rooms")
+    edit = await lisa.wait_text(group, f"* The newest timetable\n\n{line}")
+    assert not await lisa.notifies(group, edit.event_id)
+    assert not await lisa.notifies(group, quiet.event_id)
+    found = await lisa.shown(room, loud.event_id)
+    assert found is not None
+    assert (found["body"], found["edited"]) == ("The newest timetable", True)
 
 
 async def chat_of(person: Client, community: Community) -> str:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core.announcements import Audience, Target
-from bridge.core.audience import Nameable, comes_quietly, read_audience
+from bridge.core.audience import Nameable, heard_in, read_audience
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, RoomId, RoomKeyName
 
@@ -65,19 +65,22 @@ def test_any_words_mean_somebody_or_are_refused_and_mean_the_same_again(words: l
     assert read_audience(found.as_words(), THERE) == found == Audience.of_words(found.as_words())
 
 
-@pytest.mark.parametrize(("target", "others", "above", "quiet"), [
-    ((SCHOOL, ""), [(YEAR, "")], [], False),
-    ((YEAR, ""), [(SCHOOL, "")], [SCHOOL], True),
-    ((CLASS, ""), [(SCHOOL, "")], [YEAR, SCHOOL], True),
-    ((SCHOOL, "chess"), [(SCHOOL, "")], [], True),
-    ((SCHOOL, "chess"), [(SCHOOL, "choir")], [], False),
-    ((YEAR, "chess"), [(SCHOOL, "")], [SCHOOL], True),
-    ((SCHOOL, "@ann:x"), [(SCHOOL, "")], [], False),
+@pytest.mark.parametrize(("target", "others", "above", "heard"), [
+    ((SCHOOL, ""), [(YEAR, "")], [], None),
+    ((YEAR, ""), [(SCHOOL, "")], [SCHOOL], SCHOOL),
+    ((CLASS, ""), [(SCHOOL, "")], [YEAR, SCHOOL], SCHOOL),
+    ((CLASS, ""), [(YEAR, ""), (SCHOOL, "")], [YEAR, SCHOOL], SCHOOL),
+    ((SCHOOL, "chess"), [(SCHOOL, "")], [], SCHOOL),
+    ((SCHOOL, "chess"), [(SCHOOL, "choir")], [], None),
+    ((YEAR, "chess"), [(SCHOOL, "")], [SCHOOL], SCHOOL),
+    ((YEAR, "chess"), [(YEAR, ""), (SCHOOL, "")], [SCHOOL], SCHOOL),
+    ((SCHOOL, "@ann:x"), [(SCHOOL, "")], [], None),
 ])  # fmt: skip
 def test_a_copy_rings_where_nobody_has_another(
-    target: tuple[str, str], others: list[tuple[str, str]], above: list[CommunityId], quiet: bool
+    target: tuple[str, str], others: list[tuple[str, str]], above: list[CommunityId], heard: CommunityId | None
 ) -> None:
     def place(one: tuple[str, str]) -> Target:
         return Target(CommunityId(one[0]), RoomId("!a:x"), one[1])
 
-    assert comes_quietly(place(target), [place(target), *map(place, others)], above) is quiet
+    found = heard_in(place(target), [place(target), *map(place, others)], above)
+    assert (None if found is None else (found.community, found.place)) == (None if heard is None else (heard, ""))

@@ -265,6 +265,12 @@ const commands = {
     return event ? { body: event.getContent().body ?? null, edited: Boolean(event.replacingEventId()), redacted: event.isRedacted() } : null;
   },
 
+  /** Whether an event notifies, as Element judges it once it is opened; null where the room has not got it. */
+  async notifies({ room_id, event_id }) {
+    const event = client.getRoom(room_id)?.findEventById(event_id);
+    return event ? Boolean(client.getPushActionsForEvent(event, true)?.notify) : null;
+  },
+
   async history({ room_id, limit }) {
     const room = client.getRoom(room_id);
     await client.scrollback(room, limit);
