@@ -76,6 +76,9 @@ class Ground:
     def interest(self, room_id: RoomId) -> Interest | None:
         return {ROOM: Interest.ANNOUNCEMENTS, OTHER: Interest.GROUP}.get(room_id)
 
+    def is_voting(self, room_id: RoomId) -> bool:
+        return False
+
     def peek(self, _: RoomId) -> RoomState:
         return self.state
 

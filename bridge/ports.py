@@ -165,11 +165,14 @@ class File:
 class Messenger(Protocol):
     """The one door for messages. It knows whether a room is encrypted, and never sends plaintext into one that is."""
 
-    async def send(self, room_id: RoomId, content: Mapping[str, Any], *, txn_id: str) -> Sent:
-        """Send an `m.room.message` as the announcer; the same `txn_id` again gives the same event, however late.
+    async def send(
+        self, room_id: RoomId, content: Mapping[str, Any], *, txn_id: str, event_type: str = "m.room.message"
+    ) -> Sent:
+        """Send a message as the announcer; the same `txn_id` again gives the same event, however late.
 
         Args:
             txn_id: of what a job sends it begins with the job's id.
+            event_type: of what is sent; in an encrypted room it is encrypted, too.
 
         Raises:
             CannotEncrypt: the room is encrypted and the keys are not ready.

@@ -94,6 +94,9 @@ class InterestIndex:
             return Interest.of_kind(place.kind)
         return Interest.CHAT if room_id in self._index.chats else None
 
+    def is_voting(self, room_id: RoomId) -> bool:
+        return room_id in self._index.voting
+
 
 class House:
     """All parts of the service, wired. `open` makes it usable; what runs by itself is started by `Service`."""

@@ -11,7 +11,7 @@ from bridge.app.audiences import Audiences
 from bridge.app.reaching import ReachDesk, RoleOf
 from bridge.core.announcements import Audience, Target, first_words, person_of
 from bridge.core.audience import heard_in
-from bridge.core.community import ANNOUNCEMENTS, DISCUSSION, Community, Group
+from bridge.core.community import ANNOUNCEMENTS, DISCUSSION, Community, Group, RoomKind
 from bridge.core.discussions import without_link
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
 from bridge.core.messages import (
@@ -22,6 +22,9 @@ from bridge.core.messages import (
     CountPoll,
     DeliverAnnouncement,
     EditCopy,
+    EndBallot,
+    EndBallots,
+    EndPoll,
     ExpireDraft,
     Job,
     KeepPins,
@@ -37,6 +40,8 @@ from bridge.core.messages import (
     RemindToAcknowledge,
     RunSchedule,
     SeatPeople,
+    SendBallot,
+    SendBallots,
     SendDigest,
     SendFigures,
     SendLetter,
@@ -53,6 +58,7 @@ from bridge.features.acknowledgements import Acknowledgements, Reminders
 from bridge.features.admitting import Admitting
 from bridge.features.afterwards import Afterwards
 from bridge.features.announcements import Announcements
+from bridge.features.ballots import Ballots
 from bridge.features.calendars import Calendars
 from bridge.features.digests import Digests
 from bridge.features.direct_copies import DirectCopies
@@ -97,6 +103,11 @@ AnnouncementJob = (
     | PlaceOptions
     | ShowPoll
     | CountPoll
+    | EndPoll
+    | SendBallots
+    | SendBallot
+    | EndBallots
+    | EndBallot
     | PrepareEvent
     | SeatPeople
     | ShowEvent
@@ -164,6 +175,7 @@ class Newsroom:
         self._index = index
         self._reconciler = reconciler
         self._before_announcing = before_announcing
+        self._joined_in = joined_in
         self.audiences = Audiences(
             database=database,
             reconciler=reconciler,
@@ -193,12 +205,30 @@ class Newsroom:
             wake=wake,
             messenger=messenger,
             content_of=recall.original,
-            is_member=self._belongs,
+            may_vote=self.may_vote,
+            voting_changed=index.load_voting,
             zone_of=self.zone_of,
             language_of=reconciler.language_of,
             accounts=accounts,
             clock=clock,
             completed=self.discussions.completed,
+        )
+        self.ballots = Ballots(
+            database=database,
+            jobs=jobs,
+            wake=wake,
+            messenger=messenger,
+            posts=posts,
+            facts=facts,
+            chat_with=chat_with,
+            belongs=self._belongs,
+            words_of=self.polls.words,
+            ended=self.polls.ended,
+            name_of=reconciler.name_of,
+            zone_of=self.zone_of,
+            language_of=reconciler.language_of,
+            accounts=accounts,
+            clock=clock,
         )
         self.events = Events(
             database=database,
@@ -456,7 +486,19 @@ class Newsroom:
     async def _do_about_answers(
         self,
         job_id: str,
-        job: TendThread | PlaceOptions | ShowPoll | CountPoll | PrepareEvent | SeatPeople | ShowEvent | LookAfterEvent,
+        job: TendThread
+        | PlaceOptions
+        | ShowPoll
+        | CountPoll
+        | EndPoll
+        | SendBallots
+        | SendBallot
+        | EndBallots
+        | EndBallot
+        | PrepareEvent
+        | SeatPeople
+        | ShowEvent
+        | LookAfterEvent,
         complete: Complete,
     ) -> None:
         match job:
@@ -468,6 +510,10 @@ class Newsroom:
                 await self.polls.show(job_id, job, complete)
             case CountPoll():
                 await self.polls.count(job, complete)
+            case EndPoll():
+                await self.polls.end(job_id, job)
+            case SendBallots() | SendBallot() | EndBallots() | EndBallot():
+                await self.ballots.do(job_id, job, complete)
             case PrepareEvent():
                 await self.events.prepare(job_id, job)
             case SeatPeople():
@@ -492,6 +538,7 @@ class Newsroom:
                     await self._before_announcing(job.community, key)
                 await self.afterwards.edit_copy(job_id, job)
             case WithdrawCopy():
+                await self.ballots.withdrawn(job.announcement)  # before the job is done: it comes again after a kill
                 if not job.place:
                     await self.discussions.ended(job.announcement, job.community)
                 await self.afterwards.withdraw_copy(job_id, job)
@@ -530,6 +577,8 @@ class Newsroom:
                 await self.announcements.not_announced(job, job_id, reason, park)
             case RunSchedule():
                 await self.schedules.given_up(job, reason)
+            case SendBallot():
+                await self.ballots.given_up(job_id, job, park)
             case EditCopy() | WithdrawCopy():
                 await self.afterwards.failed(job, job_id, reason)
             case KeepPins():
@@ -550,7 +599,12 @@ class Newsroom:
                 await self.afterwards.dropped(job)
 
     async def posted(self, community: CommunityId, event: Posted, *, by_admin: bool) -> None:
-        """Something was posted in a community's announcement room, by an admin with their own client or not."""
+        """Something was posted in a community's announcement room, by an admin with their own client or not; or
+        somebody reacted in a group in which a poll is voted on so."""
+        place = self._index.place_of(event.room_id)
+        if place is not None and place.kind.is_group:
+            await self.polls.reacted(community, event)
+            return
         await self.reach.posted(event)
         await self.polls.reacted(community, event)
         await self.events.reacted(community, event)
@@ -562,6 +616,7 @@ class Newsroom:
     async def reacted(self, event: Reacted) -> None:
         """Somebody reacted to a message in a chat or control room."""
         await self.drafts.reacted(event)
+        await self.ballots.reacted(event)
 
     async def redacted(self, event: Redacted) -> None:
         """Something in a community's announcement room was redacted."""
@@ -570,22 +625,44 @@ class Newsroom:
         await self.events.taken_back(event)
         await self.discussions.changed(event.room_id, event.redacts, event.event_id)
 
+    async def vote_redacted(self, event: Redacted) -> None:
+        """Something in a group was redacted in which a poll is voted on by reaction."""
+        await self.polls.taken_back(event)
+
+    async def redacted_in_chat(self, event: Redacted) -> None:
+        """Something in a direct chat was redacted."""
+        await self.ballots.taken_back(event)
+
     async def forget_before(self, before: int) -> None:
-        """Forget who read, reacted and confirmed before that time, in milliseconds since 1970."""
+        """Forget who read, reacted, confirmed and had ballots before that time, in milliseconds since 1970."""
         await self.reach.forget_before(before)
         await self.acknowledgements.forget_before(before)
+        await self.ballots.forget_before(before)
 
     async def moved(self, event: MembershipChanged) -> None:
         """Somebody came into or left a room or a chat; before others forget what it was."""
-        if self._index.place_of(event.room_id) is None:
+        place = self._index.place_of(event.room_id)
+        if place is None:
             await self.direct_copies.moved(event)
             await self.acknowledgements.moved(event)
-        else:
-            await self.admitting.moved(event)
-            await self.calendars.moved(event)
+            await self.ballots.moved(event)
+            return
+        await self.admitting.moved(event)
+        await self.calendars.moved(event)
+        if place.kind is RoomKind.ANNOUNCEMENTS:
+            await self.ballots.entered(place.community, event)
 
     async def _belongs(self, community: CommunityId, user: UserId) -> bool:
         return await self._reconciler.role_of(community, user) is not None
+
+    async def may_vote(self, community: CommunityId, place: str, user: UserId) -> bool:
+        """Whether somebody is where a poll is asked: in the community, or in a group of it."""
+        if not await self._belongs(community, user):
+            return False
+        if not place:
+            return True
+        room_id = self._index.room_of(community, RoomKeyName(place))
+        return room_id is not None and user in await self._joined_in(room_id)
 
     async def _name_of(self, target: Target) -> str:
         """What a room is called into which an announcement goes."""

@@ -348,6 +348,10 @@ class Service:
             await self.house.enforcement.redacted(event)
             if place.kind is RoomKind.ANNOUNCEMENTS:
                 await self.house.newsroom.redacted(event)
+            elif event.room_id in self.house.index.voting:
+                await self.house.newsroom.vote_redacted(event)
+        elif event.room_id in self.house.index.chats:
+            await self.house.newsroom.redacted_in_chat(event)
 
     async def _posted(self, event: Posted) -> None:
         await self.house.past.posted(event)

@@ -36,6 +36,7 @@ from bridge.cli.people import (
 )
 from bridge.cli.person import app as person
 from bridge.cli.plan import apply, plan
+from bridge.cli.poll import app as poll
 from bridge.cli.registration import registration
 from bridge.cli.rekey import rekey
 from bridge.cli.rotate_device import rotate_device
@@ -95,6 +96,7 @@ app.add_typer(subcommunity, name="subcommunity")
 app.add_typer(announcement, name="announcement")
 app.add_typer(event, name="event")
 app.add_typer(calendar, name="calendar")
+app.add_typer(poll, name="poll")
 
 
 def _version(asked: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bridge.commands import arguments
+from bridge.commands.announcing import TO
 from bridge.commands.asking import ask
 from bridge.commands.deeds import Deeds
 from bridge.commands.row import Request, Row
@@ -28,6 +29,7 @@ async def poll(deeds: Deeds, request: Request) -> str:
         multiple=asked.get(MULTIPLE) is True,
         hidden=asked.get(HIDDEN) is True,
         until=asked.get(UNTIL),
+        to=list(asked.all(TO)),
     )
 
 
@@ -39,6 +41,10 @@ async def close(deeds: Deeds, request: Request) -> str:
     return await ask(deeds, request, "poll close", announcement=request.asked.get(NUMBER))
 
 
+async def list_(deeds: Deeds, request: Request) -> str:
+    return await ask(deeds, request, "poll list")
+
+
 async def vote(deeds: Deeds, request: Request) -> str:
     words = request.asked.all(CHOICE)
     return await ask(deeds, request, "vote", choice=list(words), private=not request.mark)
@@ -48,8 +54,8 @@ ROWS = (
     Row(
         name="poll",
         names={DE: "umfrage"},
-        arguments=(MULTIPLE, HIDDEN, UNTIL, QUESTION),
-        deed=Deed.POLL,
+        arguments=(MULTIPLE, HIDDEN, UNTIL, TO, QUESTION),
+        deed=Deed.ANNOUNCE_IN_GROUPS,
         explain=texts.explain_poll,
         run=poll,
     ),
@@ -65,9 +71,17 @@ ROWS = (
         name="poll close",
         names={DE: "umfrage beenden"},
         arguments=(NUMBER,),
-        deed=Deed.POLL,
+        deed=Deed.ANNOUNCE_IN_GROUPS,
         explain=texts.explain_poll_close,
         run=close,
+    ),
+    Row(
+        name="poll list",
+        names={DE: "umfrage liste"},
+        aliases=("polls", "umfragen"),
+        deed=Deed.POLL,
+        explain=texts.explain_poll_list,
+        run=list_,
     ),
     Row(
         name="vote",

@@ -13,8 +13,18 @@ from bridge.core import markup
 from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
 
 Part = Mapping[str, Any]
-"""The content of one `m.room.message`. The first part of an announcement is the one that is reacted to, edited and
-pinned; others are files that go with it."""
+"""The content of one message (see `type_of`). The first part of an announcement is the one that is reacted to, edited
+and pinned; others are files that go with it."""
+
+
+POLL_START = "org.matrix.msc3381.poll.start"
+"""The type of a poll of the clients, and the field in which it stands (MSC3381, first version: what clients send and
+understand in today's room versions; `m.poll.start` waits for one with extensible events)."""
+
+
+def type_of(part: Part) -> str:
+    """The type of the event that a part is sent as."""
+    return POLL_START if POLL_START in part else "m.room.message"
 
 
 class Kind(StrEnum):

@@ -632,6 +632,47 @@ class CountPoll:
 
 
 @dataclass(frozen=True, slots=True)
+class EndPoll:
+    """Say in a group that a poll of the clients has ended, by which they stop taking votes and show the result."""
+
+    announcement: str
+    community: CommunityId
+    room_id: RoomId
+    event_id: EventId
+
+
+@dataclass(frozen=True, slots=True)
+class SendBallots:
+    """Give everybody in a room a ballot of a secret poll."""
+
+    announcement: str
+    room_id: RoomId
+
+
+@dataclass(frozen=True, slots=True)
+class SendBallot:
+    """Give one person a ballot of a secret poll, in their chat with the announcer."""
+
+    announcement: str
+    user: UserId
+
+
+@dataclass(frozen=True, slots=True)
+class EndBallots:
+    """See to all ballots of a secret poll that was counted or withdrawn."""
+
+    announcement: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndBallot:
+    """Say on one person's ballot how the poll ended; take it away if the poll was withdrawn, or they have left."""
+
+    announcement: str
+    user: UserId
+
+
+@dataclass(frozen=True, slots=True)
 class PrepareEvent:
     """React to an event with what can be answered, and send its calendar file."""
 
@@ -724,6 +765,11 @@ Job = (
     | PlaceOptions
     | ShowPoll
     | CountPoll
+    | EndPoll
+    | SendBallots
+    | SendBallot
+    | EndBallots
+    | EndBallot
     | PrepareEvent
     | SeatPeople
     | ShowEvent

@@ -19,6 +19,7 @@ from bridge.core.announcements import (
     Target,
     part_of,
     person_of,
+    type_of,
     with_line,
 )
 from bridge.core.errors import Refused
@@ -237,7 +238,7 @@ class Announcements:
         parts = _parts(content)
         first, *more = parts if heard_in is None else quiet(parts, heard_in)
         first = first if finish is None else finish(first)
-        sent = await self._messenger.send(job.room_id, first, txn_id=txn_id)
+        sent = await self._messenger.send(job.room_id, first, txn_id=txn_id, event_type=type_of(first))
         others = [
             (await self._messenger.send(job.room_id, part, txn_id=part_of(txn_id, number))).event_id
             for number, part in enumerate(more, start=1)

@@ -45,6 +45,10 @@ class Rooms(Protocol):
         """Why `room_id` matters, or None for a room that is not ours."""
         ...
 
+    def is_voting(self, room_id: RoomId) -> bool:
+        """Whether a poll of ours is open in that group, on which members vote by reaction."""
+        ...
+
 
 def is_id(value: object) -> bool:
     """Whether `value` can be an identifier of the homeserver's, and be kept in any database of ours."""

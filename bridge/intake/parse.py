@@ -104,7 +104,7 @@ def parse(
     if interest is Interest.ANNOUNCEMENTS:
         return _posted(head, kind, content)
     if not interest.is_read:
-        return Ignored("a message of a group")
+        return _posted(head, kind, content) if kind == "m.reaction" else Ignored("a message of a group")
     return _to_us(head, kind, content, clear)
 
 

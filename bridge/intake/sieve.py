@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from bridge.core.ids import UserId
+from bridge.core.ids import RoomId, UserId
 from bridge.intake.interest import Interest, Rooms, is_id
 from bridge.intake.parse import essence, is_verification
 
@@ -26,7 +26,7 @@ class Sieve:
     =================  ============================================================================
     room               kept
     =================  ============================================================================
-    group, space       state and redactions
+    group, space       state and redactions; of a group in which a poll of ours is voted on so, `m.reaction`
     announcements      everything
     control, chat      state, redactions, `m.room.message`, `m.room.encrypted`, `m.reaction`, `m.key.verification.*`
     not ours           `m.room.member` of one of our two accounts
@@ -58,8 +58,9 @@ class Sieve:
             if "state_key" not in event:  # nearly all of them, and nearly all of these end here
                 if interest is None:
                     continue
-                if (interest is group or interest is space) and event.get("type") != "m.room.redaction":
-                    continue
+                if (interest is group or interest is space) and event.get("type") != "m.room.redaction":  # noqa: SIM102
+                    if event.get("type") != "m.reaction" or not self._rooms.is_voting(RoomId(room_id)):
+                        continue
             if not self._is_wanted(event, interest):
                 continue
             if is_id(event.get("event_id")) and is_id(room_id):

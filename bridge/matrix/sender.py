@@ -57,8 +57,10 @@ class Sender:
         self._device_id = device_id
         self._must_encrypt = must_encrypt
 
-    async def send(self, room_id: RoomId, content: Mapping[str, Any], *, txn_id: str) -> Sent:
-        """Send an `m.room.message` as the announcer; the same `txn_id` again gives the same event, however late.
+    async def send(
+        self, room_id: RoomId, content: Mapping[str, Any], *, txn_id: str, event_type: str = MESSAGE
+    ) -> Sent:
+        """Send a message as the announcer; the same `txn_id` again gives the same event, however late.
 
         A homeserver knows a transaction id again for some time, and for the device that used it. Beyond that the room
         is looked at before anything is sent once more.
@@ -81,8 +83,8 @@ class Sender:
             return arrived
         if not encrypted:
             await self._note(room_id, txn_id, content, 0)
-            return Sent(await self._put(room_id, MESSAGE, content, txn_id), 0)
-        wire, devices = await self._crypto.encrypt(room_id, MESSAGE, content)
+            return Sent(await self._put(room_id, event_type, content, txn_id), 0)
+        wire, devices = await self._crypto.encrypt(room_id, event_type, content)
         await self._note(room_id, txn_id, wire, devices)
         return Sent(await self._put(room_id, ENCRYPTED, wire, txn_id), devices)
 

@@ -90,6 +90,7 @@ PLACES = (
     Place("reactions of others", "reaction", "key", Way.MENTION),
     Place("confirmations asked of them", "acknowledger", "user_id"),
     Place("votes in polls that are not counted yet", "poll_vote", "user_id"),
+    Place("ballots of secret polls", "poll_ballot", "user_id"),
     Place("answers to events", "happening_answer", "user_id"),
     Place("answers to events", "happening_seat", "user_id"),
     Place("weekly summaries", "digest_mail", "user_id"),
@@ -166,7 +167,8 @@ EXEMPT: Mapping[tuple[str, str], str] = {
             "room", "audit", "chat", "inbox", "announcement_copy", "draft", "pending_command", "crypto_audience",
             "crypto_outbound", "crypto_inbound", "crypto_message_index", "crypto_moved", "crypto_present",
             "crypto_served", "crypto_given", "crypto_spoken", "sending",
-            "crypto_served", "crypto_given", "crypto_spoken", "poll_vote", "happening_answer",
+            "crypto_served", "crypto_given", "crypto_spoken", "poll_vote", "poll_ballot",
+            "happening_answer",
         )
     },
     **{
@@ -180,7 +182,7 @@ EXEMPT: Mapping[tuple[str, str], str] = {
         (table, "event_id"): _EVENT
         for table in (
             "inbox", "inbox_seen", "announcement_copy", "stranger", "crypto_message_index", "crypto_moved",
-            "crypto_spoken", "poll_vote", "happening_answer", "happening_beside",
+            "crypto_spoken", "poll_vote", "poll_ballot", "happening_answer", "happening_beside",
         )
     },
     **{
@@ -291,9 +293,12 @@ EXEMPT: Mapping[tuple[str, str], str] = {
     ("happening_answer", "target"): _EVENT,
     ("happening_answer", "answer"): _NAME,
     ("happening_seat", "announcement"): _RANDOM,
+    ("poll", "place"): "a room's key within its community",
     ("poll", "counted"): "numbers",
     ("poll", "shown"): "numbers",
     ("poll_vote", "target"): _EVENT,
+    ("poll_ballot", "announcement"): _RANDOM,
+    ("poll_ballot", "state"): _NAME,
     ("link", "id"): _RANDOM,
     ("feed", "token_sha256"): _RANDOM,
     ("calendar_reader", "token_sha256"): _RANDOM,

@@ -28,17 +28,28 @@ class Poll:
     """How it ended."""
     shown: Tally | None = None
     """The count that was last edited into the announcement."""
+    place: str = ""
+    """The key of the group in which it is asked; empty for the announcement room."""
+    native: bool = False
+    """Whether it is a poll of the clients (MSC3381): they count, and the service sees no vote."""
+
+    def takes(self, option: int, at: int) -> bool:
+        """Whether a vote of that time counts, in milliseconds since 1970."""
+        in_time = self.closes_at is None or at < self.closes_at
+        return self.counted is None and in_time and option <= self.options
 
 
-_COLUMNS = "announcement, community, options, multiple, hidden, closes_at, counted, shown"
+_COLUMNS = "announcement, community, options, multiple, hidden, closes_at, counted, shown, place, native"
+_OF_POLL = ", ".join(f"poll.{name}" for name in _COLUMNS.split(", "))
 
 
 async def add(tx: Transaction, poll: Poll) -> None:
     """Record a poll; the same one again changes nothing."""
     await tx.execute(
-        """INSERT INTO poll (announcement, community, options, multiple, hidden, closes_at)
-           VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING""",
+        """INSERT INTO poll (announcement, community, options, multiple, hidden, closes_at, place, native)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING""",
         poll.announcement, poll.community, poll.options, int(poll.multiple), int(poll.hidden), poll.closes_at,
+        poll.place, int(poll.native),
     )  # fmt: skip
 
 
@@ -53,17 +64,40 @@ async def get(tx: Transaction, announcement: str) -> Poll | None:
 async def open_hidden(tx: Transaction, community: CommunityId, now: int) -> list[tuple[int, Poll]]:
     """The hidden polls of a community that have reached a room and are open, with their numbers."""
     rows = await tx.fetch(
-        f"""SELECT counted.number, {", ".join(f"poll.{name}" for name in _COLUMNS.split(", "))}
+        f"""SELECT counted.number, {_OF_POLL}
             FROM poll JOIN announcement_number AS counted
               ON counted.announcement = poll.announcement AND counted.community = poll.community
-            WHERE poll.community = $1 AND poll.hidden = 1 AND poll.counted = ''
+            WHERE poll.community = $1 AND poll.hidden = 1 AND poll.native = 0 AND poll.counted = ''
               AND (poll.closes_at IS NULL OR poll.closes_at > $2)
+              AND NOT EXISTS (SELECT 1 FROM announcement WHERE id = poll.announcement AND withdrawn_at IS NOT NULL)
               AND EXISTS (SELECT 1 FROM announcement_copy AS copy
                           WHERE copy.announcement = poll.announcement AND copy.event_id IS NOT NULL)
             ORDER BY counted.number""",  # noqa: S608 - constants
         community, now,
     )  # fmt: skip
     return [(row["number"], _poll(row)) for row in rows]
+
+
+async def heard(tx: Transaction) -> frozenset[RoomId]:
+    """The groups in which a poll is open that is voted on by reaction: reactions there are listened to."""
+    rows = await tx.fetch(
+        """SELECT DISTINCT room.room_id FROM poll JOIN room ON room.community = poll.community AND room.key = poll.place
+           WHERE poll.place != '' AND poll.native = 0 AND poll.counted = '' AND room.room_id IS NOT NULL"""
+    )
+    return frozenset(RoomId(row["room_id"]) for row in rows)
+
+
+async def listed(tx: Transaction, community: CommunityId, most: int) -> list[tuple[int, bool, Poll]]:
+    """The polls of a community, the newest first: number, whether it was withdrawn, and the poll."""
+    rows = await tx.fetch(
+        f"""SELECT counted.number, announcement.withdrawn_at, {_OF_POLL}
+            FROM poll JOIN announcement_number AS counted
+              ON counted.announcement = poll.announcement AND counted.community = poll.community
+            JOIN announcement ON announcement.id = poll.announcement
+            WHERE poll.community = $1 ORDER BY counted.number DESC LIMIT $2""",  # noqa: S608 - constants
+        community, most,
+    )  # fmt: skip
+    return [(row["number"], row["withdrawn_at"] is not None, _poll(row)) for row in rows]
 
 
 async def awaits_delivery(tx: Transaction, community: CommunityId) -> bool:
@@ -103,6 +137,15 @@ async def count(tx: Transaction, poll: Poll, found: Tally) -> None:
                                     ON poll.announcement = copy.announcement WHERE copy.event_id IS NOT NULL)""",
             poll.announcement,
         )
+    await tx.execute(
+        """DELETE FROM poll_vote
+           WHERE room_id IN (SELECT room_id FROM poll_ballot WHERE announcement = $1 AND room_id IS NOT NULL)
+             AND target NOT IN (SELECT event_id FROM poll_ballot WHERE event_id IS NOT NULL)
+             AND NOT EXISTS (SELECT 1 FROM poll_ballot AS other
+                             WHERE other.room_id = poll_vote.room_id AND other.event_id IS NULL
+                               AND other.announcement != $1 AND other.state IN ('new', 'waits'))""",
+        poll.announcement,
+    )
 
 
 async def show(tx: Transaction, announcement: str, found: Tally) -> None:
@@ -113,7 +156,9 @@ async def show(tx: Transaction, announcement: str, found: Tally) -> None:
 # --- votes ------------------------------------------------------------------------------------------------------------
 
 _OF = """(target = $1
-          OR target IN (SELECT event_id FROM announcement_copy WHERE announcement = $1 AND event_id IS NOT NULL))"""
+          OR target IN (SELECT event_id FROM announcement_copy WHERE announcement = $1 AND event_id IS NOT NULL)
+          OR target IN (SELECT event_id FROM poll_ballot WHERE announcement = $1 AND event_id IS NOT NULL))"""
+"""Votes given by reaction to a copy of the poll, by reaction to a ballot of it, or in words in a chat."""
 
 
 async def vote(tx: Transaction, room_id: RoomId, target: EventId, made: Vote) -> None:
@@ -128,8 +173,12 @@ async def vote(tx: Transaction, room_id: RoomId, target: EventId, made: Vote) ->
 async def vote_in_chat(
     tx: Transaction, announcement: str, user: UserId, options: Sequence[int], event_id: str, at: int
 ) -> None:
-    """Record what somebody chose in their chat, in the place of what they chose there before."""
-    await tx.execute("DELETE FROM poll_vote WHERE target = $1 AND user_id = $2", announcement, user)
+    """Record what somebody chose in words in their chat, in the place of what they chose there before, in words or on
+    their ballot."""
+    await tx.execute(
+        f"DELETE FROM poll_vote WHERE user_id = $2 AND {_OF}",  # noqa: S608 - a constant
+        announcement, user,
+    )  # fmt: skip
     for option in options:
         await vote(tx, RoomId(""), EventId(announcement), Vote(user, option, at, f"{event_id} {option}"))
 
@@ -174,4 +223,6 @@ def _poll(row: Row) -> Poll:
         row["closes_at"],
         _read(row["counted"]),
         _read(row["shown"]),
+        row["place"],
+        bool(row["native"]),
     )

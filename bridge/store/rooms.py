@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from bridge.core.community import RoomKind
 from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
-from bridge.store import communities
+from bridge.store import communities, polls
 from bridge.store.database import Transaction
 
 
@@ -25,6 +25,8 @@ class RoomIndex:
 
     places: dict[RoomId, Place] = field(default_factory=dict)
     chats: dict[RoomId, UserId] = field(default_factory=dict)
+    voting: frozenset[RoomId] = frozenset()
+    """Groups in which a poll is open that is voted on by reaction."""
 
     async def load(self, tx: Transaction) -> None:
         """Read the index anew."""
@@ -35,6 +37,11 @@ class RoomIndex:
             if record.room_id is not None
         }
         self.chats = await communities.load_chats(tx)
+        await self.load_voting(tx)
+
+    async def load_voting(self, tx: Transaction) -> None:
+        """Read anew in which groups reactions are votes."""
+        self.voting = await polls.heard(tx)
 
     def place_of(self, room_id: str) -> Place | None:
         return self.places.get(RoomId(room_id))

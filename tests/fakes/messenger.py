@@ -22,11 +22,15 @@ class FakeMessenger:
         self._events: dict[str, EventId] = {}
         self.posted: dict[EventId, tuple[RoomId, Mapping[str, Any]]] = {}
         """The same by event."""
+        self.types: dict[EventId, str] = {}
+        """Of what type each event is."""
         self.sent: list[tuple[RoomId, Mapping[str, Any]]] = []
         self.reactions: list[tuple[EventId, str]] = []
         self._reacted: set[str] = set()
 
-    async def send(self, room_id: RoomId, content: Mapping[str, Any], *, txn_id: str) -> Sent:
+    async def send(
+        self, room_id: RoomId, content: Mapping[str, Any], *, txn_id: str, event_type: str = "m.room.message"
+    ) -> Sent:
         name = f"SEND {room_id} {txn_id}"
         if inside_transaction():
             raise RuntimeError(f"a network call inside a database transaction: {name}")
@@ -36,6 +40,7 @@ class FakeMessenger:
             self._events[txn_id] = EventId(f"$sent-{next(self._numbers)}")
             self.sent.append((room_id, content))
             self.posted[self._events[txn_id]] = (room_id, content)
+            self.types[self._events[txn_id]] = event_type
         self._faults.point(of_homeserver=True)
         return Sent(self._events[txn_id], self._devices)
 

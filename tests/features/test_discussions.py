@@ -210,10 +210,10 @@ async def test_a_discussion_room_that_hangs_holds_nothing_up(school: Scene, monk
     monkeypatch.setattr(discussions, "PATIENCE_SECONDS", 0.01)
     room, send, hangs = school.room(DISCUSSION), school.messenger.send, True
 
-    async def hang(room_id: RoomId, content: Any, *, txn_id: str) -> Any:
+    async def hang(room_id: RoomId, content: Any, **how: Any) -> Any:
         if room_id == room.room_id and hangs:
             await asyncio.Event().wait()
-        return await send(room_id, content, txn_id=txn_id)
+        return await send(room_id, content, **how)
 
     monkeypatch.setattr(school.messenger, "send", hang)
     job = await school.jobs.find(Target(SCHOOL.id, None).job_of(await publish(school)))

@@ -41,6 +41,9 @@ class Rooms:
         kinds = {"!group": Interest.GROUP, "!chat": Interest.CHAT, "!news": Interest.ANNOUNCEMENTS}
         return kinds.get(room_id)
 
+    def is_voting(self, room_id: RoomId) -> bool:
+        return False
+
 
 def state(event_id: str, room_id: str = "!group", **members: Any) -> dict[str, Any]:
     base = {"event_id": event_id, "room_id": room_id, "sender": "@alice:example.org", "type": "m.room.name"}

@@ -40,6 +40,9 @@ class Rooms:
     def interest(self, room_id: RoomId) -> Interest | None:
         return next((one for one in Interest if room_id.startswith(f"!{one.name.lower()}")), None)
 
+    def is_voting(self, room_id: RoomId) -> bool:
+        return False
+
 
 class Keys:
     """Decrypts what it has a key for."""

@@ -249,6 +249,9 @@ class Rooms:
     def interest(self, room_id: RoomId) -> Interest | None:
         return {ROOM: Interest.ANNOUNCEMENTS, RoomId("!group:x"): Interest.GROUP}.get(room_id)
 
+    def is_voting(self, room_id: RoomId) -> bool:
+        return False
+
 
 def test_receipts_of_announcement_rooms_alone_are_kept() -> None:
     content = {"$a": {"m.read": {BEA: {"ts": 1, "thread_id": "main"}}, "m.read.private": {CID: {"ts": 1}}}}

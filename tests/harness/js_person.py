@@ -172,6 +172,12 @@ class JsPerson(Client):
         found = await self._command("notifies", room_id=room_id, event_id=event_id)
         return None if found is None else bool(found)
 
+    async def poll(self, room_id: str, event_id: str) -> dict[str, Any] | None:
+        """A poll of the clients as the SDK's model has it: `question`, `kind`, `most`, `ended`, `votes`; None if the
+        room has not got it."""
+        found = await self._command("poll", room_id=room_id, event_id=event_id)
+        return None if found is None else dict(found)
+
     async def try_decrypt(self, room_id: str, event: Mapping[str, Any]) -> ReceivedMessage | None:
         """See :meth:`Client.try_decrypt`."""
         plaintext = await self._command("decrypt", room_id=room_id, raw=event)

@@ -14,9 +14,9 @@ from tests.synapse.test_chats import answer, chat_with_announcer
 from tests.synapse.test_writing import send_file, upload
 
 
-async def club(estate: Estate, folk: People, version: str) -> tuple[Community, Client, Client, Client]:
+async def club(estate: Estate, folk: People, version: str, **group: str) -> tuple[Community, Client, Client, Client]:
     """A community of a test's own: others look at what was ever in the rooms of the schools. With its owner, the
-    moderator of its group, and a member."""
+    moderator of its group (of which `group` says more), and a member."""
     admin, edna, homer = await folk.js("admin", cross_sign=True), await folk.nio("edna"), await folk.nio("homer")
     community = estate.declare(
         f"club{version}",
@@ -24,7 +24,7 @@ async def club(estate: Estate, folk: People, version: str) -> tuple[Community, C
         name=f"Club {version}",
         owners=[admin.user_id],
         members=[homer.user_id],
-        groups={"class-1a": {"name": "Class 1A", "kind": "open", "moderators": [edna.user_id]}},
+        groups={"class-1a": {"name": "Class 1A", "kind": "open", "moderators": [edna.user_id], **group}},
     )
     for person in (admin, edna, homer):
         person.accept_invites()

@@ -107,6 +107,9 @@ class Everything:
         hash(room_id)
         return self._interest
 
+    def is_voting(self, room_id: str) -> bool:
+        return False
+
 
 @given(st.lists(JSON | MUTATIONS, max_size=5), INTERESTS)
 def test_the_sieve_never_raises_and_keeps_what_can_be_stored(events: list[Any], interest: Interest | None) -> None:

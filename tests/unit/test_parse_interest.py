@@ -11,7 +11,7 @@ from bridge.intake.interest import Interest
 from bridge.intake.sieve import Sieve
 from tests.unit.test_parse import ACCOUNTS, ANNOUNCER, STEWARD, raw
 
-ROOMS = {f"!{interest.name}": interest for interest in Interest}
+ROOMS = {f"!{interest.name}": interest for interest in Interest} | {"!voting": Interest.GROUP}
 STATE = raw("m.room.name", state_key="")
 REDACTION = raw("m.room.redaction", redacts="$0")
 ENCRYPTED = raw("m.room.encrypted")
@@ -32,6 +32,9 @@ KEPT = {
 class Known:
     def interest(self, room_id: str) -> Interest | None:
         return ROOMS.get(room_id)
+
+    def is_voting(self, room_id: str) -> bool:
+        return room_id == "!voting"
 
 
 SIEVE = Sieve(Known(), ACCOUNTS)
@@ -57,6 +60,11 @@ def test_of_ourselves_what_can_change_state_and_what_people_read_up_to(interest:
     events = [event for event in TIMELINE if event["type"] in wanted]
     assert {event["type"] for event in events} == wanted
     assert kept([STATE, *TIMELINE], f"!{interest.name}", sender=sender) == [STATE, *events]
+
+
+def test_of_a_group_in_which_a_poll_is_voted_on_by_reaction_the_reactions_too() -> None:
+    assert kept([STATE, *TIMELINE], "!voting") == [STATE, REDACTION, REACTION]
+    assert kept(TIMELINE, "!voting", sender=ANNOUNCER) == [REDACTION]
 
 
 def test_of_other_rooms_our_own_membership_alone() -> None:

@@ -10,9 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.core.announcements import type_of
 from bridge.core.ids import UserId
 from bridge.core.moments import moment, shown
-from bridge.core.polls import FIELD, KEYS, MOST, Ballot, Tally, Vote, ballot_of, option_of, tally
+from bridge.core.polls import (
+    FIELD,
+    KEYS,
+    MOST,
+    Ballot,
+    Tally,
+    Vote,
+    as_table,
+    ballot_of,
+    ballot_with,
+    native,
+    option_of,
+    tally,
+)
 
 people = st.sampled_from([UserId(f"@{name}:example.org") for name in ("ann", "bea", "cem", "eve")])
 votes = st.lists(
@@ -148,3 +162,28 @@ def test_moments_are_those_of_the_place(local: datetime, name: str) -> None:
 def test_what_is_no_date_is_refused(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - any of them
         moment(text, ZoneInfo("America/St_Johns"))
+
+
+def test_counts_are_a_table_without_formulas() -> None:
+    ballot = ballot_with("When?", ["=1+1", "Monday, early"])
+    assert as_table(ballot, Tally((2, 0), 2)).splitlines() == ["option,votes", "'=1+1,2", '"Monday, early",0']
+
+
+def test_options_that_are_given_one_by_one_may_hold_what_else_stands_between_them() -> None:
+    assert ballot_with("A | B?", ["a|b", "- c"]).options == ("a|b", "- c")
+    for options in (["a", ""], ["a", " "]):
+        with pytest.raises(ValueError, match="empty"):
+            ballot_with("When?", options)
+    with pytest.raises(ValueError, match="empty"):
+        ballot_with(" ", ["a", "b"])
+
+
+def test_a_poll_of_the_clients_says_how_many_may_be_chosen_and_whether_votes_show() -> None:
+    ballot = ballot_of("When? | Monday | Tuesday | Never")
+    several = native(ballot, multiple=True, hidden=True)
+    start = several[type_of(several)]
+    assert type_of(several) == "org.matrix.msc3381.poll.start"
+    assert (start["max_selections"], start["kind"]) == (3, "org.matrix.msc3381.poll.undisclosed")
+    assert native(ballot, multiple=False, hidden=False)[type_of(several)]["max_selections"] == 1
+    assert several["body"] == "When?\n1. Monday\n2. Tuesday\n3. Never"
+    assert type_of({"msgtype": "m.text", "body": "org.matrix.msc3381.poll.start"}) == "m.room.message"

@@ -100,6 +100,18 @@ HAPPENING: dict[str, Any] = {
 }
 
 
+POLLED: dict[str, Any] = {
+    "number": 3,
+    "question": "word",
+    "people": 2,
+    "hidden": True,
+    "open": True,
+    "withdrawn": False,
+    "native": False,
+    "closes": "2026-12-24 18:30",
+}
+
+
 @pytest.mark.parametrize("name", sorted(DEFINED))
 def test_every_sentence_is_said_somewhere(name: str) -> None:
     used = re.compile(rf"\btexts\.{name}\b")
@@ -200,6 +212,7 @@ def _argument(parameter: inspect.Parameter, word: str, language: Language) -> An
                 **REACHED,
                 **ANNOUNCED,
                 **SCHEDULED,
+                **POLLED,
                 "user": word,
                 **HAPPENING,
                 "title": word,

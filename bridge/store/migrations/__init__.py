@@ -34,6 +34,7 @@ from bridge.store.migrations import (
     v27_many_copies,
     v28_calendars,
     v29_discussions,
+    v30_ballots,
 )
 
 STEPS = (
@@ -66,4 +67,5 @@ STEPS = (
     v27_many_copies,
     v28_calendars,
     v29_discussions,
+    v30_ballots,
 )
