@@ -12,7 +12,7 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
-from bridge.core.community import Community, GroupsBy, Join
+from bridge.core.community import DISCUSSION, Community, GroupsBy, Join
 from bridge.core.errors import Refused
 from bridge.core.languages import LANGUAGES
 from bridge.core.lines import one_line
@@ -98,6 +98,12 @@ def stored(community: Community, aspect: Aspect, text: str) -> str:
         value = value or _choice(where, word, ["yes", "no"])
         if aspect is Aspect.RULES_REQUIRED and value == "yes" and not community.rules:
             raise Refused("there are no rules to agree to", where=where, remedy="first: `community set rules …`")
+        if aspect is Aspect.DISCUSSION and value == "yes" and community.group(DISCUSSION) is not None:
+            raise Refused(
+                f"there is a group of the key {str(DISCUSSION)!r}, which the discussion room would have",
+                where=where,
+                remedy=f"release it with `group release {DISCUSSION}`, or do without",
+            )
         return value
     if not text:
         raise Refused("is empty", where=where, remedy="write it behind the command; `community reset` takes it away")

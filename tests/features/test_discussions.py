@@ -13,18 +13,19 @@ from typing import Any, cast
 import pytest
 
 from bridge.core.announcements import Target
-from bridge.core.community import DISCUSSION, Community
+from bridge.core.community import DISCUSSION, Community, Group
 from bridge.core.discussions import FIELD, permalink
-from bridge.core.errors import Forbidden, MatrixError, Unreachable
+from bridge.core.errors import Forbidden, MatrixError, Refused, Unreachable
 from bridge.core.ids import CommunityId, EventId, RoomId, UserId
 from bridge.core.messages import EditCopy, Posted, Redacted, WithdrawCopy
 from bridge.core.profile import Aspect
 from bridge.core.rendering import render
+from bridge.core.subcommunities import OwnCommunity, with_own
 from bridge.features import discussions
 from bridge.store import announcements as store
 from bridge.store.jobs import decode
 from tests.fakes.faults import Crash
-from tests.fakes.homeserver import ANNOUNCER, FakeHomeserver, FakeRoom
+from tests.fakes.homeserver import ANNOUNCER, STEWARD, FakeHomeserver, FakeRoom
 from tests.fakes.scene import Scene
 
 ANN, CID, EVE = (UserId(f"@{name}:example.org") for name in ("ann", "cid", "eve"))
@@ -166,6 +167,41 @@ async def test_an_admin_turns_it_on_by_command(scene: Scene) -> None:
     scene.watch.look_again(SCHOOL.id)
     await scene.catch_up()
     assert scene.room(DISCUSSION).membership(CID) == "invite"
+
+
+async def test_a_group_that_has_its_key_is_in_its_way(scene: Scene) -> None:
+    community = replace(SCHOOL, discussion=False, groups=(Group(DISCUSSION, own=True),))
+    await scene.settle(replace(SCHOOL, discussion=False))
+    scene.reconciler.declare([community])
+    with pytest.raises(Refused, match="a group of the key 'discussion'"):
+        await scene.profile.set(community, ANN, Aspect.DISCUSSION, "yes")
+
+
+async def test_newcomers_are_told_that_the_service_could_read_it(scene: Scene) -> None:
+    welcoming = replace(SCHOOL, welcome="Good to have you here!")
+    await scene.settle(welcoming)
+    await scene.reconciler.memory.bid(SCHOOL.id, EVE)
+    scene.watch.look_again(SCHOOL.id)
+    for _ in range(3):
+        await scene.catch_up()
+        await scene.accept_all()
+    await scene.catch_up()
+    assert scene.room(DISCUSSION).membership(EVE) == "join"
+    [welcome] = [text for text in scene.messenger.said() if text.startswith("Welcome to School!")]
+    assert "so the service could read what is written there" in welcome
+
+
+async def test_when_the_community_ends_the_room_goes_on_without_the_service(school: Scene) -> None:
+    await school.deactivations.deactivate(SCHOOL, ANN, "School")
+    await school.catch_up()
+    room = school.room(DISCUSSION)
+    assert [room.membership(user) for user in (ANN, CID, STEWARD, ANNOUNCER)] == ["join", "join", "leave", "leave"]
+    assert room.level(ANN) == 150
+
+
+async def test_communities_made_within_one_have_its_habit(school: Scene) -> None:
+    own = OwnCommunity(CommunityId("year-1"), SCHOOL.id)
+    assert with_own({SCHOOL.id: SCHOOL}, [own])[own.id].discussion
 
 
 # --- threads ----------------------------------------------------------------------------------------------------------
