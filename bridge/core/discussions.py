@@ -12,6 +12,7 @@ import orjson
 
 from bridge.core import markup
 from bridge.core.announcements import Kind, Part, first_words
+from bridge.core.files import FILES
 from bridge.core.ids import EventId, RoomId
 
 FIELD = "org.matrix-communities.discussion"
@@ -72,7 +73,8 @@ def without_link(content: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def words_of(content: Mapping[str, Any], kind: Kind = Kind.TEXT) -> str:
-    """The first words of an announcement, without its link; empty where it has none.
+    """The first words of an announcement, without its link, and without the files that a quiet copy names below them;
+    empty where it has none.
 
     Of a poll or an event that is its first line: what follows changes with every answer.
     """
@@ -81,6 +83,8 @@ def words_of(content: Mapping[str, Any], kind: Kind = Kind.TEXT) -> str:
     if not isinstance(body, str):
         said = content.get(_POLL_TEXT)  # a poll that an admin began with their own client
         body = said if isinstance(said, str) else ""
+    if isinstance(line := bare.get(FILES), str):
+        body = body.removesuffix(f"\n\n{line}")
     if kind in (Kind.POLL, Kind.EVENT):
         body = body.strip().partition("\n")[0]
     return first_words([{"body": body}], MOST_WORDS)
