@@ -86,11 +86,9 @@ class Audiences:
     async def expected(self, targets: Sequence[Target]) -> Expected:
         """Whom an announcement would reach now: each person counted once, and the devices that hold the rooms' keys."""
         people: set[UserId] = set()
-        devices = 0
+        rooms = [target.room_id for target in targets if target.room_id is not None]
         async with self._database.transaction() as tx:
-            for target in targets:
-                if target.room_id is not None:
-                    devices += (await shares.reach(tx, target.room_id, ours=self._accounts.both)).devices
+            devices = await shares.devices_in(tx, rooms)
         for target in targets:
             if (user := person_of(target.place)) is not None:
                 people.add(user)

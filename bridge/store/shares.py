@@ -360,6 +360,17 @@ class Reach:
     """Members of whom no device holds the key."""
 
 
+async def devices_in(tx: Transaction, rooms: Iterable[str]) -> int:
+    """How many devices hold the key of what is said next in one of these rooms, each counted once."""
+    number = await tx.fetch_value(
+        "SELECT COUNT(*) FROM (SELECT DISTINCT s.user_id, s.device_id FROM crypto_share s "  # noqa: S608 - a placeholder
+        "JOIN crypto_outbound o ON o.session_id = s.session_id "
+        f"WHERE s.state = 'held' AND o.room_id {tx.one_of('$1')}) AS one",
+        tx.texts(rooms),
+    )
+    return int(number)
+
+
 async def reach(tx: Transaction, room_id: str, *, ours: Iterable[str]) -> Reach:
     """Who can read what is said next in a room, as far as keys were given by now; our own accounts not counted."""
     session_id = await tx.fetch_value("SELECT session_id FROM crypto_outbound WHERE room_id = $1", room_id)

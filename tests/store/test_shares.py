@@ -140,6 +140,23 @@ async def test_it_is_counted_who_reads_nothing(database: Database) -> None:
     assert found == shares.Reach(devices=1, without={"withheld": 2, "no_olm": 1}, people=3, unreached=2)
 
 
+async def test_a_device_that_holds_the_keys_of_two_rooms_is_one_device(database: Database) -> None:
+    async with database.transaction() as tx:
+        for room, session, devices in [
+            (
+                ROOM,
+                "session",
+                [share(device(ANN), "$1"), share(device(BOB), "$2"), share(device(CLEO), "$3", "withheld")],
+            ),
+            ("!other", "another", [share(device(BOB), "$2"), share(device(BOB, "B"), "$2")]),
+            ("!third", "third", [share(device(CLEO), "$3")]),
+        ]:
+            await keys.begin_outbound(tx, OutboundRow(room, session, b"p", 1, 0, "digest"))
+            await shares.save_shares(tx, session, devices, now_ms=1)
+        assert await shares.devices_in(tx, [ROOM, "!other"]) == 3
+        assert await shares.devices_in(tx, []) == 0
+
+
 async def test_a_room_without_a_session_reaches_nobody(database: Database) -> None:
     async with database.transaction() as tx:
         await shares.save_audience(tx, ROOM, {ANN: "$1"}, [])
