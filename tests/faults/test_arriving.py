@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import asyncpg
 import pytest
 from aiohttp import web
 
@@ -29,7 +28,7 @@ from tests.faults.ledger import LEDGER
 from tests.faults.meddler import Killer
 from tests.harness.community import Community
 from tests.harness.people import People
-from tests.harness.postgres import Postgres
+from tests.harness.postgres import AWAY, Postgres
 from tests.harness.wait import eventually
 
 pytestmark = pytest.mark.timeout(400)
@@ -92,7 +91,7 @@ class Towns:
         try:
             query = "SELECT id FROM announcement WHERE source = ?"
             return bool(await asyncio.to_thread(self.ground.rows, query, text))
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except AWAY:
             return False  # the database is away
 
     async def _ask(self, text: str) -> None:
@@ -261,7 +260,7 @@ async def test_all_arrive_once_and_in_order_whatever_breaks(towns: Towns, calami
 async def _worked_off(ground: Ground) -> bool:
     try:
         await ground.nothing_waits()
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    except AWAY:
         return False
     return True
 

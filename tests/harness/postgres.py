@@ -37,6 +37,10 @@ os.execv(sys.argv[4], sys.argv[4:])
 """
 
 
+AWAY: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What is raised where the server is not there, or a connection is cut: also in the middle of asyncpg's bookkeeping."""
+
+
 class PostgresError(RuntimeError):
     """The server could not be made or did not start."""
 
@@ -152,7 +156,7 @@ class Postgres:
         try:
             async with asyncio.timeout(_DEADLINE):
                 while process.poll() is None:
-                    with contextlib.suppress(OSError, asyncpg.PostgresError):
+                    with contextlib.suppress(*AWAY):
                         await self._execute("SELECT 1")
                         return
                     await asyncio.sleep(0.05)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncpg
 import pytest
 
-from tests.harness.postgres import Postgres, wheel_binaries
+from tests.harness.postgres import AWAY, Postgres, wheel_binaries
 
 
 async def test_databases_are_empty_and_apart(postgres: Postgres, postgres_url: str) -> None:
@@ -29,7 +29,7 @@ async def test_a_template_is_copied(postgres: Postgres, postgres_url: str) -> No
 async def test_connections_can_be_cut(postgres: Postgres, postgres_url: str) -> None:
     connection = await asyncpg.connect(postgres_url)
     assert await postgres.kill_connections(postgres_url) == 1
-    with pytest.raises((OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)):
+    with pytest.raises(AWAY):
         await connection.execute("SELECT 1")
 
 
