@@ -32,7 +32,7 @@ def new(
     multiple: Annotated[bool, typer.Option("--multiple", help="Let everybody choose several.")] = False,
     hidden: Annotated[bool, typer.Option("--hidden", help="In secret: on ballots in direct chats.")] = False,
     until: Annotated[
-        str | None, typer.Option(metavar="WHEN", help="When it ends by itself: `2026-12-24 18:30`.")
+        str | None, typer.Option(metavar="WHEN", help="When it ends by itself: `friday 18:00`, `3 days`.")
     ] = None,
     to: Annotated[str | None, typer.Option(metavar="WORD", help="One group instead of everybody: group:chess.")] = None,
     config: ConfigFile = DEFAULT_CONFIG,
