@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import tzinfo
 from typing import Any
 
 from bridge.app.house import House
@@ -39,6 +40,7 @@ class Asked:
         number: int,
         announcement: Announcement,
         copies: Sequence[Copy],
+        zone: tzinfo,
     ) -> None:
         self.community = community
         self.by = by
@@ -48,6 +50,7 @@ class Asked:
         self.announcement = announcement
         self.copies = copies
         self.language = answer_language(community, by)
+        self.zone = zone
         room = what.get("room")
         self.reply_room = RoomId(str(room)) if by is not None and room else None
         self.source = f"{by or 'operator'} {what.get('source') or ''}"
@@ -75,7 +78,8 @@ class AfterwardsDesk:
         announcements = self._house.newsroom.announcements
         number, announcement = await announcement_meant(announcements, community.id, what)
         copies = await announcements.copies_of(announcement.id)
-        asked = Asked(community, by, what, number, announcement, copies)
+        zone = self._house.newsroom.answer_zone(community.id, by)
+        asked = Asked(community, by, what, number, announcement, copies, zone)
         ways: dict[str, Callable[[Asked], Answer]] = {
             "look": self._look,
             "edit": self._edit,
@@ -94,7 +98,7 @@ class AfterwardsDesk:
         """What a withdrawal would do."""
         await self._must_be_permitted(asked.by, _communities(asked.copies))
         one = asked.announcement
-        said = texts.withdraw_caution(asked.number, one.at, one.author, len(asked.copies), asked.language)
+        said = texts.withdraw_caution(asked.number, one.at, one.author, len(asked.copies), asked.language, asked.zone)
         return {"said": [said]}
 
     async def _edit(self, asked: Asked) -> dict[str, Any]:
@@ -159,7 +163,7 @@ class AfterwardsDesk:
             author=asked.author,
             reply_room=asked.reply_room,
         )
-        return {"said": [texts.announcement_pinned(asked.number, until, asked.language)], "until": until}
+        return {"said": [texts.announcement_pinned(asked.number, until, asked.language, asked.zone)], "until": until}
 
     async def _unpin(self, asked: Asked) -> dict[str, Any]:
         await self._house.newsroom.pins.unpin(asked.announcement.id, await self._in_rooms(asked), author=asked.author)

@@ -73,7 +73,8 @@ class AnnouncementDesk:
                 if by is not None:
                     shown = [{**one, "words": await self._words_of(community.id, one)} for one in shown]
                 name = await self._house.reconciler.name_of(community.id)
-                return {"said": [texts.announcements_listed(shown, name, language)], "announcements": shown}
+                zone = self._house.newsroom.answer_zone(community.id, by)
+                return {"said": [texts.announcements_listed(shown, name, language, zone)], "announcements": shown}
             case "write" if by is not None:
                 return {"said": await self._writing.write(community, by, what)}
             case "preview":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Awaitable, Callable
+from datetime import tzinfo
 
 import segno
 
@@ -50,11 +51,13 @@ class Handouts:
         jobs: Jobs,
         wake: Callable[[], None],
         address_of: Callable[[str], str],
+        zone_of: Callable[[CommunityId], tzinfo],
         clock: Clock,
     ) -> None:
         """
         Args:
             address_of: the address of a link, by its secret.
+            zone_of: the time zone in which a community lives.
         """
         self._entering = entering
         self._role_of = role_of
@@ -64,6 +67,7 @@ class Handouts:
         self._jobs = jobs
         self._wake = wake
         self._address_of = address_of
+        self._zone_of = zone_of
         self._clock = clock
 
     async def do(self, job_id: str, job: ShowLink | SendMembers) -> None:
@@ -98,7 +102,7 @@ class Handouts:
             return
         url = self._address_of(token)
         about = {**shown(link, self._clock.now_ms()), "role": link.role, "url": url, "revoked": job.revoked}
-        text = texts.link_made(about, Language(job.language))
+        text = texts.link_made(about, Language(job.language), self._zone_of(link.community))
         await self._messenger.send(job.room_id, notice(text), txn_id=job_id)
         await self._messenger.send_file(job.room_id, qr_code(url), txn_id=f"{job_id}-qr")
 

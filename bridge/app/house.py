@@ -410,6 +410,7 @@ class House:
             jobs=self.jobs,
             wake=self.worker.wake,
             address_of=self.address_of,
+            zone_of=self.newsroom.zone_of,
             clock=self.clock,
         )
         self.past = Past(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from datetime import tzinfo
+from datetime import UTC, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -415,6 +415,7 @@ class Newsroom:
             announcements=self.announcements,
             role_of=role_of,
             name_of=reconciler.name_of,
+            zone_of=self.answer_zone,
             messenger=messenger,
             database=database,
             jobs=jobs,
@@ -432,6 +433,10 @@ class Newsroom:
     def zone_of(self, community: CommunityId) -> tzinfo:
         """The time zone in which a community lives."""
         return ZoneInfo(self.schedules.zone_of(community))
+
+    def answer_zone(self, community: CommunityId, by: UserId | None) -> tzinfo:
+        """People are answered in their community's time zone, and the operator in UTC, as on the whole command line."""
+        return UTC if by is None else self.zone_of(community)
 
     async def _delivered(self, tx: Transaction, announcement: str, target: Target, event_id: EventId) -> None:
         await self.polls.delivered(tx, announcement, target, event_id)

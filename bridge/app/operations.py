@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import tzinfo
 from typing import Any
 
 from bridge.app import checks
@@ -583,6 +584,9 @@ class Operations:
 
     def language_of(self, community: CommunityId) -> Language:
         return self._house.reconciler.language_of(community)
+
+    def zone_of(self, community: CommunityId) -> tzinfo:
+        return self._house.newsroom.zone_of(community)
 
     async def role_of(self, community: CommunityId, user: UserId) -> Role | None:
         role = await self._house.reconciler.role_of(community, user)

@@ -38,8 +38,8 @@ class OutsideDesk:
                     raise Refused("summaries go to whoever asks for them", remedy="write `digest on` to the announcer")
                 wanted = what.get("wanted") is True
                 due = await self._house.newsroom.digests.want(community.id, by, wanted=wanted)
-                name = await self._name(community)
-                said = texts.digest_on(name, due, language) if wanted else texts.digest_off(name, language)
+                name, zone = await self._name(community), self._house.newsroom.zone_of(community.id)
+                said = texts.digest_on(name, due, language, zone) if wanted else texts.digest_off(name, language)
                 return {"said": [said], "wanted": wanted, "due": due}
             case "email caution":
                 await self._house.newsroom.mailing.check(community, by)
@@ -75,7 +75,7 @@ class OutsideDesk:
             return {"said": [texts.code_sent(address, language)]}
         address = await mailing.confirm(community, by, text)
         due = await self._house.newsroom.digests.by_mail(community.id)
-        return {"said": [texts.digest_email_on(address, due, language)]}
+        return {"said": [texts.digest_email_on(address, due, language, self._house.newsroom.zone_of(community.id))]}
 
     async def _feed(self, community: Community, by: UserId | None, what: Mapping[str, Any]) -> dict[str, Any]:
         feeds, language = self._house.newsroom.feeds, answer_language(community, by)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import tzinfo
 from typing import Any
 
 from bridge.app.naming import announcement_meant, announcement_named
@@ -41,6 +42,7 @@ class ReachDesk:
         announcements: Announcements,
         role_of: RoleOf,
         name_of: Callable[[CommunityId], Awaitable[str]],
+        zone_of: Callable[[CommunityId, UserId | None], tzinfo],
         messenger: Messenger,
         database: Database,
         jobs: Jobs,
@@ -52,6 +54,7 @@ class ReachDesk:
         self._announcements = announcements
         self._role_of = role_of
         self._name_of = name_of
+        self._zone_of = zone_of
         self._messenger = messenger
         self._database = database
         self._jobs = jobs
@@ -69,19 +72,19 @@ class ReachDesk:
         Raises:
             Refused: there is no such announcement.
         """
-        names = community.reach_names
+        names, zone = community.reach_names, self._zone_of(community.id, by)
         found = await announcement_named(self._announcements, community.id, what)
         if found is not None:
             one = await self._reach.of(community.id, found.id, names=names)
             if one is None:
                 raise _nothing_of_that_name(community)
             shown = one.as_json(names=names)
-            said = [texts.reach_shown(shown, language), texts.reach_limits(language)]
+            said = [texts.reach_shown(shown, language, zone), texts.reach_limits(language)]
             return {"said": said, "announcements": [shown], "csv": as_table([one])}
         figures = await self._reach.latest(community.id, _most(what), names=names)
         listed = [one.as_json(names=names) for one in figures]
         name = await self._name_of(community.id)
-        said = [texts.reach_listed(listed[:SHOWN], name, language), texts.reach_limits(language)]
+        said = [texts.reach_listed(listed[:SHOWN], name, language, zone), texts.reach_limits(language)]
         if by is None:
             picture = charts.as_svg(bars_of(figures[:DRAWN]), name, plain(texts.reach_legend(language)))
             return {"said": said, "announcements": listed, "csv": as_table(figures), "svg": picture}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import tzinfo
 from typing import Any, Protocol
 
 from bridge.core.community import Role
@@ -63,6 +64,10 @@ class Deeds(Protocol):
         ...
 
     def language_of(self, community: CommunityId) -> Language: ...
+
+    def zone_of(self, community: CommunityId) -> tzinfo:
+        """The time zone in which a community lives."""
+        ...
 
     async def role_of(self, community: CommunityId, user: UserId) -> Role | None:
         """What somebody is in a community; who moderates a group there is a moderator. None for who is not in it."""

@@ -60,7 +60,7 @@ async def list_(deeds: Deeds, request: Request) -> str:
     found = await deeds.links.list(request.community, by=request.person)
     usable = [link for link in found if link["verdict"] == "ok"]
     name, shown = await deeds.name_of(request.community), [_with_role(link) for link in usable[:MOST_SHOWN]]
-    return texts.links(name, shown, len(usable), len(found), request.language)
+    return texts.links(name, shown, len(usable), len(found), request.language, deeds.zone_of(request.community))
 
 
 async def revoke(deeds: Deeds, request: Request) -> str:

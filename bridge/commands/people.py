@@ -33,7 +33,7 @@ async def members(deeds: Deeds, request: Request) -> str:
 
 async def who(deeds: Deeds, request: Request) -> str:
     found = await deeds.person(request.community, request.asked[WHO])
-    return texts.who(found, await deeds.name_of(request.community), request.language)
+    return texts.who(found, await deeds.name_of(request.community), request.language, deeds.zone_of(request.community))
 
 
 async def tag(deeds: Deeds, request: Request) -> str:

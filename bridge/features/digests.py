@@ -117,7 +117,7 @@ class Digests:
         told: dict[UserId, list[Item]] = {}
         if community is not None and wanted and now - job.due < WEEK_MS:
             told = await self._what_each_is_told(community, job.due, wanted)
-        language = self._language_of(job.community)
+        language, zone = self._language_of(job.community), self._zone_of(job.community)
         name = await self._name_of(job.community)
         async with self._database.transaction() as tx:
             still = await self._wanted(tx, job.community)
@@ -126,13 +126,13 @@ class Digests:
                 lines = [(one.number, one.at, one.words, _link(one)) for one in told[user]]
                 chat = self._index.chat_of(user)
                 if chat is not None and user in await digests.wanted_by(tx, job.community):
-                    content = notice(texts.digest(name, lines, language))
+                    content = notice(texts.digest(name, lines, language, zone))
                     job_id = f"digest-{job.due}-{job.community}-{chat}"
                     await self._jobs.add(tx, job_id, chat, SendMessage(chat, content), now)
                 if user in by_mail:
                     url = self._unsubscribe_url(job.community, user, by_mail[user])
                     subject = plain(texts.digest_subject(name, language))
-                    text = plain(texts.digest_text(name, lines, url, language))
+                    text = plain(texts.digest_text(name, lines, url, language, zone))
                     letter = SendLetter(job.community, user, by_mail[user], subject, text, url)
                     await self._jobs.add(tx, f"letter-{job.due}-{job.community}-{user}", MAIL, letter, now)
             if still and community is not None:

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from datetime import UTC
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -311,6 +312,7 @@ class Scene:
             jobs=self.jobs,
             wake=self._wake,
             address_of=lambda token: f"https://join.example.org/join/{token}",
+            zone_of=lambda _: UTC,
             clock=self.clock,
         )
         self.adopting = Adopting(

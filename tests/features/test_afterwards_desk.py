@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, cast
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -44,7 +45,11 @@ class Reconciler:
 @pytest.fixture
 def desk(scene: Scene) -> AfterwardsDesk:
     newsroom = SimpleNamespace(
-        announcements=scene.announcements, afterwards=scene.afterwards, pins=scene.pins, reposts=scene.reposts
+        announcements=scene.announcements,
+        afterwards=scene.afterwards,
+        pins=scene.pins,
+        reposts=scene.reposts,
+        answer_zone=lambda *_: ZoneInfo("Europe/Berlin"),
     )
     return AfterwardsDesk(cast(House, SimpleNamespace(newsroom=newsroom, reconciler=Reconciler())))
 
@@ -87,7 +92,9 @@ async def test_whoever_may_everywhere_changes_all_copies(scene: Scene, desk: Aft
     assert (await ask(desk, "edit", HEAD, YEAR))["said"] == []
     await scene.do_jobs()
     assert [scene.posts.reads(room) for room in ROOMS.values()] == [["Other"], ["Other"]]
-    assert "2 rooms and chats" in (await ask(desk, "look", HEAD))["said"][0]
+    looked = (await ask(desk, "look", HEAD))["said"][0]
+    assert "2 rooms and chats" in looked
+    assert "CET" in looked
     await ask(desk, "withdraw", HEAD)
     await scene.do_jobs()
     assert [scene.posts.reads(room) for room in ROOMS.values()] == [[], []]
@@ -100,7 +107,7 @@ async def test_pins_concern_the_rooms_where_somebody_may(scene: Scene, desk: Aft
     await announced(scene)
     await ask(desk, "pin", TEACHER, YEAR)
     assert {job.room_id for job in await pending(scene, KeepPins)} == {ROOMS[YEAR]}
-    await ask(desk, "pin", HEAD, seconds=3600)
+    assert "CET" in (await ask(desk, "pin", HEAD, seconds=3600))["said"][0]
     assert {job.room_id for job in await pending(scene, KeepPins)} == set(ROOMS.values())
     for seconds in (0, -1, True, "7d", 400 * 86_400):
         with pytest.raises(Refused, match="a minute to a year"):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -96,6 +98,7 @@ class FakeDeeds:
     failures: list[str] = field(default_factory=list)
     error: Exception | None = None
     language: Language = EN
+    zone: tzinfo = UTC
     groups_by_members: bool = False
     ended: tuple[str, Language] | None = None
     done: list[tuple[str, ...]] = field(default_factory=list)
@@ -126,6 +129,9 @@ class FakeDeeds:
 
     def language_of(self, community: CommunityId) -> Language:
         return self.language
+
+    def zone_of(self, community: CommunityId) -> tzinfo:
+        return self.zone
 
     async def role_of(self, community: CommunityId, user: UserId) -> Role | None:
         return self.role if community == SCHOOL else self.elsewhere
@@ -620,6 +626,17 @@ async def test_who_somebody_is_by_mention() -> None:
     chat = Chat(FakeDeeds(Role.ADMIN))
     answer = await chat.says("who Bob Builder", Pill("Bob Builder", BOB))
     assert answer == f"{BOB}: member\nGroups: chess\nModerates: chess"
+
+
+async def test_times_are_told_in_the_time_zone_of_the_community() -> None:
+    class Since(FakeDeeds):
+        async def person(self, community: CommunityId, user: UserId) -> Mapping[str, Any]:
+            return {**await super().person(community, user), "since": 1_790_000_000_000}
+
+    chat = Chat(Since(Role.ADMIN, zone=ZoneInfo("Europe/Berlin")))
+    answer = await chat.says("who Bob Builder", Pill("Bob Builder", BOB))
+    assert answer is not None
+    assert "Here since 2026-09-21 16:13 CEST" in answer
 
 
 async def test_a_refusal_is_told_with_its_remedy() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 import zlib
 from collections.abc import Collection, Mapping
+from datetime import UTC
 from typing import Any
 
 import pytest
@@ -201,6 +202,7 @@ async def test_names_are_told_where_the_community_allows_it_and_files_to_admins_
         announcements=scene.announcements,
         role_of=role_of,
         name_of=name_of,
+        zone_of=lambda *_: UTC,
         messenger=scene.messenger,
         database=scene.database,
         jobs=scene.jobs,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
+from datetime import UTC
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from bridge.core import texts
 from bridge.core.announcements import Missed
 from bridge.core.community import Role
-from bridge.core.languages import LANGUAGES, Language
+from bridge.core.languages import EN, LANGUAGES, Language
 from bridge.core.markup import html, plain
 
 TOPICS = sorted(Path(texts.__file__).parent.glob("[!_]*.py"))
@@ -175,6 +177,35 @@ def test_a_link_says_what_it_is_and_how_far_it_is_used() -> None:
     assert plain(texts.link_line({**endless, "role": Role.ADMIN})) == "`k3x9` – used by 1 person – makes people admin"
 
 
+BERLIN = ZoneInfo("Europe/Berlin")
+AT = 1_790_000_000_000
+"""14:13 in UTC."""
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        lambda *zone: texts.announcements_listed([{**REACHED, **ANNOUNCED, "at": AT}], *zone),
+        lambda *zone: texts.reach_shown({**REACHED, "at": AT}, *zone[1:]),
+        lambda *zone: texts.reach_listed([{**REACHED, "at": AT}], *zone),
+        lambda *zone: texts.withdraw_caution(1, AT, "operator", 1, *zone[1:]),
+        lambda *zone: texts.announcement_pinned(1, AT, *zone[1:]),
+        lambda *zone: texts.digest_on("school", AT, *zone[1:]),
+        lambda *zone: texts.digest("school", [(1, AT, "Hello", "link")], *zone[1:]),
+        lambda *zone: texts.digest_email_on("me@example.org", AT, *zone[1:]),
+        lambda *zone: texts.digest_text("school", [(1, AT, "Hello", "link")], "link", *zone[1:]),
+        lambda *zone: texts.link_made({**LINK, "id": "k3x9", "groups": [], "role": Role.MEMBER}, *zone[1:]),
+        lambda *zone: texts.link_line({**LINK, "id": "k3x9", "groups": [], "role": Role.MEMBER}, *zone[1:]),
+        lambda *zone: texts.who({**PERSON, "user": "@bob:example.org", "since": AT}, *zone),
+    ],
+)
+def test_times_are_those_of_the_community(told: Callable[..., str]) -> None:
+    assert "2026-09-21 14:13 UTC" in plain(told("school", EN))
+    there = plain(told("school", EN, BERLIN))
+    assert "2026-09-21 16:13 CEST" in there
+    assert "UTC" not in there
+
+
 def test_one_device_is_one_device() -> None:
     assert plain(texts.announced("school", 1)) == "Sent to school. 1 device can read it."
     assert plain(texts.announced("school", 0)) == "Sent to school. 0 devices can read it."
@@ -188,6 +219,7 @@ def _argument(parameter: inspect.Parameter, word: str, language: Language) -> An
         "str | None": word,
         "Role": Role.OWNER,
         "Language": language,
+        "tzinfo": UTC,
         "Iterable[str]": [word],
         "Sequence[str]": [word],
         "Iterable[tuple[str, str]]": [(word, word)],

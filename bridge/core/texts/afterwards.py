@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, tzinfo
+
+from bridge.core import moments
 from bridge.core.languages import EN, Language, joined, say, say_many
 from bridge.core.markup import Marked
 from bridge.core.texts.help import Explained
-from bridge.core.texts.pieces import by_whom, utc
+from bridge.core.texts.pieces import by_whom
 
 
 def explain_edit(language: Language = EN) -> Explained:
@@ -101,7 +104,9 @@ def withdrawal_failed(number: int, community: str, why: str, language: Language 
     )
 
 
-def withdraw_caution(number: int, at: int, author: str, copies: int, language: Language = EN) -> Marked:
+def withdraw_caution(
+    number: int, at: int, author: str, copies: int, language: Language = EN, zone: tzinfo = UTC
+) -> Marked:
     """
     Args:
         at: when it was given, in milliseconds since 1970.
@@ -113,17 +118,17 @@ def withdraw_caution(number: int, at: int, author: str, copies: int, language: L
         "it.",
         copies,
         number=number,
-        date=utc(at),
+        date=moments.shown(at, zone),
         author=by_whom(author),
     )
 
 
-def announcement_pinned(number: int, until: int, language: Language = EN) -> Marked:
+def announcement_pinned(number: int, until: int, language: Language = EN, zone: tzinfo = UTC) -> Marked:
     """
     Args:
         until: in milliseconds since 1970.
     """
-    return say(language, "#{number} is pinned until {date}.", number=number, date=utc(until))
+    return say(language, "#{number} is pinned until {date}.", number=number, date=moments.shown(until, zone))
 
 
 def announcement_unpinned(number: int, language: Language = EN) -> Marked:

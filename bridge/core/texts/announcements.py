@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, tzinfo
 from typing import Any
 
+from bridge.core import moments
 from bridge.core.languages import EN, Language, joined, say, say_many
 from bridge.core.lines import one_line
 from bridge.core.markup import Marked, literal
 from bridge.core.texts.help import Explained
-from bridge.core.texts.pieces import by_whom, utc, with_list
+from bridge.core.texts.pieces import by_whom, with_list
 
 
 def explain_announcements(language: Language = EN) -> Explained:
     return Explained(say(language, "shows what was announced, with numbers"))
 
 
-def announcements_listed(found: Sequence[Mapping[str, Any]], community: str, language: Language = EN) -> Marked:
+def announcements_listed(
+    found: Sequence[Mapping[str, Any]], community: str, language: Language = EN, zone: tzinfo = UTC
+) -> Marked:
     """
     Args:
         found: of each `number`, `at` (milliseconds since 1970), `author`, `waiting`, `failed`, `withdrawn_at` and
@@ -27,7 +31,13 @@ def announcements_listed(found: Sequence[Mapping[str, Any]], community: str, lan
     lines = []
     for one in found:
         author = by_whom(one["author"])
-        line = say(language, "#{number}, {date}, by {author}", number=one["number"], date=utc(one["at"]), author=author)
+        line = say(
+            language,
+            "#{number}, {date}, by {author}",
+            number=one["number"],
+            date=moments.shown(one["at"], zone),
+            author=author,
+        )
         more = [literal(f"“{one_line(one['words'])}”")] if one.get("words") else []
         if one["withdrawn_at"] is not None:
             more.append(say(language, "withdrawn"))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, tzinfo
 from typing import Any
 
+from bridge.core import moments
 from bridge.core.community import Role
 from bridge.core.languages import EN, Language, joined, say, say_many
 from bridge.core.markup import Marked, literal
 from bridge.core.texts.help import Explained
-from bridge.core.texts.pieces import code, utc, with_list
+from bridge.core.texts.pieces import code, with_list
 from bridge.core.texts.standing import role_name
 
 
@@ -30,7 +32,7 @@ def explain_link_reset(language: Language = EN) -> Explained:
     return Explained(say(language, "takes all invite links back, and makes one"), "--uses 30")
 
 
-def link_made(link: Mapping[str, Any], language: Language = EN) -> Marked:
+def link_made(link: Mapping[str, Any], language: Language = EN, zone: tzinfo = UTC) -> Marked:
     """The one time that a link's address is shown.
 
     Args:
@@ -38,14 +40,14 @@ def link_made(link: Mapping[str, Any], language: Language = EN) -> Marked:
             for it.
     """
     head = say(language, "This link leads into {community}. I cannot show it again:", community=link["community"])
-    lines = [head, literal(link["url"]), link_line(link, language)]
+    lines = [head, literal(link["url"]), link_line(link, language, zone)]
     if link.get("revoked") is not None:
         lines.append(say_many(language, "{count} link was taken back.", "{count} links were taken back.",
                               link["revoked"]))  # fmt: skip
     return joined("\n", lines)
 
 
-def link_line(link: Mapping[str, Any], language: Language = EN) -> Marked:
+def link_line(link: Mapping[str, Any], language: Language = EN, zone: tzinfo = UTC) -> Marked:
     """What a link is, on one line."""
     parts = [code(link["id"])]
     if link["uses"] is None:
@@ -53,7 +55,7 @@ def link_line(link: Mapping[str, Any], language: Language = EN) -> Marked:
     else:
         parts.append(say(language, "used by {used} of {uses}", used=str(link["used"]), uses=str(link["uses"])))
     if link["expires_at"] is not None:
-        parts.append(say(language, "until {time}", time=utc(link["expires_at"])))
+        parts.append(say(language, "until {time}", time=moments.shown(link["expires_at"], zone)))
     if link["needs_approval"]:
         parts.append(say(language, "an admin has to agree"))
     if link["role"] is not Role.MEMBER:
@@ -64,7 +66,12 @@ def link_line(link: Mapping[str, Any], language: Language = EN) -> Marked:
 
 
 def links(
-    community: str, shown: Sequence[Mapping[str, Any]], usable: int, every: int, language: Language = EN
+    community: str,
+    shown: Sequence[Mapping[str, Any]],
+    usable: int,
+    every: int,
+    language: Language = EN,
+    zone: tzinfo = UTC,
 ) -> Marked:
     """
     Args:
@@ -78,7 +85,7 @@ def links(
             language, "{count} link leads into {community}:", "{count} links lead into {community}:", usable,
             community=community,
         )  # fmt: skip
-    text = with_list(head, [link_line(link, language) for link in shown]) if shown else head
+    text = with_list(head, [link_line(link, language, zone) for link in shown]) if shown else head
     if every > len(shown):
         more = say_many(language, "{count} more is not shown.", "{count} more are not shown.", every - len(shown))
         text = joined("\n", [text, more])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, tzinfo
 
+from bridge.core import moments
 from bridge.core.languages import EN, Language, joined, say
 from bridge.core.markup import Marked, literal
 from bridge.core.texts.help import Explained
-from bridge.core.texts.pieces import utc
 
 
 def explain_email(language: Language = EN) -> Explained:
@@ -52,7 +53,7 @@ def code_sent(address: str, language: Language = EN) -> Marked:
     )
 
 
-def digest_email_on(address: str, due: int, language: Language = EN) -> Marked:
+def digest_email_on(address: str, due: int, language: Language = EN, zone: tzinfo = UTC) -> Marked:
     """
     Args:
         due: when the first comes, in milliseconds since 1970.
@@ -61,7 +62,7 @@ def digest_email_on(address: str, due: int, language: Language = EN) -> Marked:
         language,
         "Summaries go to {address}, the first on {due}. `digest off` ends it, and so does a click in each letter.",
         address=address,
-        due=utc(due),
+        due=moments.shown(due, zone),
     )
 
 
@@ -91,7 +92,11 @@ def digest_subject(community: str, language: Language = EN) -> Marked:
 
 
 def digest_text(
-    community: str, found: Sequence[tuple[int, int, str, str]], unsubscribe: str, language: Language = EN
+    community: str,
+    found: Sequence[tuple[int, int, str, str]],
+    unsubscribe: str,
+    language: Language = EN,
+    zone: tzinfo = UTC,
 ) -> Marked:
     """A week's summary by e-mail.
 
@@ -103,7 +108,7 @@ def digest_text(
         joined(
             "\n",
             [
-                say(language, "#{number}, {date}", number=number, date=utc(at)),
+                say(language, "#{number}, {date}", number=number, date=moments.shown(at, zone)),
                 literal(words) if words else say(language, "(cannot be read any more)"),
                 literal(link),
             ],

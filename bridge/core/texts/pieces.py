@@ -29,7 +29,7 @@ def by_whom(by: str) -> str:
 
 
 def utc(at: int) -> str:
-    """A time (milliseconds since 1970) as people read it."""
+    """A time (milliseconds since 1970) in a table, and where no community is asked about."""
     return datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 

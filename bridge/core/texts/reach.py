@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, tzinfo
 from typing import Any
 from urllib.parse import quote
 
+from bridge.core import moments
 from bridge.core.languages import EN, Language, joined, say, say_many
 from bridge.core.lines import one_line
 from bridge.core.markup import Marked, mention
 from bridge.core.texts.help import Explained
-from bridge.core.texts.pieces import by_whom, utc, with_list
+from bridge.core.texts.pieces import by_whom, with_list
 
 MOST_NAMES = 50
 """So many names stand in an answer; the rest is in the file."""
@@ -24,13 +26,13 @@ def explain_ack(language: Language = EN) -> Explained:
     return Explained(say(language, "shows who has not confirmed an announcement yet"), "12")
 
 
-def reach_shown(one: Mapping[str, Any], language: Language = EN) -> Marked:
+def reach_shown(one: Mapping[str, Any], language: Language = EN, zone: tzinfo = UTC) -> Marked:
     """
     Args:
         one: as `core/reach.Figures.as_json` gives it.
     """
     head = say(
-        language, "#{number}, {date}, by {author}:", number=one["number"], date=utc(one["at"]),
+        language, "#{number}, {date}, by {author}:", number=one["number"], date=moments.shown(one["at"], zone),
         author=by_whom(one["author"]),
     )  # fmt: skip
     lines = [
@@ -50,7 +52,9 @@ def reach_shown(one: Mapping[str, Any], language: Language = EN) -> Marked:
     return with_list(head, lines)
 
 
-def reach_listed(found: Sequence[Mapping[str, Any]], community: str, language: Language = EN) -> Marked:
+def reach_listed(
+    found: Sequence[Mapping[str, Any]], community: str, language: Language = EN, zone: tzinfo = UTC
+) -> Marked:
     """
     Args:
         found: as `core/reach.Figures.as_json` gives them, the newest first.
@@ -62,7 +66,7 @@ def reach_listed(found: Sequence[Mapping[str, Any]], community: str, language: L
             language,
             "#{number}, {date}: given the key {delivered}, read {read}, reacted {reacted}",
             number=one["number"],
-            date=utc(one["at"]),
+            date=moments.shown(one["at"], zone),
             delivered=_of(one["delivered"], one["people"], language),
             read=_of(one["read"], one["joined"], language),
             reacted=_of(one["reacted"], one["joined"], language),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, tzinfo
 from typing import Any
 
+from bridge.core import moments
 from bridge.core.community import Role
 from bridge.core.languages import EN, Language, joined, say, say_many
 from bridge.core.lines import LONGEST_NAME, one_line
 from bridge.core.markup import Marked, literal, mention
-from bridge.core.texts.pieces import the_operator, utc, with_list
+from bridge.core.texts.pieces import the_operator, with_list
 
 
 def role_name(role: Role, language: Language = EN) -> Marked:
@@ -108,7 +110,7 @@ def invited_word(language: Language = EN) -> Marked:
     return say(language, "invited")
 
 
-def who(person: Mapping[str, Any], community: str, language: Language = EN) -> Marked:
+def who(person: Mapping[str, Any], community: str, language: Language = EN, zone: tzinfo = UTC) -> Marked:
     """What somebody is in a community: role, groups, tags, since when, and by whom they came."""
     lines = [person_line({**person, "groups": (), "tags": ()}, language)]
     state = person["state"]
@@ -121,7 +123,7 @@ def who(person: Mapping[str, Any], community: str, language: Language = EN) -> M
     if person["tags"]:
         lines.append(say(language, "Tags: {tags}", tags=_tags(person["tags"])))
     if person["since"] is not None:
-        lines.append(say(language, "Here since {time}", time=utc(person["since"])))
+        lines.append(say(language, "Here since {time}", time=moments.shown(person["since"], zone)))
     if person["how"]:
         lines.append(_origin(person, language))
     return joined("\n", lines)
