@@ -7,15 +7,15 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import tzinfo
 from typing import Any
 
+from bridge.app.audiences import Right, must_be_right
 from bridge.app.house import House
 from bridge.app.naming import announcement_meant
 from bridge.core import texts
-from bridge.core.access import Deed, may
 from bridge.core.afterwards import LONGEST_PIN_SECONDS, PIN_SECONDS
 from bridge.core.announcements import EVERYBODY, Audience, Target, person_of
 from bridge.core.community import Community
 from bridge.core.errors import Refused
-from bridge.core.ids import CommunityId, EventId, RoomId, UserId
+from bridge.core.ids import CommunityId, EventId, RoomId, RoomKeyName, UserId
 from bridge.core.messages import PostAgain
 from bridge.core.rendering import render
 from bridge.features.afterwards import job_of_edit, job_of_withdrawal
@@ -80,6 +80,7 @@ class AfterwardsDesk:
         copies = await announcements.copies_of(announcement.id)
         zone = self._house.newsroom.answer_zone(community.id, by)
         asked = Asked(community, by, what, number, announcement, copies, zone)
+        await self._must_be_right_here(asked)
         ways: dict[str, Callable[[Asked], Answer]] = {
             "look": self._look,
             "edit": self._edit,
@@ -96,13 +97,13 @@ class AfterwardsDesk:
 
     async def _look(self, asked: Asked) -> dict[str, Any]:
         """What a withdrawal would do."""
-        await self._must_be_permitted(asked.by, _communities(asked.copies))
+        await self._must_be_permitted(asked.by, asked.copies)
         one = asked.announcement
         said = texts.withdraw_caution(asked.number, one.at, one.author, len(asked.copies), asked.language, asked.zone)
         return {"said": [said]}
 
     async def _edit(self, asked: Asked) -> dict[str, Any]:
-        await self._must_be_permitted(asked.by, _communities(asked.copies))
+        await self._must_be_permitted(asked.by, asked.copies)
         afterwards = self._house.newsroom.afterwards
         change = await afterwards.edit(
             asked.announcement.id,
@@ -116,7 +117,7 @@ class AfterwardsDesk:
         return await self._wait_for(asked, change, jobs, texts.announcement_edited)
 
     async def _withdraw(self, asked: Asked) -> dict[str, Any]:
-        await self._must_be_permitted(asked.by, _communities(asked.copies))
+        await self._must_be_permitted(asked.by, asked.copies)
         if asked.announcement.withdrawn_at is not None and asked.by is not None:
             progress = await self._house.newsroom.afterwards.withdrawal(asked.announcement.id)
             said = texts.announcement_withdrawn(asked.number, progress.done, progress.failed, asked.language)
@@ -170,11 +171,11 @@ class AfterwardsDesk:
         return {"said": [texts.announcement_unpinned(asked.number, asked.language)]}
 
     async def _in_rooms(self, asked: Asked) -> list[tuple[Target, EventId]]:
-        """The copies in rooms of those communities in which the person may announce."""
+        """The copies in rooms into which the person may announce."""
         found = []
         for copy in asked.copies:
             in_room = copy.target.room_id is not None and person_of(copy.target.place) is None
-            if in_room and copy.event_id is not None and await self._is_permitted(asked.by, copy.target.community):
+            if in_room and copy.event_id is not None and await self._is_permitted(asked.by, [copy]):
                 found.append((copy.target, copy.event_id))
         if not found:
             raise Refused(f"#{asked.number} lies in no room in which it could be pinned")
@@ -187,14 +188,15 @@ class AfterwardsDesk:
         audience = asked.announcement.audience
         if asked.community.id in audience.communities or asked.announcement.human:
             audience = EVERYBODY
-        await self._must_be_permitted(asked.by, [asked.community.id])
+        must_be_right(await self._right_of(asked.community.id, asked.by), audience, asked.community.id)
         return await self._again(asked, asked.community.id, audience)
 
     async def _forward(self, asked: Asked) -> dict[str, Any]:
         target = CommunityId(str(asked.what.get("target") or ""))
         if target not in self._house.reconciler.declared:
             raise Refused(f"there is no community {str(target)[:60]!r}", remedy="name one by its id")
-        await self._must_be_permitted(asked.by, [asked.community.id, target])
+        if not (await self._right_of(target, asked.by))(EVERYBODY):
+            raise _elsewhere(target)
         return await self._again(asked, target, EVERYBODY)
 
     async def _again(self, asked: Asked, target: CommunityId, audience: Audience) -> dict[str, Any]:
@@ -216,7 +218,7 @@ class AfterwardsDesk:
         return {"said": [texts.announced_again(asked.number, target)]}
 
     async def _retry(self, asked: Asked) -> dict[str, Any]:
-        await self._must_be_permitted(asked.by, _communities(asked.copies))
+        await self._must_be_permitted(asked.by, asked.copies)
         count = await self._house.newsroom.afterwards.retry(
             asked.announcement.id, community=asked.community.id, author=asked.author
         )
@@ -224,24 +226,47 @@ class AfterwardsDesk:
 
     # --- who may ----------------------------------------------------------------------------------------------------
 
-    async def _is_permitted(self, by: UserId | None, community: CommunityId) -> bool:
-        if by is None:
-            return True
-        if community not in self._house.reconciler.declared:
-            return False
-        return may(await self._house.reconciler.role_of(community, by), Deed.ANNOUNCE)
+    async def _right_of(self, community: CommunityId, by: UserId | None) -> Right:
+        return await self._house.newsroom.audiences.right_of(community, by)
 
-    async def _must_be_permitted(self, by: UserId | None, communities: Iterable[CommunityId]) -> None:
-        for community in communities:
-            if not await self._is_permitted(by, community):
-                raise Refused(
-                    f"it is in {community}, too, where you may not announce",
-                    remedy=f"ask an owner or admin of {community}",
-                )
+    async def _must_be_right_here(self, asked: Asked) -> None:
+        """Where it is asked: whoever may announce to the same people there may do what there is to do about it."""
+        right = await self._right_of(asked.community.id, asked.by)
+        must_be_right(right, asked.announcement.audience, asked.community.id)
+        here = [copy for copy in asked.copies if copy.target.community == asked.community.id]
+        if here:
+            must_be_right(right, _audience(here), asked.community.id)
+
+    async def _is_permitted(self, by: UserId | None, copies: Sequence[Copy]) -> bool:
+        for community, there in _by_community(copies).items():
+            if not (await self._right_of(community, by))(_audience(there)):
+                return False
+        return True
+
+    async def _must_be_permitted(self, by: UserId | None, copies: Sequence[Copy]) -> None:
+        for community, there in _by_community(copies).items():
+            if not await self._is_permitted(by, there):
+                raise _elsewhere(community)
 
 
 DEEDS = frozenset({"look", "edit", "withdraw", "pin", "unpin", "repost", "forward", "retry"})
 
 
-def _communities(copies: Iterable[Copy]) -> list[CommunityId]:
-    return list(dict.fromkeys(copy.target.community for copy in copies))
+def _elsewhere(community: CommunityId) -> Refused:
+    return Refused(
+        f"it is in {community}, too, where you may not announce", remedy=f"ask an owner or admin of {community}"
+    )
+
+
+def _by_community(copies: Iterable[Copy]) -> dict[CommunityId, list[Copy]]:
+    found: dict[CommunityId, list[Copy]] = {}
+    for copy in copies:
+        found.setdefault(copy.target.community, []).append(copy)
+    return found
+
+
+def _audience(copies: Iterable[Copy]) -> Audience:
+    """Who has these copies of one community; people in direct chats are taken for everybody."""
+    keys = [copy.target.place for copy in copies]
+    groups = tuple(RoomKeyName(key) for key in keys if key and person_of(key) is None)
+    return Audience(everybody=len(groups) < len(keys), groups=groups)

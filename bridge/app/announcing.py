@@ -68,7 +68,8 @@ class AnnouncementDesk:
             case "list":
                 most = _number(what, "most", MOST_LISTED, MOST_LISTED_AT_ONCE)
                 before = _number(what, "before", 2**53, 2**53)
-                found = await self._house.newsroom.announcements.listed(community.id, most, before)
+                right = await self._house.newsroom.audiences.right_of(community.id, by)
+                found = await self._house.newsroom.announcements.listed(community.id, most, before, which=right)
                 shown = [_shown(one) for one in found]
                 if by is not None:
                     shown = [{**one, "words": await self._words_of(community.id, one)} for one in shown]

@@ -11,13 +11,16 @@ from bridge.core.audience import Nameable, read_audience
 from bridge.core.community import Community
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
-from bridge.core.rank import People, check_audience
+from bridge.core.rank import People, check_audience, may_announce
 from bridge.features.drafts import Expected
 from bridge.features.reconcile import Reconciler
 from bridge.plan.desired import admits_announcer, moderated_by
 from bridge.plan.state import Accounts
 from bridge.store import shares
 from bridge.store.database import Database
+
+Right = Callable[[Audience], bool]
+"""Whether somebody may announce to these."""
 
 
 class Audiences:
@@ -56,6 +59,21 @@ class Audiences:
         declared, known = self._declared(community), await self._reconciler.memory.known(community)
         moderated = moderated_by(by, declared, known)
         check_audience(await self._people(declared), by, audience, moderated.__contains__)
+
+    async def right_of(self, community: CommunityId, by: UserId | None) -> Right:
+        """To whom somebody may announce there, and so what they may change and see afterwards; None is the operator.
+
+        Raises:
+            MatrixError: the homeserver cannot be asked who they are.
+        """
+        if by is None:
+            return lambda _: True
+        declared = self._reconciler.declared.get(community)
+        if declared is None:
+            return lambda _: False
+        moderated = moderated_by(by, declared, await self._reconciler.memory.known(community))
+        people = await self._people(declared)
+        return lambda audience: may_announce(people, by, audience, moderated.__contains__)
 
     async def audience_of(self, community: CommunityId, by: UserId | None, words: Sequence[str]) -> Audience:
         """Whom words mean (see `core/audience`), checked to be within the right of `by`; None is the operator.
@@ -167,3 +185,17 @@ class Audiences:
         if declared is None:
             raise Refused("was deactivated, or is declared no longer", where=str(community), remedy="see `status`")
         return declared
+
+
+def must_be_right(right: Right, audience: Audience, community: CommunityId) -> None:
+    """Whether what was announced to these is somebody's to change and to see.
+
+    Raises:
+        Refused: it is not. What it reached is not said.
+    """
+    if not right(audience):
+        raise Refused(
+            "it did not go into groups that you moderate alone",
+            where=str(community),
+            remedy="ask an owner or admin",
+        )

@@ -8,7 +8,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from bridge.app.audiences import Audiences
-from bridge.app.reaching import ReachDesk, RoleOf
+from bridge.app.handouts import RoleOf
+from bridge.app.reaching import ReachDesk
 from bridge.core.announcements import Audience, Target, first_words, person_of
 from bridge.core.audience import heard_in
 from bridge.core.community import ANNOUNCEMENTS, DISCUSSION, Community, Group, RoomKind
@@ -413,7 +414,7 @@ class Newsroom:
             reach=self.reach,
             acknowledgements=self.acknowledgements,
             announcements=self.announcements,
-            role_of=role_of,
+            right_of=self.audiences.right_of,
             name_of=reconciler.name_of,
             zone_of=self.answer_zone,
             messenger=messenger,

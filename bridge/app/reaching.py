@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import tzinfo
 from typing import Any
 
+from bridge.app.audiences import Right, must_be_right
 from bridge.app.naming import announcement_meant, announcement_named
 from bridge.core import charts, texts
-from bridge.core.access import Deed, may
-from bridge.core.community import Community, Role
+from bridge.core.community import Community
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, RoomId, UserId
 from bridge.core.languages import Language
@@ -20,6 +20,7 @@ from bridge.features.acknowledgements import Acknowledgements
 from bridge.features.announcements import Announcements
 from bridge.features.reach import Reach
 from bridge.ports import Clock, File, Messenger
+from bridge.store import announcements as store
 from bridge.store.database import Database
 from bridge.store.jobs import Jobs
 
@@ -28,11 +29,12 @@ SHOWN = 10
 DRAWN = 40
 """How many a picture shows."""
 MOST = 500
-RoleOf = Callable[[CommunityId, UserId], Awaitable[Role | None]]
+RightOf = Callable[[CommunityId, UserId | None], Awaitable[Right]]
 
 
 class ReachDesk:
-    """Reads what is asked, and says it: to admins alone. Files for chats are made when they are sent."""
+    """Reads what is asked, and says it: to whoever may announce to the same people. Files for chats are made when they
+    are sent."""
 
     def __init__(
         self,
@@ -40,7 +42,7 @@ class ReachDesk:
         reach: Reach,
         acknowledgements: Acknowledgements,
         announcements: Announcements,
-        role_of: RoleOf,
+        right_of: RightOf,
         name_of: Callable[[CommunityId], Awaitable[str]],
         zone_of: Callable[[CommunityId, UserId | None], tzinfo],
         messenger: Messenger,
@@ -52,7 +54,7 @@ class ReachDesk:
         self._reach = reach
         self._acknowledgements = acknowledgements
         self._announcements = announcements
-        self._role_of = role_of
+        self._right_of = right_of
         self._name_of = name_of
         self._zone_of = zone_of
         self._messenger = messenger
@@ -73,15 +75,17 @@ class ReachDesk:
             Refused: there is no such announcement.
         """
         names, zone = community.reach_names, self._zone_of(community.id, by)
+        right = await self._right_of(community.id, by)
         found = await announcement_named(self._announcements, community.id, what)
         if found is not None:
+            must_be_right(right, found.audience, community.id)
             one = await self._reach.of(community.id, found.id, names=names)
             if one is None:
                 raise _nothing_of_that_name(community)
             shown = one.as_json(names=names)
             said = [texts.reach_shown(shown, language, zone), texts.reach_limits(language)]
             return {"said": said, "announcements": [shown], "csv": as_table([one])}
-        figures = await self._reach.latest(community.id, _most(what), names=names)
+        figures = await self._reach.latest(community.id, _most(what), names=names, which=right)
         listed = [one.as_json(names=names) for one in figures]
         name = await self._name_of(community.id)
         said = [texts.reach_listed(listed[:SHOWN], name, language, zone), texts.reach_limits(language)]
@@ -106,6 +110,7 @@ class ReachDesk:
             Refused: there is no such announcement, or nobody was asked to confirm it.
         """
         _, found = await announcement_meant(self._announcements, community.id, what)
+        must_be_right(await self._right_of(community.id, by), found.audience, community.id)
         standing = await self._acknowledgements.standing(community.id, found.id)
         if standing is None:
             raise Refused(
@@ -135,18 +140,22 @@ class ReachDesk:
         Raises:
             CannotEncrypt, MatrixError: it cannot be sent now.
         """
-        role = await self._role_of(job.community, job.by)
-        if role is None or not may(role, Deed.SEE_REACH):
-            return
         file = await self._file(job)
         if file is not None:
             await self._messenger.send_file(job.room_id, file, txn_id=job_id)
 
     async def _file(self, job: SendFigures) -> File | None:
+        right = await self._right_of(job.community, job.by)
         if job.what == "acknowledgement":
+            async with self._database.transaction() as tx:
+                about = await store.get(tx, job.announcement)
+            if about is None or not right(about.audience):
+                return None
             standing = await self._acknowledgements.standing(job.community, job.announcement)
             return None if standing is None else _csv(f"confirmations-{standing.number}", standing.as_table())
-        figures = await self._reach.latest(job.community, MOST if job.what == "table" else DRAWN)
+        figures = await self._reach.latest(job.community, MOST if job.what == "table" else DRAWN, which=right)
+        if not figures:
+            return None
         return _csv(f"reach-{job.community}", as_table(figures)) if job.what == "table" else _picture(job, figures)
 
 

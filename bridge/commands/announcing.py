@@ -65,7 +65,7 @@ ROWS = (
         name="announcements",
         names={DE: "ankündigungen"},
         aliases=("ankuendigungen",),
-        deed=Deed.ANNOUNCE,
+        deed=Deed.ANNOUNCE_IN_GROUPS,
         explain=texts.explain_announcements,
         run=list_,
     ),

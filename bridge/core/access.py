@@ -50,7 +50,7 @@ NEEDED: dict[Deed, Role] = {
     Deed.ANNOUNCE: Role.ADMIN,
     Deed.ANNOUNCE_IN_GROUPS: Role.MODERATOR,  # into groups that they moderate: see core/rank
     Deed.ADMIT_ANNOUNCER: Role.MODERATOR,  # of that group: see core/rank
-    Deed.SEE_REACH: Role.ADMIN,
+    Deed.SEE_REACH: Role.MODERATOR,  # of what they may announce themselves: see core/rank
     Deed.APPLY_HELD_PLAN: Role.OWNER,
     Deed.THAW: Role.OWNER,
     Deed.MAKE_LINKS: Role.ADMIN,

@@ -253,6 +253,17 @@ def check_audience(
     raise _refused(people, "moderators announce into the groups that they moderate alone", f"write `{own}` with it")
 
 
+def may_announce(
+    people: People, by: UserId | None, audience: Audience, moderates: Callable[[RoomKeyName], bool]
+) -> bool:
+    """Whether `check_audience` lets them: then they may change what was announced to these, and see its figures."""
+    try:
+        check_audience(people, by, audience, moderates)
+    except Refused:
+        return False
+    return True
+
+
 def check_profile(people: People, by: UserId | None) -> None:
     """Whether `by` may see and change how a community is set up.
 

@@ -392,10 +392,18 @@ class Announcements:
         async with self._database.transaction() as tx:
             return await store.in_rooms(tx, announcement)
 
-    async def listed(self, community: CommunityId, most: int, before: int | None = None) -> list[Listed]:
-        """The announcements of a community, the newest first; with `before` only those with smaller numbers."""
+    async def listed(
+        self,
+        community: CommunityId,
+        most: int,
+        before: int | None = None,
+        *,
+        which: Callable[[Audience], bool] = lambda _: True,
+    ) -> list[Listed]:
+        """The announcements of a community, the newest first; with `before` only those with smaller numbers, with
+        `which` only those to such an audience."""
         async with self._database.transaction() as tx:
-            return await store.listed(tx, community, most, before)
+            return await store.listed_of(tx, community, most, before, which)
 
     async def outcomes(self, announcement: str, targets: Sequence[Target]) -> list[dict[str, Any]]:
         """Where the deliveries of `publish` stand: community, room, event id, devices, members without a device that

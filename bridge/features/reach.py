@@ -1,6 +1,7 @@
 """How far announcements come: who is there, who was given the key, who has read, who reacted.
 
-What is told is about a community's announcement room. Who may be told is decided by whoever asks this.
+What is told is about a community's announcement room; of an announcement into one group alone, about the group: there
+nobody's receipts and reactions are kept. Who may be told is decided by whoever asks this.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from bridge.core import announcements
 from bridge.core.ids import CommunityId, EventId, RoomId, UserId
 from bridge.core.messages import Posted, Receipt, Redacted
 from bridge.core.reach import Figures, reaction_key
@@ -104,17 +106,25 @@ class Reach:
 
     # --- what is told -----------------------------------------------------------------------------------------------
 
-    async def latest(self, community: CommunityId, most: int, *, names: bool = False) -> list[Figures]:
+    async def latest(
+        self,
+        community: CommunityId,
+        most: int,
+        *,
+        names: bool = False,
+        which: Callable[[announcements.Audience], bool] = lambda _: True,
+    ) -> list[Figures]:
         """How far the last announcements of a community came, the newest first; those withdrawn are left out.
 
         Args:
             names: whether also who read and who reacted is told.
+            which: whether an announcement to such an audience is told of.
 
         Raises:
             MatrixError: who is in the room cannot be read.
         """
         async with self._database.transaction() as tx:
-            found = await store.listed(tx, community, most)
+            found = await store.listed_of(tx, community, most, None, which)
         kept = [one for one in found if one.announcement.withdrawn_at is None]
         return await self._figures(community, kept, names=names)
 
@@ -156,11 +166,10 @@ class Reach:
         return figures
 
     async def _copy(self, tx: Transaction, announcement: str, community: CommunityId) -> Copy | None:
-        """The copy in the community's announcement room."""
-        for copy in await store.copies_of(tx, announcement):
-            if copy.target.community == community and not copy.target.place:
-                return copy
-        return None
+        """The copy in the community's announcement room; of what went into one group alone, that in the group."""
+        copies = [one for one in await store.in_rooms(tx, announcement) if one.target.community == community]
+        main = next((one for one in copies if not one.target.place), None)
+        return copies[0] if main is None and len(copies) == 1 else main
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +216,7 @@ def _one(
     position = None if copy is None or copy.event_id is None else positions.get(copy.event_id)
     delivered = None if copy is None or copy.people is None or copy.unreached is None else copy.people - copy.unreached
     people = None if copy is None else copy.people
-    if copy is None or copy.event_id is None or position is None:
+    if copy is None or copy.event_id is None or copy.target.place or position is None:  # groups are not listened to
         return Figures(*head, people, delivered, None, None)
     given = {key: users & audience.joined for key, users in reactions.get(copy.event_id, {}).items()}
     given = {key: users for key, users in given.items() if users}

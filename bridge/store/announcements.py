@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,9 @@ import orjson
 from bridge.core.announcements import Audience, Kind, Missed, Named, Target, person_of
 from bridge.core.ids import CommunityId, EventId, RoomId
 from bridge.store.database import Row, Transaction
+
+PAGE = 100
+"""So many are looked at together where some of them are sought."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +281,20 @@ async def listed(tx: Transaction, community: CommunityId, most: int, before: int
         Listed(row["number"], _announcement(row), int(row["sent"]), int(row["waiting"]), int(row["failed"]))
         for row in rows
     ]
+
+
+async def listed_of(
+    tx: Transaction, community: CommunityId, most: int, before: int | None, which: Callable[[Audience], bool]
+) -> list[Listed]:
+    """The same, of those alone whose audience is one of those."""
+    found: list[Listed] = []
+    while len(found) < most:
+        some = await listed(tx, community, PAGE, before)
+        found += [one for one in some if which(one.announcement.audience)]
+        if len(some) < PAGE:
+            break
+        before = some[-1].number
+    return found[:most]
 
 
 async def delivered(

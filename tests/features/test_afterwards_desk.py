@@ -10,19 +10,23 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from bridge.app.afterwards import DEEDS, AfterwardsDesk
+from bridge.app.audiences import Audiences
 from bridge.app.house import House
 from bridge.core.announcements import Audience, Target
-from bridge.core.community import Community, Role
+from bridge.core.community import Community, Group, Role, RoomKind
 from bridge.core.errors import Refused
-from bridge.core.ids import CommunityId, RoomId, UserId
+from bridge.core.ids import CommunityId, RoomId, RoomKeyName, UserId
 from bridge.core.messages import KeepPins, PostAgain
+from bridge.core.rank import People
 from bridge.core.rendering import render
+from bridge.plan.state import Known
 from bridge.store.jobs import decode
-from tests.fakes.scene import Scene
+from tests.fakes.scene import ACCOUNTS, Scene
 
 SCHOOL, YEAR, CLUB = CommunityId("school"), CommunityId("year"), CommunityId("club")
 ROOMS = {name: RoomId(f"!{name}:example.org") for name in (SCHOOL, YEAR)}
-HEAD, TEACHER, PUPIL = (UserId(f"@{name}:example.org") for name in ("head", "teacher", "pupil"))
+HEAD, TEACHER, PUPIL, COACH = (UserId(f"@{name}:example.org") for name in ("head", "teacher", "pupil", "coach"))
+CHESS, BOARD = RoomKeyName("chess"), RoomKeyName("board")
 CHAT = RoomId("!chat:example.org")
 ROLES = {
     (SCHOOL, HEAD): Role.ADMIN,
@@ -30,28 +34,61 @@ ROLES = {
     (YEAR, TEACHER): Role.OWNER,
     (CLUB, TEACHER): Role.MEMBER,
     (SCHOOL, PUPIL): Role.MEMBER,
+    (SCHOOL, COACH): Role.MEMBER,
 }
 
 
 class Reconciler:
     """Knows three communities; the year is within the school."""
 
-    declared: Mapping[CommunityId, Community] = {name: Community(name) for name in (SCHOOL, YEAR, CLUB)}
+    declared: Mapping[CommunityId, Community] = {
+        **{name: Community(name) for name in (YEAR, CLUB)},
+        SCHOOL: Community(
+            SCHOOL,
+            groups=(
+                Group(CHESS, RoomKind.OPEN, moderators=frozenset({COACH}), announcements=True),
+                Group(BOARD, RoomKind.HIDDEN, moderators=frozenset({HEAD}), announcements=True),
+            ),
+        ),
+    }
 
-    async def role_of(self, community: CommunityId, user: UserId) -> Role | None:
-        return ROLES.get((community, user))
+    memory: Any
+
+    def __init__(self) -> None:
+        self.memory = self
+
+    async def known(self, _: CommunityId) -> Known:
+        return Known()
+
+
+async def people(community: Community) -> People:
+    roles = {user: role for (name, user), role in ROLES.items() if name == community.id}
+    return People(community, roles, dict.fromkeys(roles, "join"))
+
+
+async def nobody(*_: Any) -> list[Any]:
+    return []
 
 
 @pytest.fixture
 def desk(scene: Scene) -> AfterwardsDesk:
+    reconciler = cast(Any, Reconciler())
     newsroom = SimpleNamespace(
+        audiences=Audiences(
+            database=scene.database,
+            reconciler=reconciler,
+            people=people,
+            everybody=nobody,
+            joined_in=nobody,
+            accounts=ACCOUNTS,
+        ),
         announcements=scene.announcements,
         afterwards=scene.afterwards,
         pins=scene.pins,
         reposts=scene.reposts,
         answer_zone=lambda *_: ZoneInfo("Europe/Berlin"),
     )
-    return AfterwardsDesk(cast(House, SimpleNamespace(newsroom=newsroom, reconciler=Reconciler())))
+    return AfterwardsDesk(cast(House, SimpleNamespace(newsroom=newsroom, reconciler=reconciler)))
 
 
 async def announced(scene: Scene) -> None:
@@ -154,3 +191,64 @@ async def test_a_reply_to_the_answer_or_to_a_copy_names_it(scene: Scene, desk: A
         assert (await ask(desk, "look", HEAD, announcement="", reply_to=event))["number"] == 1
     [copy] = [event for event, (room, _) in scene.messenger.posted.items() if room == ROOMS[YEAR]]
     assert (await ask(desk, "look", HEAD, announcement="", reply_to=copy, room=ROOMS[YEAR]))["number"] == 1
+
+
+async def into_groups(scene: Scene, *keys: RoomKeyName, everybody: bool = False, people: bool = False) -> str:
+    """#1, into these groups, and perhaps to everybody or to somebody who carries a tag."""
+    targets = [Target(SCHOOL, RoomId(f"!{key}:example.org"), str(key)) for key in keys]
+    targets += [Target(SCHOOL, ROOMS[SCHOOL])] if everybody else []
+    targets += [Target(SCHOOL, None, PUPIL)] if people else []
+    audience = Audience(everybody=everybody, groups=keys, tags=("team",) if people else ())
+    taken = await scene.announcements.publish(
+        source="$one", author=HEAD, parts=[render("Hello")], targets=targets, audience=audience, reply_room=CHAT
+    )
+    await scene.do_jobs()
+    return taken
+
+
+async def test_moderators_do_what_there_is_to_do_about_what_went_into_their_groups(
+    scene: Scene, desk: AfterwardsDesk
+) -> None:
+    await into_groups(scene, CHESS)
+    room = RoomId("!chess:example.org")
+    assert "would be taken back from 1 room" in (await ask(desk, "look", COACH))["said"][0]
+    assert (await ask(desk, "retry", COACH))["count"] == 0
+    await ask(desk, "edit", COACH)
+    await scene.do_jobs()
+    assert scene.posts.reads(room) == ["Other"]
+    await ask(desk, "withdraw", COACH)
+    await scene.do_jobs()
+    assert scene.posts.reads(room) == []
+
+
+async def test_moderators_pin_and_repeat_what_went_into_their_groups(scene: Scene, desk: AfterwardsDesk) -> None:
+    await into_groups(scene, CHESS)
+    await ask(desk, "pin", COACH)
+    assert {job.room_id for job in await pending(scene, KeepPins)} == {RoomId("!chess:example.org")}
+    await ask(desk, "repost", COACH)
+    [again] = await pending(scene, PostAgain)
+    assert (again.community, again.audience, again.author) == (SCHOOL, ("group:chess",), COACH)
+    with pytest.raises(Refused, match="it is in club, too, where you may not announce"):
+        await ask(desk, "forward", COACH)
+
+
+@pytest.mark.parametrize("deed", sorted(DEEDS))
+@pytest.mark.parametrize(
+    ("keys", "more"),
+    [((CHESS,), {"everybody": True}), ((CHESS, BOARD), {}), ((BOARD,), {}), ((CHESS,), {"people": True})],
+)
+async def test_what_went_elsewhere_too_is_no_affair_of_moderators(
+    scene: Scene, desk: AfterwardsDesk, deed: str, keys: tuple[RoomKeyName, ...], more: dict[str, bool]
+) -> None:
+    await into_groups(scene, *keys, **more)
+    with pytest.raises(Refused, match="it did not go into groups that you moderate alone"):
+        await ask(desk, deed, COACH, target=SCHOOL)
+    assert not await pending(scene, KeepPins)
+    assert not await pending(scene, PostAgain)
+
+
+@pytest.mark.parametrize("deed", sorted(DEEDS))
+async def test_members_get_nothing_of_it(scene: Scene, desk: AfterwardsDesk, deed: str) -> None:
+    await into_groups(scene, CHESS)
+    with pytest.raises(Refused, match="did not go into groups that you moderate"):
+        await ask(desk, deed, PUPIL, target=SCHOOL)

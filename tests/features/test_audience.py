@@ -176,6 +176,26 @@ async def test_a_moderator_announces_into_their_group_and_nowhere_else(scene: Sc
     assert await scene.newsroom.audiences.audience_of(SCHOOL.id, EDNA, ["gruppe:chess"]) == Audience(groups=(CHESS,))
 
 
+async def test_a_moderator_is_shown_what_went_into_their_group_alone(scene: Scene) -> None:
+    await scene.settle(WELCOMING)
+    await announce(scene, ["chess"])
+    await announce(scene, [], source="$two")
+    await announce(scene, ["chess", "everybody"], source="$three")
+    newsroom = scene.newsroom
+
+    async def seen(by: UserId) -> tuple[list[int], list[int]]:
+        right = await newsroom.audiences.right_of(SCHOOL.id, by)
+        listed = await newsroom.announcements.listed(SCHOOL.id, 2, which=right)
+        figures = await newsroom.reach.latest(SCHOOL.id, 2, which=right)
+        return [one.number for one in listed], [one.number for one in figures]
+
+    assert await seen(ANN) == ([3, 2], [3, 2])
+    assert await seen(EDNA) == ([1], [1])
+    assert await seen(CID) == ([], [])
+    [one] = await newsroom.reach.latest(SCHOOL.id, 1, which=await newsroom.audiences.right_of(SCHOOL.id, EDNA))
+    assert (one.joined, one.read, one.reacted) == (2, None, None), "of the group, in which no receipts are kept"
+
+
 async def test_a_group_has_its_copy_quietly_where_everybody_has_one(scene: Scene) -> None:
     await scene.settle(WELCOMING)
     await scene.catch_up()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC
 from typing import Any
 
@@ -186,8 +186,8 @@ async def test_names_are_told_where_the_community_allows_it_and_files_to_admins_
     scene, chat = ground.scene, RoomId("!chat:example.org")
     roles: dict[UserId, Role] = {ANN: Role.ADMIN}
 
-    async def role_of(_: CommunityId, user: UserId) -> Role | None:
-        return roles.get(user)
+    async def right_of(_: CommunityId, by: UserId | None) -> Callable[[Any], bool]:
+        return lambda _: by is None or by in roles
 
     async def name_of(_: CommunityId) -> str:
         return "Springfield School"
@@ -200,7 +200,7 @@ async def test_names_are_told_where_the_community_allows_it_and_files_to_admins_
         reach=ground.reach,
         acknowledgements=Nobody(),  # type: ignore[arg-type]
         announcements=scene.announcements,
-        role_of=role_of,
+        right_of=right_of,
         name_of=name_of,
         zone_of=lambda *_: UTC,
         messenger=scene.messenger,

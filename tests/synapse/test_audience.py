@@ -22,6 +22,7 @@ async def club(estate: Estate, folk: People, version: str, **group: str) -> tupl
         f"club{version}",
         room_version=version,
         name=f"Club {version}",
+        timezone="Europe/Berlin",
         owners=[admin.user_id],
         members=[homer.user_id],
         groups={"class-1a": {"name": "Class 1A", "kind": "open", "moderators": [edna.user_id], **group}},
@@ -60,6 +61,22 @@ async def test_a_group_lets_announcements_in_and_out_again(estate: Estate, folk:
     for reader in (homer, edna):
         message = await reader.wait_text(group, text)
         assert (message.sender, message.decrypted) == (ANNOUNCER, True)
+
+    # what went there alone is its moderator's, and told in the community's time zone; what went to everybody is not
+    await edna.send(chat, f"announcement pin {community.id} #1 1h")
+    await answer(edna, chat, "#1 is pinned until", "CE")
+    await admin.send(office, f"announce {community.id} --to everybody,class-1a For all")
+    await answer(admin, office, "Sent to")
+    await edna.send(chat, f"announcements {community.id}")
+    shown = await answer(edna, chat, "Announcements in", "#1")
+    assert "#2" not in shown.text
+    await edna.send(chat, f"stats {community.id} #1")
+    await answer(edna, chat, "in the room: 2", "read: unknown")
+    await edna.send(chat, f"announcement withdraw {community.id} #2")
+    await answer(edna, chat, "did not go into groups that you moderate alone")
+    await edna.send(chat, f"announcement edit {community.id} #1 Bring two books")
+    await answer(edna, chat, "#1 has its new text")
+    await homer.wait_text(group, lambda message: "Bring two books" in message.text)
     await edna.send(chat, f"announce {community.id} For everybody")
     await answer(edna, chat, "moderators announce into the groups that they moderate alone")
 
