@@ -222,13 +222,14 @@ class Screen:
         """Wait until so many have reacted so to a message; the announcer, who began with it, is one of them."""
         await expect(self.sign(text, key)).to_have_text(re.compile(f"{number}$"))
 
-    async def announce(self, text: str, *, picture: str = "") -> None:
+    async def announce(self, text: str, *, picture: str = "", told: str = "Sent to") -> None:
         """Write an announcement to the announcer, in the chat that is open, see the preview, and send it.
 
         Args:
             picture: where a picture of the preview goes.
+            told: how the answer begins.
         """
-        sent = self.page.locator("main").get_by_text("Sent to", exact=False)
+        sent = self.page.locator("main").get_by_text(told, exact=False)
         before = await sent.count()
         await self.say(text)
         await self.offers(DECIDE, "✅", "✏️", "❌")
@@ -388,8 +389,9 @@ async def an_author(school: School, author: Screen, member: Screen, folder: Path
     await member.shows(".ics")
     await member.picture("event", height=680)
 
-    await author.say("schedule tomorrow 8:00: The school bus comes ten minutes later today.")
-    await author.say("schedule every monday at 8: This week's menu hangs at the canteen's door.")
+    at, told = "schedule tomorrow 8:00:", "Scheduled as number"
+    await author.announce(f"{at} The school bus comes ten minutes later today.", told=told)
+    await author.announce("schedule every monday at 8: This week's menu hangs at the canteen's door.", told=told)
     await author.shows("Scheduled as number 2")
     await author.say("scheduled")
     await author.shows("Scheduled in")

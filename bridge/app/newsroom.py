@@ -73,12 +73,13 @@ from bridge.features.polls import Polls
 from bridge.features.reach import Positions, Reach
 from bridge.features.reconcile import Reconciler
 from bridge.features.reposts import Reposts
-from bridge.features.schedules import Rules, Schedules
+from bridge.features.schedules import Rules, Schedules, shown
 from bridge.matrix.recall import Recall
 from bridge.plan.desired import group_name_of
 from bridge.plan.state import Accounts
 from bridge.ports import Clock, Messenger, PostOffice, Posts, RoomExecutor, RoomFacts, RoomReader
 from bridge.store.database import Database, Transaction
+from bridge.store.drafts import Draft
 from bridge.store.jobs import Jobs
 from bridge.store.rooms import RoomIndex
 from bridge.worker import Complete, Park
@@ -394,6 +395,8 @@ class Newsroom:
             name_of=reconciler.name_of,
             language_of=reconciler.language_of,
             lapse_ms=lambda: draft_hours() * 3_600_000,
+            appoint=self.schedules.appoint,
+            schedule=self._schedule,
         )
         self.reach = Reach(database=database, positions=positions, reader=reader, accounts=accounts, clock=clock)
         self.acknowledgements = Acknowledgements(
@@ -438,6 +441,21 @@ class Newsroom:
     def answer_zone(self, community: CommunityId, by: UserId | None) -> tzinfo:
         """People are answered in their community's time zone, and the operator in UTC, as on the whole command line."""
         return UTC if by is None else self.zone_of(community)
+
+    async def _schedule(self, tx: Transaction, draft: Draft) -> dict[str, Any]:
+        assert draft.appointment is not None
+        one = await self.schedules.add_in(
+            tx,
+            source=draft.source,
+            community=draft.community,
+            author=draft.author,
+            appointment=draft.appointment,
+            parts=draft.parts,
+            audience=draft.audience,
+            kind=draft.kind,
+            reply_room=draft.room_id,
+        )
+        return shown(one)
 
     async def _delivered(self, tx: Transaction, announcement: str, target: Target, event_id: EventId) -> None:
         await self.polls.delivered(tx, announcement, target, event_id)

@@ -93,26 +93,26 @@ class Writing:
         room_id, source = RoomId(str(what["room"])), EventId(str(what["source"]))
         text, kind, ring = self.text(community, what), _kind(what), what.get("ring") is True
         audience = await self._newsroom.audiences.audience_of(community.id, by, _to(what))
-        at, edits = what.get("at"), what.get("edits")
+        at, edits = str(what.get("at") or ""), what.get("edits")
         if edits is not None:
             draft = await self._newsroom.drafts.made_by(by, EventId(str(edits)))
-            if draft is not None and (draft.community != community.id or at):
+            if draft is not None and draft.community != community.id:
                 raise Refused(
-                    f"the draft is one for {draft.community}, at once", remedy="drop it with ❌, and write another one"
+                    f"the draft is one for {draft.community}", remedy="drop it with ❌, and write another one"
                 )
             if draft is not None:
                 await self._newsroom.drafts.reword(
-                    draft, source, text, _pills(what), ring=ring, audience=audience, kind=kind
+                    draft, source, text, _pills(what), ring=ring, audience=audience, kind=kind, when=at
                 )
             return []
         words = await self._words(room_id, by, text, what)
         parts = worded([await self._ours(file) for file in words.files], words.text, words.pills, ring=ring)
-        if at:
+        if at and not community.preview:
             one = await self._newsroom.schedules.add(
                 source=source,
                 community=community.id,
                 author=str(by),
-                when=str(at),
+                when=at,
                 parts=parts,
                 audience=audience,
                 kind=kind,
@@ -140,6 +140,7 @@ class Writing:
             parts=parts,
             audience=audience,
             kind=kind,
+            when=at,
         )
         return []
 

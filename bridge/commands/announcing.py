@@ -6,11 +6,11 @@ from bridge.commands import arguments
 from bridge.commands.asking import ask, have_done, said
 from bridge.commands.deeds import Deeds
 from bridge.commands.row import Request, Row
-from bridge.commands.schedules import AT
 from bridge.core import texts
 from bridge.core.access import NEEDED, Deed, may
 from bridge.core.languages import DE
 
+AT = arguments.when("at", names={DE: "um"}).as_option()
 ACK = arguments.flag("ack", names={DE: "bestätigen"})
 TO = arguments.word("to", names={DE: "an"}).as_option().repeated()
 RING = arguments.flag("ring", names={DE: "läuten"})
@@ -21,9 +21,13 @@ TEXT = arguments.text(or_along=True, instead=("template",))
 
 async def announce(deeds: Deeds, request: Request) -> str | None:
     """The answer is a preview; or, where the community wants none, it comes when the announcement is there. Of one for
-    later it comes at once."""
+    later it comes at once then."""
+    return await write(deeds, request, request.asked.get(AT))
+
+
+async def write(deeds: Deeds, request: Request, when: str | None) -> str | None:
+    """Take an announcement, for later or for now, with all that its command says of it."""
     asked, community = request.asked, request.community
-    when = asked.get(AT)
     if when is not None and not may(request.roles.get(community), Deed.ANNOUNCE):
         return texts.not_allowed(NEEDED[Deed.ANNOUNCE], request.language)
     return said(

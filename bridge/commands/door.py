@@ -13,6 +13,7 @@ from bridge.commands.deeds import Deeds
 from bridge.commands.grammar import Fault, Found, Trouble, heard, read, recognise, render
 from bridge.commands.patience import Patience
 from bridge.commands.row import Request, Row
+from bridge.commands.schedules import SCHEDULE
 from bridge.commands.table import NO, TABLE, YES, row_of, unknown
 from bridge.core import texts
 from bridge.core.access import NEEDED, may
@@ -162,7 +163,8 @@ class ChatDoor:
         found = None if text is None or event.edits not in (None, draft) else recognise(text, TABLE, event.pills)
         if text is not None and isinstance(found, Found):
             row, alone = row_of(found), not found.words.rest.strip(".! ")
-            if row is ANNOUNCE and (event.edits == draft or _is_spelt_out(text)):
+            is_anew = row in (ANNOUNCE, SCHEDULE) if event.edits == draft else row is ANNOUNCE and _is_spelt_out(text)
+            if is_anew:
                 return await self._do(text, replace(talk, event=replace(event, edits=draft)), event.pills)
             if event.edits is None and row is NO and alone:
                 await self.deeds.leave_draft_words(event.sender, draft, event.event_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bridge.commands import arguments
+from bridge.commands.announcing import ACK, RING, SINGLE, TEMPLATE, TEXT, TO, write
 from bridge.commands.asking import ask
 from bridge.commands.deeds import Deeds
 from bridge.commands.row import Request, Row
@@ -11,17 +12,13 @@ from bridge.core.access import Deed
 from bridge.core.languages import DE
 
 WHEN = arguments.when("when", names={DE: "wann"})
-AT = arguments.when("at", names={DE: "um"}).as_option()
-TEXT = arguments.text()
 NUMBER = arguments.number("number", 1, 999_999, names={DE: "Nummer"})
 WHAT = arguments.choice("what", {"at": "when", "um": "when", "am": "when", "text": "text"}, names={DE: "was"})
 CHANGE = arguments.text("new", names={DE: "neu"})
 
 
-async def schedule(deeds: Deeds, request: Request) -> str:
-    return await ask(
-        deeds, request, "schedule", when=request.asked[WHEN], text=request.asked[TEXT], pills=request.pills
-    )
+async def schedule(deeds: Deeds, request: Request) -> str | None:
+    return await write(deeds, request, request.asked[WHEN])
 
 
 async def scheduled(deeds: Deeds, request: Request) -> str:
@@ -45,15 +42,17 @@ async def cancel(deeds: Deeds, request: Request) -> str:
     return await ask(deeds, request, "schedule cancel", number=request.asked[NUMBER])
 
 
+SCHEDULE = Row(
+    name="schedule",
+    names={DE: "planen"},
+    arguments=(ACK, TO, RING, TEMPLATE, SINGLE, WHEN, TEXT),
+    deed=Deed.ANNOUNCE,
+    explain=texts.explain_schedule,
+    run=schedule,
+)
+
 ROWS = (
-    Row(
-        name="schedule",
-        names={DE: "planen"},
-        arguments=(WHEN, TEXT),
-        deed=Deed.ANNOUNCE,
-        explain=texts.explain_schedule,
-        run=schedule,
-    ),
+    SCHEDULE,
     Row(
         name="schedule list",
         names={DE: "planen liste"},

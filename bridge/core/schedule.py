@@ -94,6 +94,18 @@ class Timing:
         return rule_of(self.rule, self.begins or local_of(self.first, ZoneInfo(self.zone)))
 
 
+@dataclass(frozen=True, slots=True)
+class Appointment:
+    """When something is to run: in the words of whoever says so, and as these were understood."""
+
+    words: str
+    timing: Timing
+
+    def coming(self, now: int, most: int) -> list[int]:
+        """The next runs, and no more than `most`: those after `now`, or the first where none is left."""
+        return list(islice(self.timing.runs(now), most)) or [self.timing.first]
+
+
 class Fate(StrEnum):
     """What is to be done about a schedule at a moment."""
 

@@ -1,16 +1,18 @@
 """Drafts: an announcement is shown to whoever writes it, as members will see it, and goes out at their word.
 
 A draft belongs to its author: in a control room others see it, and nobody else's reaction counts. What is decided is
-what was shown: a new wording has a new message to decide under. Rights and audience are asked anew when it is sent.
+what was shown: a new wording has a new message to decide under. Rights and audience are asked anew when it is sent. One
+that is for later is scheduled at that word, if its time is still to come.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from bridge.core import texts
-from bridge.core.announcements import Audience, Kind, Part, Target, with_line
+from bridge.core.announcements import EVERYBODY, Audience, Kind, Part, Target, with_line
 from bridge.core.errors import Refused
 from bridge.core.files import rings, silent, worded
 from bridge.core.ids import CommunityId, EventId, RoomId, UserId
@@ -25,6 +27,7 @@ from bridge.core.messages import (
     notice,
     replacing,
 )
+from bridge.core.schedule import Appointment
 from bridge.ports import Clock, Messenger
 from bridge.store import drafts as store
 from bridge.store.database import Database, Transaction
@@ -37,6 +40,8 @@ WORDS_MS = 10 * 60 * 1000
 """For so long after ✏️ the author's next message is the new text."""
 KEPT_MS = 7 * 24 * 3_600_000
 """For how long it is known what became of a draft: longer than any message comes again."""
+RUNS_SHOWN = 3
+"""How many coming times are shown of one that is for later."""
 _PLAIN = str.maketrans("", "", "\ufe0e\ufe0f")
 """Clients put a variation selector behind an emoji, or do not."""
 
@@ -68,6 +73,8 @@ class Drafts:
         name_of: Callable[[CommunityId], Awaitable[str]],
         language_of: Callable[[CommunityId], Language],
         lapse_ms: Callable[[], int],
+        appoint: Callable[[CommunityId, str], Awaitable[Appointment]],
+        schedule: Callable[[Transaction, Draft], Awaitable[Mapping[str, Any]]],
     ) -> None:
         """
         Args:
@@ -75,6 +82,9 @@ class Drafts:
             targets_of: whom an audience means now; raises `Refused` where one of them cannot be announced to.
             name_of: what people call a community.
             lapse_ms: how long a draft waits, in milliseconds.
+            appoint: when words mean that something goes out; raises `Refused` where it cannot go out then.
+            schedule: has a draft go out at its time, and gives what `texts.schedule_set` tells of that; raises
+                `Refused` where it cannot go out then any more.
         """
         self._database = database
         self._index = index
@@ -88,6 +98,8 @@ class Drafts:
         self._name_of = name_of
         self._language_of = language_of
         self._lapse_ms = lapse_ms
+        self._appoint = appoint
+        self._schedule = schedule
 
     # --- how they are written ---------------------------------------------------------------------------------------
 
@@ -102,6 +114,7 @@ class Drafts:
         parts: Sequence[Part],
         audience: Audience,
         kind: Kind = Kind.TEXT,
+        when: str = "",
     ) -> None:
         """Take a draft, and have it shown in that room; the same source again is the same draft.
 
@@ -109,11 +122,16 @@ class Drafts:
             source: the command.
             origin: the author's own message of which the words are, if that is another one: whoever edits it edits the
                 draft.
+            when: when it is to go out, in words; empty for at once.
 
         Raises:
-            Refused: whom it is meant for cannot be announced to.
+            Refused: whom it is meant for cannot be announced to, or it cannot go out then.
         """
+        async with self._database.transaction() as tx:
+            if await store.find(tx, store.id_of(source)) is not None:
+                return  # its time may have passed since
         await self._targets_of(community, audience)
+        appointment = await self._appoint(community, when) if when else None
         now = self._clock.now_ms()
         draft = Draft(
             id=store.id_of(source),
@@ -132,6 +150,7 @@ class Drafts:
             asked_at=None,
             state=State.OPEN,
             closed_by=None,
+            appointment=appointment,
         )
         async with self._database.transaction() as tx:
             await store.forget_before(tx, now - KEPT_MS)
@@ -170,6 +189,7 @@ class Drafts:
         ring: bool | None = None,
         audience: Audience | None = None,
         kind: Kind | None = None,
+        when: str | None = None,
     ) -> None:
         """Give a draft another text, and have it shown again. Files stay. Safe to do twice.
 
@@ -179,22 +199,35 @@ class Drafts:
             ring: whether it notifies everybody; as before where None.
             audience: whom it is meant for; as before where None.
             kind: what it is; as before where None.
+            when: when it is to go out, in words, empty for at once; as before where None.
 
         Raises:
-            Refused: the text is too long, or whom it is meant for cannot be announced to.
+            Refused: the text is too long, whom it is meant for cannot be announced to, or it cannot go out then.
         """
         if draft.state is not State.OPEN:
+            return
+        if draft.worded_by == by:
+            await self.leave_words(draft, by)
             return
         loud = rings(draft.parts) if ring is None else ring
         parts = worded(draft.parts, text, pills, ring=loud) if text.strip() else draft.parts
         whom = draft.audience if audience is None else audience
         await self._targets_of(draft.community, whom)
+        appointment = draft.appointment
+        if when is not None:
+            appointment = await self._appoint(draft.community, when) if when else None
         now = self._clock.now_ms()
-        newer = replace(draft, parts=parts, audience=whom, kind=kind or draft.kind, worded_by=by, at=now)
+        newer = replace(
+            draft,
+            parts=parts,
+            audience=whom,
+            kind=kind or draft.kind,
+            worded_by=by,
+            at=now,
+            appointment=appointment,
+        )
         async with self._database.transaction() as tx:
-            if draft.worded_by == by:
-                await store.leave_words(tx, draft, by)
-            elif await store.reword(tx, draft, newer):
+            if await store.reword(tx, draft, newer):
                 await self._show_later(tx, draft.id, draft.version + 1, now)
                 if draft.card is not None:
                     await self._settle(tx, draft, texts.draft_reworded(self._language_of(draft.community)), now)
@@ -258,6 +291,8 @@ class Drafts:
         now = self._clock.now_ms()
         try:
             await self._check_right(draft.community, draft.author, draft.audience)
+            if draft.appointment is not None:  # for later only those may who may announce to everybody
+                await self._check_right(draft.community, draft.author, EVERYBODY)
         except Refused as error:
             text = texts.refused(error.where, error.what, error.remedy)
             await self._close(draft, State.DROPPED, by, text, now)
@@ -266,6 +301,9 @@ class Drafts:
             await self._targets_of(draft.community, draft.audience)
         except Refused as error:
             await self._say(draft, by, texts.refused(error.where, error.what, error.remedy))
+            return
+        if draft.appointment is not None:
+            await self._send_later(draft, draft.appointment, by)
             return
         job = Announce(
             community=draft.community,
@@ -278,6 +316,22 @@ class Drafts:
         )
         await self._close(draft, State.SENT, by, texts.draft_sent(language), now, job)
 
+    async def _send_later(self, draft: Draft, appointment: Appointment, by: EventId) -> None:
+        """Schedule a draft. Where it cannot go out then any more, that is said, and the draft stays."""
+        language, now = self._language_of(draft.community), self._clock.now_ms()
+        if appointment.timing.next_after(now) is None:
+            await self._say(draft, by, texts.draft_too_late(self._mark(draft.room_id), language))
+            return
+        try:
+            async with self._database.transaction() as tx:
+                if await self._close_in(tx, draft, State.SENT, by, texts.draft_planned(language), now):
+                    planned = await self._schedule(tx, draft)
+                    await self._add_saying(tx, draft, by, texts.schedule_set(planned, language), now)
+        except Refused as error:
+            await self._say(draft, by, texts.refused(error.where, error.what, error.remedy))
+            return
+        self._wake()
+
     async def _drop(self, draft: Draft, by: EventId) -> None:
         text = texts.draft_dropped(self._language_of(draft.community))
         await self._close(draft, State.DROPPED, by, text, self._clock.now_ms())
@@ -287,14 +341,20 @@ class Drafts:
     ) -> None:
         """Close a draft, and add what follows from it, in one database transaction."""
         async with self._database.transaction() as tx:
-            if not await store.close(tx, draft, state, by):
-                return
-            await self._jobs.complete(tx, _expiry(draft.id))
-            if draft.card is not None:
-                await self._settle(tx, draft, text, now)
-            if job is not None:
+            if await self._close_in(tx, draft, state, by, text, now) and job is not None:
                 await self._jobs.add(tx, f"announce-draft-{draft.id}", f"draft {draft.id}", job, now)
         self._wake()
+
+    async def _close_in(
+        self, tx: Transaction, draft: Draft, state: State, by: EventId | None, text: str, now: int
+    ) -> bool:
+        """Close a draft, and say so under it; False where it was closed, or has another wording, already."""
+        if not await store.close(tx, draft, state, by):
+            return False
+        await self._jobs.complete(tx, _expiry(draft.id))
+        if draft.card is not None:
+            await self._settle(tx, draft, text, now)
+        return True
 
     async def _settle(self, tx: Transaction, draft: Draft, text: str, now: int) -> None:
         """Say under what was shown that it is not to be decided any more."""
@@ -346,6 +406,9 @@ class Drafts:
     async def _close_late(self, draft: Draft, text: str) -> None:
         await self._close(draft, State.EXPIRED, None, text, self._clock.now_ms())
 
+    def _planned(self, appointment: Appointment) -> dict[str, Any]:
+        return {"zone": appointment.timing.zone, "runs": appointment.coming(self._clock.now_ms(), RUNS_SHOWN)}
+
     async def _show(self, job_id: str, draft: Draft) -> None:
         language = self._language_of(draft.community)
         try:
@@ -366,6 +429,7 @@ class Drafts:
             draft.kind is Kind.ACKNOWLEDGE,
             -(-self._lapse_ms() // 3_600_000),
             self._mark(draft.room_id),
+            None if draft.appointment is None else self._planned(draft.appointment),
             language,
         )
         sent = await self._messenger.send(draft.room_id, notice(text), txn_id=job_id)

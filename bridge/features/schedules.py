@@ -18,7 +18,7 @@ from bridge.core.languages import Language
 from bridge.core.lines import one_line
 from bridge.core.markup import Marked
 from bridge.core.messages import Announce, Pill, RunSchedule, SendMessage, call, notice
-from bridge.core.schedule import ON_TIME_MS, Fate, Late, Step, step
+from bridge.core.schedule import ON_TIME_MS, Appointment, Fate, Late, Step, step
 from bridge.core.when import LONGEST, read_when
 from bridge.ports import Clock
 from bridge.store import schedules as store
@@ -108,31 +108,84 @@ class Schedules:
         Raises:
             Refused: the time is not understood or not allowed, or too many wait already.
         """
-        schedule, now = store.id_of(source), self._clock.now_ms()
         async with self._database.transaction() as tx:
-            known = await store.get(tx, schedule)
+            known = await store.get(tx, store.id_of(source))
         if known is not None:
             return known
+        appointment = await self.appoint(community, when)
+        async with self._database.transaction() as tx:
+            added = await self.add_in(
+                tx,
+                source=source,
+                community=community,
+                author=author,
+                appointment=appointment,
+                parts=parts,
+                audience=audience,
+                kind=kind,
+                reply_room=reply_room,
+            )
+        self._wake()
+        return added
+
+    async def appoint(self, community: CommunityId, when: str) -> Appointment:
+        """When something would be announced; nothing is scheduled yet.
+
+        Args:
+            when: in words, meant in the community's time zone.
+
+        Raises:
+            Refused: the time is not understood or not allowed, or too many wait already.
+        """
+        now = self._clock.now_ms()
         timing = read_when(when, now, self.zone_of(community))
+        timing.check(now)
+        async with self._database.transaction() as tx:
+            await self._check_room(tx, community)
+        return Appointment(one_line(when, LONGEST), timing)
+
+    async def add_in(
+        self,
+        tx: Transaction,
+        *,
+        source: str,
+        community: CommunityId,
+        author: str,
+        appointment: Appointment,
+        parts: Sequence[Part],
+        audience: Audience,
+        kind: Kind,
+        reply_room: RoomId | None,
+    ) -> Scheduled:
+        """Have something announced, within the database transaction of what that follows from. See `add`.
+
+        Raises:
+            Refused: its time has passed meanwhile, or too many wait already.
+        """
+        schedule, now = store.id_of(source), self._clock.now_ms()
+        known = await store.get(tx, schedule)
+        if known is not None:
+            return known
+        words, timing = appointment.words, appointment.timing
         next_at = timing.check(now)
-        words = one_line(when, LONGEST)
         one = Scheduled(
             schedule, community, 0, author, reply_room, tuple(parts), kind, audience, words, timing, next_at
         )
-        async with self._database.transaction() as tx:
-            if len(await store.coming(tx, community)) >= self.rules.most:
-                raise Refused(
-                    f"{self.rules.most} announcements wait here already, and no more may",
-                    where=str(community),
-                    remedy="cancel one: `scheduled` shows them",
-                )
-            await store.add(tx, one, now)
-            await self._plan(tx, schedule, next_at)
-            await record(tx, now, community, "", author, "scheduled an announcement", schedule)
-            added = await store.get(tx, schedule)
-        self._wake()
+        await self._check_room(tx, community)
+        await store.add(tx, one, now)
+        await self._plan(tx, schedule, next_at)
+        await record(tx, now, community, "", author, "scheduled an announcement", schedule)
+        added = await store.get(tx, schedule)
         assert added is not None
         return added
+
+    async def _check_room(self, tx: Transaction, community: CommunityId) -> None:
+        if len(await store.coming(tx, community)) >= self.rules.most:
+            raise Refused(
+                f"{self.rules.most} announcements wait here already, and no more may",
+                where=str(community),
+                remedy="cancel one: `scheduled` shows them",
+            )
 
     async def edit(
         self,

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 import orjson
 
 from bridge.core.announcements import Audience, Kind, Part
 from bridge.core.ids import CommunityId, EventId, RoomId, UserId
+from bridge.core.schedule import Appointment, Timing
 from bridge.store.database import Row, Transaction
 
 
@@ -52,11 +55,13 @@ class Draft:
     state: State
     closed_by: EventId | None
     """The message or reaction that closed it; None where time did."""
+    appointment: Appointment | None = None
+    """When it is to go out; None for at once, when its author agrees."""
 
 
 _COLUMNS = (
     "id, community, author, room_id, source, origin, content, audience, kind, version, worded_by, at, card, "
-    "asked_at, state, closed_by"
+    "asked_at, state, closed_by, words, zone, first_at, rule, begins"
 )
 
 
@@ -69,11 +74,12 @@ async def add(tx: Transaction, draft: Draft) -> bool:
     """Record a draft; whether it was new."""
     row = await tx.fetch_row(
         """INSERT INTO draft (id, community, author, room_id, source, origin, content, audience, kind, version,
-               worded_by, at, state)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT (id) DO NOTHING RETURNING id""",
+               worded_by, at, state, words, zone, first_at, rule, begins)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+           ON CONFLICT (id) DO NOTHING RETURNING id""",
         draft.id, draft.community, draft.author, draft.room_id, draft.source, draft.origin, _content(draft.parts),
         " ".join(draft.audience.as_words()), draft.kind.value, draft.version, draft.worded_by, draft.at,
-        draft.state.value,
+        draft.state.value, *_when(draft.appointment),
     )  # fmt: skip
     return row is not None
 
@@ -138,15 +144,15 @@ async def worded_by(tx: Transaction, author: UserId, event_id: EventId) -> Draft
 
 
 async def reword(tx: Transaction, draft: Draft, newer: Draft) -> bool:
-    """Give an open draft the words, audience and kind of another wording, which is to be shown; False where it was
-    closed or worded meanwhile.
+    """Give an open draft the words, audience, kind and time of another wording, which is to be shown; False where it
+    was closed or worded meanwhile.
     """
     row = await tx.fetch_row(
         """UPDATE draft SET content = $3, audience = $4, kind = $5, worded_by = $6, at = $7, version = version + 1,
-               card = NULL, asked_at = NULL
+               card = NULL, asked_at = NULL, words = $9, zone = $10, first_at = $11, rule = $12, begins = $13
            WHERE id = $1 AND version = $2 AND state = $8 RETURNING id""",
         draft.id, draft.version, _content(newer.parts), " ".join(newer.audience.as_words()), newer.kind.value,
-        newer.worded_by, newer.at, State.OPEN.value,
+        newer.worded_by, newer.at, State.OPEN.value, *_when(newer.appointment),
     )  # fmt: skip
     return row is not None
 
@@ -190,6 +196,22 @@ def _content(parts: Sequence[Part]) -> str:
     return orjson.dumps([dict(part) for part in parts]).decode()
 
 
+def _when(appointment: Appointment | None) -> tuple[Any, ...]:
+    """The columns that say when it is to go out."""
+    if appointment is None:
+        return (None,) * 5
+    timing = appointment.timing
+    begins = "" if timing.begins is None else timing.begins.isoformat()
+    return appointment.words, timing.zone, timing.first, timing.rule, begins
+
+
+def _appointment(row: Row) -> Appointment | None:
+    if row["words"] is None:
+        return None
+    begins = datetime.fromisoformat(row["begins"]) if row["begins"] else None
+    return Appointment(row["words"], Timing(row["zone"], row["first_at"], row["rule"], begins))
+
+
 def _one(row: Row | None) -> Draft | None:
     return None if row is None else _draft(row)
 
@@ -213,4 +235,5 @@ def _draft(row: Row) -> Draft:
         row["asked_at"],
         State(row["state"]),
         row["closed_by"],
+        _appointment(row),
     )

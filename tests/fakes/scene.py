@@ -43,6 +43,7 @@ from bridge.core.messages import (
     RedactEvent,
     ReleaseGroup,
     RemindOfRequest,
+    RunSchedule,
     SayWelcome,
     SendMembers,
     SendMessage,
@@ -112,7 +113,9 @@ def parsed(event: Mapping[str, Any], kind: type[E]) -> E:
     return found
 
 
-_NEWS = DeliverAnnouncement | Announce | ShutAnnouncerOut | CloseCopies | ShowDraft | ExpireDraft | TendThread
+_NEWS = (
+    DeliverAnnouncement | Announce | ShutAnnouncerOut | CloseCopies | ShowDraft | ExpireDraft | RunSchedule | TendThread
+)
 
 
 class FakeClock:

@@ -331,17 +331,6 @@ async def test_every_command_has_help(row: Row) -> None:
 @pytest.mark.parametrize(
     ("text", "deed", "what"),
     [
-        (
-            "schedule tomorrow 8:00: Hello: you",
-            "schedule",
-            {"when": "tomorrow 8:00", "text": "Hello: you", "pills": ()},
-        ),
-        (
-            "schedule school: every monday at 8\nHello\nall",
-            "schedule",
-            {"when": "every monday at 8", "text": "Hello\nall", "pills": ()},
-        ),
-        ("planen FREQ=DAILY;BYHOUR=8: Hi", "schedule", {"when": "FREQ=DAILY;BYHOUR=8", "text": "Hi", "pills": ()}),
         ("scheduled", "scheduled", {}),
         ("geplant school", "scheduled", {}),
         ("schedule show 3", "schedule show", {"number": 3}),
@@ -365,9 +354,31 @@ async def test_schedules_are_asked_for_in_words(text: str, deed: str, what: dict
     assert member.asked_of_announcements == []
 
 
-async def test_an_announcement_is_for_whom_and_when_its_options_say() -> None:
+@pytest.mark.parametrize(
+    ("text", "at", "words"),
+    [
+        ("schedule tomorrow 8:00: Hello: you", "tomorrow 8:00", "Hello: you"),
+        ("schedule school: every monday at 8\nHello\nall", "every monday at 8", "Hello\nall"),
+        ("planen FREQ=DAILY;BYHOUR=8: Hi", "FREQ=DAILY;BYHOUR=8", "Hi"),
+    ],
+)
+async def test_what_is_scheduled_is_an_announcement_for_later(text: str, at: str, words: str) -> None:
     deeds = FakeDeeds(Role.ADMIN)
-    text = "announce school: --to group:chess,tag:team --at friday 17:00: --to below --ack --ring Hello"
+    await ask(deeds, text)
+    deed, what = deeds.asked_of_announcements[-1]
+    assert (deed, what["at"], what["text"], what["to"], what["ring"]) == ("write", at, words, [], False)
+    for role in (Role.MODERATOR, Role.MEMBER):
+        other = FakeDeeds(role)
+        assert await ask(other, text) == plain(texts.not_allowed(Role.ADMIN))
+        assert other.asked_of_announcements == []
+
+
+@pytest.mark.parametrize("text", [
+    "announce school: --to group:chess,tag:team --at friday 17:00: --to below --ack --ring Hello",
+    "schedule school: --to group:chess,tag:team friday 17:00: --to below --ack --ring Hello",
+])  # fmt: skip
+async def test_an_announcement_is_for_whom_and_when_its_options_say(text: str) -> None:
+    deeds = FakeDeeds(Role.ADMIN)
     assert await ask(deeds, text) == "write school"
     [deed, what] = deeds.asked_of_announcements[-1]
     asked = {name: what[name] for name in ("text", "at", "to", "acknowledge", "ring", "template", "single")}
@@ -395,10 +406,10 @@ async def test_a_schedule_without_a_colon_or_a_text_is_shown_how_it_is_written(t
 async def test_help_shows_a_command_that_is_the_first_word_of_others_with_them() -> None:
     lines = str(await ask(FakeDeeds(Role.ADMIN), "help schedule")).splitlines()
     shown = [line for line in lines if line.startswith("- ")]
-    assert shown[0].startswith("- `schedule <when> <text>`")
+    assert shown[0].startswith("- `schedule [--ack] [--to …] [--ring] [--template …] [--single] <when> <text>`")
     assert len(shown) == 6
     whole = str(await ask(FakeDeeds(Role.ADMIN), "help"))
-    assert "- `schedule <when> <text>`" not in whole
+    assert "<when> <text>`" not in whole
     assert "- `schedule …`" in whole
 
 

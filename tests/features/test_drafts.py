@@ -25,6 +25,7 @@ from bridge.core.messages import Pill, Reacted, Said
 from bridge.features.conversations import Conversations
 from bridge.features.drafts import WORDS_MS
 from bridge.store import communities
+from bridge.store.schedules import Scheduled
 from tests.fakes.faults import Crash
 from tests.fakes.homeserver import ANNOUNCER
 from tests.fakes.scene import ACCOUNTS, Scene, url_in
@@ -145,6 +146,9 @@ class Desk:
         return [
             content for room_id, content in self.scene.messenger.sent if room_id == self.scene.announcement_room.room_id
         ]
+
+    async def scheduled(self) -> list[Scheduled]:
+        return await self.scene.newsroom.schedules.listed(SCHOOL.id)
 
     async def rows(self, what: str = "state") -> list[Any]:
         async with self.scene.database.transaction() as tx:
@@ -321,11 +325,145 @@ async def test_it_goes_to_whom_it_names_and_asks_to_be_confirmed_where_that_is_s
     assert (listed.announcement.kind, listed.announcement.audience) == (Kind.ACKNOWLEDGE, EVERYBODY)
 
 
-async def test_what_is_for_later_is_scheduled_with_all_that_was_said(desk: Desk) -> None:
-    await desk.says("announce --at in 2 hours: --ring --ack News")
-    assert desk.last().startswith("Scheduled as number 1")
-    [one] = await desk.scene.newsroom.schedules.listed(SCHOOL.id)
+@pytest.mark.parametrize("command", ["announce --at in 2 hours:", "schedule in 2 hours:"])
+async def test_what_is_for_later_is_shown_with_its_time_and_scheduled_at_its_authors_word(
+    desk: Desk, command: str
+) -> None:
+    begun = desk.scene.clock.now
+    await desk.says(f"{command} --ring --ack News")
+    shown, below = desk.shown()
+    assert (shown["body"], shown["m.mentions"]) == (f"@room News\n\n{plain(texts.please_acknowledge())}", {})
+    assert below["body"].splitlines()[1:5] == [
+        "- to everybody in School",
+        "- on Thu 1 Jan 1970 02:16 (UTC), when you agree",
+        "- reaches 3 people now; 0 devices have its key",
+        "- it notifies everybody, with `@room`",
+    ]
+    assert await desk.scheduled() == [], "nothing waits for its time before its author agrees"
+
+    desk.scene.clock.now += HOUR
+    await desk.reacts("✅")
+    [one] = await desk.scheduled()
+    assert (one.next_at, one.words, one.author) == (begun + 2 * HOUR, "in 2 hours", ANN), (
+        "as it was when it was written"
+    )
     assert (one.kind, one.audience, one.parts[0]["m.mentions"]) == (Kind.ACKNOWLEDGE, EVERYBODY, {"room": True})
+    said = [str(content.get("m.new_content", content)["body"]) for content in desk.shown()[2:]]
+    assert said == [
+        plain(texts.draft_planned()),
+        "Scheduled as number 1 in school: Thu 1 Jan 1970 02:16 (UTC).",
+    ]
+    assert (await desk.rows(), await desk.rows("content")) == (["sent"], [""])
+    assert desk.announced() == []
+    desk.scene.clock.now += HOUR
+    await desk.scene.do_jobs()
+    assert [content["body"] for content in desk.announced()] == [shown["body"]]
+    await desk.says("yes")
+    assert len(await desk.scheduled()) == 0
+    assert len(desk.announced()) == 1
+
+
+async def test_what_comes_again_is_shown_with_its_next_times_in_the_communitys_zone(desk: Desk) -> None:
+    desk.scene.reconciler.declare([replace(SCHOOL, timezone="Europe/Berlin")])
+    await desk.says("schedule every monday at 8: Menu")
+    assert (
+        "- on Mon 5 Jan 1970 08:00 (Europe/Berlin), when you agree. "
+        "Then: Mon 12 Jan 1970 08:00; Mon 19 Jan 1970 08:00, …\n"
+    ) in desk.last()
+    await desk.says("yes")
+    [one] = await desk.scheduled()
+    assert (one.words, one.timing.zone, one.timing.rule != "") == ("every monday at 8", "Europe/Berlin", True)
+
+
+async def test_what_is_for_later_is_dropped_like_any_other(desk: Desk) -> None:
+    await desk.says("schedule in 2 hours: News")
+    await desk.reacts("❌")
+    assert desk.last() == plain(texts.draft_dropped())
+    assert await desk.rows() == ["dropped"]
+    assert await desk.scheduled() == []
+
+
+async def test_a_time_that_passed_meanwhile_is_refused_and_the_draft_stays_until_it_has_another(desk: Desk) -> None:
+    source = await desk.says("schedule in 2 hours: News")
+    await desk.scene.restart()
+    desk.scene.reconciler.declare([SCHOOL])
+    desk = Desk(desk.scene)
+    desk.count = 10
+    desk.scene.clock.now += 2 * HOUR
+    await desk.reacts("✅")
+    assert desk.last() == plain(texts.draft_too_late())
+    assert await desk.rows() == ["open"]
+    await desk.says("schedule in the past: News", edits=source)
+    assert "It is not clear when".casefold() in desk.last().casefold()
+    await desk.says("announce --at in 3 hours: News", edits=source)
+    await desk.says("yes")
+    assert [one.next_at for one in await desk.scheduled()] == [desk.scene.clock.now + 3 * HOUR]
+    assert desk.announced() == []
+
+
+async def test_a_message_that_comes_again_when_its_time_has_passed_is_the_same_draft(desk: Desk) -> None:
+    await desk.says("schedule in 2 hours: News", event_id="$twice")
+    desk.scene.clock.now += 3 * HOUR
+    await desk.says("schedule on 1 january 1970 at 2:00: News", event_id="$twice")
+    assert "in the past" not in " ".join(desk.scene.messenger.said(CHAT))
+    assert await desk.rows() == ["open"]
+    await desk.says("announce --at on 1 january 1970 at 2:00: News")
+    assert "in the past" in desk.last()
+    assert await desk.rows() == ["open"]
+
+
+async def test_a_draft_for_later_is_worded_anew_and_keeps_its_time(desk: Desk) -> None:
+    desk.files.send(ANN, picture("a.png"))
+    source = desk.files.send(ANN, picture("b.png", body="schedule …"))
+    await desk.says("schedule in 2 hours: Frist", event_id=source, file=True)
+    due = desk.scene.clock.now + 2 * HOUR
+    await desk.reacts("✏️")
+    await desk.says("First")
+    assert "02:16 (UTC), when you agree" in str(desk.shown()[-2]["body"])
+    await desk.reacts("✅")
+    [one] = await desk.scheduled()
+    assert (one.next_at, one.parts[0]["body"]) == (due, "First")
+    assert [part["filename"] for part in one.parts] == ["a.png", "b.png"], "files go along"
+
+
+async def test_an_edit_of_the_command_says_anew_when_it_goes_out(desk: Desk) -> None:
+    source = await desk.says("announce News")
+    await desk.says("schedule in 2 hours: News", edits=source)
+    assert "02:16 (UTC), when you agree" in str(desk.shown()[-2]["body"])
+    await desk.says("announce Now", edits=source)
+    assert "- at once, when you agree" in str(desk.shown()[-2]["body"])
+    await desk.reacts("✅")
+    assert [content["body"] for content in desk.announced()] == ["Now"]
+    assert await desk.scheduled() == []
+
+
+async def test_where_no_more_may_wait_that_is_said_and_the_draft_stays(desk: Desk) -> None:
+    await desk.says("schedule in 2 hours: First")
+    desk.scene.newsroom.schedules.rules = replace(desk.scene.newsroom.schedules.rules, most=0)
+    await desk.reacts("✅")
+    assert "0 announcements wait here already" in desk.last()
+    assert (await desk.rows(), await desk.scheduled()) == (["open"], [])
+    await desk.says("schedule in 2 hours: Second")
+    assert "0 announcements wait here already" in desk.last()
+    assert await desk.rows() == ["open"]
+    desk.scene.newsroom.schedules.rules = replace(desk.scene.newsroom.schedules.rules, most=1)
+    await desk.reacts("✅")
+    assert [one.parts[0]["body"] for one in await desk.scheduled()] == ["First"]
+
+
+async def test_who_lost_their_role_meanwhile_schedules_nothing(desk: Desk) -> None:
+    await desk.says("!schedule in 2 hours: News", by=BEA, room=None)
+    desk.scene.reconciler.declare([replace(SCHOOL, admins=frozenset())])
+    await desk.scene.reconciler.apply(replace(SCHOOL, admins=frozenset()))
+    await desk.reacts("✅", by=BEA, room=desk.scene.control_room.room_id)
+    assert (await desk.rows(), await desk.scheduled()) == (["dropped"], [])
+
+
+async def test_where_no_preview_is_wanted_it_is_scheduled_at_once(desk: Desk) -> None:
+    desk.scene.reconciler.declare([replace(SCHOOL, preview=False)])
+    await desk.says("schedule in 2 hours: --ring News")
+    assert desk.last().startswith("Scheduled as number 1")
+    assert [one.parts[0]["m.mentions"] for one in await desk.scheduled()] == [{"room": True}]
     assert await desk.rows() == []
 
 
@@ -474,6 +612,7 @@ async def test_another_text_of_what_is_scheduled_keeps_its_files_and_all_that_it
     desk.files.send(ANN, picture("a.png"))
     source = desk.files.send(ANN, picture("b.png", body="announce --at …"))
     await desk.says("announce --at in 2 hours: --ring --ack Old *words*", Pill("Cid", CID), event_id=source, file=True)
+    await desk.reacts("✅")
     [before] = await desk.scene.newsroom.schedules.listed(SCHOOL.id)
     await desk.says("schedule edit 1 text New words for Bea", Pill("Bea", BEA))
     assert desk.last().startswith("Scheduled as number 1")
@@ -493,6 +632,7 @@ async def test_another_text_of_what_is_scheduled_keeps_its_files_and_all_that_it
 
 async def test_whom_a_scheduled_text_mentions_is_mentioned(desk: Desk) -> None:
     await desk.says("schedule in 2 hours: Ask Bea", Pill("Bea", BEA))
+    await desk.reacts("✅")
     [one] = await desk.scene.newsroom.schedules.listed(SCHOOL.id)
     assert one.parts[0]["m.mentions"] == {"user_ids": [BEA]}
 
@@ -587,8 +727,9 @@ async def test_what_is_not_understood_is_refused_with_what_there_is(desk: Desk, 
 # --- whatever happens -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("command", ["announce", "schedule in 2 hours:"])
 @pytest.mark.parametrize("apart", [7, pytest.param(1, marks=pytest.mark.soak)])
-async def test_the_service_dies_at_any_point_and_it_is_sent_once(tmp_path: Path, apart: int) -> None:
+async def test_the_service_dies_at_any_point_and_it_is_sent_once(tmp_path: Path, apart: int, command: str) -> None:
     """From the command over the pencil to the yes: each is repeated until it is done, as intake does."""
     point = 0
     while True:
@@ -602,13 +743,16 @@ async def test_the_service_dies_at_any_point_and_it_is_sent_once(tmp_path: Path,
         scene.messenger.reactions.clear()
         scene.faults.arm(point)
         died = False
-        steps = ["announce Frist", "✏️", "First", "yes"]
+        steps = [f"{command} Frist", "✏️", "First", "yes", "later"]
         while steps:
             desk = Desk(scene, twice=False)
             desk.count = 10 - len(steps)
             try:
                 if steps[0] == "✏️":
                     await desk.reacts("✏️")
+                elif steps[0] == "later":
+                    scene.clock.now += 2 * HOUR
+                    await scene.do_jobs()
                 else:
                     await desk.says(steps[0])
                 steps.pop(0)

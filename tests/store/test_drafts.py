@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
 from bridge.core.announcements import EVERYBODY, Audience, Kind
 from bridge.core.ids import CommunityId, EventId, RoomId, UserId
 from bridge.core.rendering import render
+from bridge.core.schedule import Appointment, Timing
 from bridge.store import drafts as store
 from bridge.store.database import Database
 from bridge.store.drafts import Draft, State
@@ -48,6 +50,21 @@ async def test_a_wording_takes_the_place_of_the_one_that_was_seen_and_of_no_othe
         found = await store.worded_by(tx, ANN, LATER)
         assert found == replace(newer, version=2)
         assert await store.of_card(tx, CARD) is None
+
+
+async def test_a_draft_remembers_when_it_is_to_go_out(database: Database) -> None:
+    weekly = Appointment(
+        "every monday at 8", Timing("Europe/Berlin", 5, "FREQ=WEEKLY", datetime.fromisoformat("2026-11-30T08:00"))
+    )
+    once = Appointment("in 2 hours", Timing("UTC", 7_200_000))
+    async with database.transaction() as tx:
+        await store.add(tx, replace(DRAFT, appointment=weekly))
+        found = await store.find(tx, DRAFT.id)
+        assert found == replace(DRAFT, appointment=weekly)
+        for version, appointment in enumerate((once, None, weekly), start=1):
+            newer = replace(DRAFT, version=version, worded_by=LATER, appointment=appointment)
+            assert await store.reword(tx, newer, newer)
+            assert await store.find(tx, DRAFT.id) == replace(newer, version=version + 1)
 
 
 async def test_a_closed_draft_says_nothing_any_more_and_is_forgotten(database: Database) -> None:

@@ -117,6 +117,32 @@ async def test_it_is_shown_edited_and_sent_and_its_files_open_for_members(
     await community.apply(preview=False)
 
 
+async def test_what_is_for_later_is_shown_with_its_time_and_read_then_once(
+    estate: Estate, schools: dict[str, School]
+) -> None:
+    school = schools["12"]
+    community, person, text = school.community, school.owner, "The doors open now"
+    await community.apply(preview=True)
+    room = await chat_with_announcer(person)
+    asked = await person.send(room, f"announce {community.id} --at in 15 seconds: {text}")
+    await preview(person, room, text)
+    shown = await card(person, room, "when you agree")
+    assert estate.rows("SELECT number FROM schedule WHERE author = ? AND next_at IS NOT NULL", person.user_id) == []
+    await estate.idle()
+    await person.react(room, shown, "✅")
+    await answer(person, room, "Scheduled as number")
+    due = estate.rows("SELECT first_at FROM draft WHERE source = ?", asked)[0][0]
+    for member in school.members:
+        message = await member.wait_text(community.announcements, text)
+        wire = await member.event(community.announcements, message.event_id)
+        assert wire["origin_server_ts"] >= due
+    await estate.idle()
+    for member in school.members:
+        assert [one.text for one in member.messages(community.announcements)].count(text) == 1
+    assert estate.rows("SELECT state, content FROM draft WHERE source = ?", asked) == [("sent", "")]
+    await community.apply(preview=False)
+
+
 async def test_in_the_control_room_the_author_alone_decides_and_the_command_line_sends_at_once(
     estate: Estate, schools: dict[str, School], folk: People
 ) -> None:

@@ -12,7 +12,7 @@ from dateutil.rrule import rrulestr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.schedule import Fate, Late, Timing, checked_rule, checked_zone, instant, local_of, step
+from bridge.core.schedule import Appointment, Fate, Late, Timing, checked_rule, checked_zone, instant, local_of, step
 
 ZONES = ("Europe/Berlin", "America/Sao_Paulo", "Australia/Lord_Howe", "Pacific/Apia", "Asia/Kathmandu", "UTC")
 HOUR, DAY = 3_600_000, 86_400_000
@@ -174,6 +174,16 @@ def test_a_time_zone_is_called_as_the_iana_does() -> None:
     for wrong in ("Berlin/Europe", "", "../etc/passwd", "CET+1"):
         with pytest.raises(ValueError, match="no time zone"):
             checked_zone(wrong)
+
+
+def test_an_appointment_shows_its_next_times_and_never_none() -> None:
+    first = wall(2026, 11, 1, 8, 0)
+    daily = Appointment("every day at 8", Timing("UTC", at("UTC", 2026, 11, 1, 8, 0), "FREQ=DAILY;COUNT=3", first))
+    starts = daily.timing.first
+    assert daily.coming(starts - 1, 2) == [starts, starts + DAY]
+    assert daily.coming(starts + DAY, 3) == [starts + 2 * DAY]
+    once = Appointment("then", Timing("UTC", starts))
+    assert once.coming(starts - 1, 3) == once.coming(starts + 1, 3) == [starts]
 
 
 # --- what becomes of a run ------------------------------------------------------------------------------------------

@@ -224,6 +224,7 @@ def _argument(parameter: inspect.Parameter, word: str, language: Language) -> An
         "Sequence[str]": [word],
         "Iterable[tuple[str, str]]": [(word, word)],
         "Sequence[tuple[str, str]]": [(word, word)],
+        "Mapping[str, Any] | None": SCHEDULED,
         "Sequence[tuple[Missed, int]]": [(why, 2) for why in Missed],
         "Missed": Missed.DECLINED,
         "Sequence[tuple[int, int, str, str]]": [

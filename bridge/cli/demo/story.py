@@ -19,7 +19,7 @@ AFTERWARDS = "For those who are still with us."
 SECRET = "Who brings the cake?"  # noqa: S105 - a message, no password
 COUNTED_SECONDS = 30.0
 AT_A_TIME = "The bell rings in a minute."
-SECONDS_AHEAD = 2
+SECONDS_AHEAD = 8
 EVERY_MEMBER = (OWNER, ADMIN, TEACHER, PARENT, LEAVER)
 
 
@@ -127,6 +127,12 @@ def _key(event: dict[str, Any]) -> str | None:
     return key if event["type"] == "m.reaction" and isinstance(key, str) else None
 
 
+def _reacted_to(event: dict[str, Any]) -> str | None:
+    """The message to which a reaction belongs."""
+    found: str | None = (event["content"].get("m.relates_to") or {}).get("event_id")
+    return found
+
+
 async def confirm(scene: Scene) -> str:
     ran = await scene.operator.command("announce", COMMUNITY, "--text", TO_CONFIRM, "--ack", "--json")
     event_id, room = ran.json["targets"][0]["event_id"], scene.rooms["announcements"]
@@ -149,6 +155,9 @@ async def confirm(scene: Scene) -> str:
 async def schedule(scene: Scene) -> str:
     office = scene.people[ADMIN]
     asked = await office.send(scene.chat, f"schedule {COMMUNITY} in {SECONDS_AHEAD} seconds: {AT_A_TIME}")
+    card = (await office.wait_text(scene.chat, lambda message: "(UTC), when you agree" in message.text)).event_id
+    await office.wait_event(scene.chat, lambda event: _key(event) == "✅" and _reacted_to(event) == card)
+    await office.react(scene.chat, card, "✅")
     answer = await office.wait_text(scene.chat, lambda message: message.text.startswith("Scheduled"))
     scene.scheduled = (await office.event(scene.chat, asked))["origin_server_ts"] + SECONDS_AHEAD * 1000
     return f"the announcer answered “{answer.text}”"

@@ -322,9 +322,11 @@ from bridge.core.texts.writing import (
     draft_dropped,
     draft_lapsed,
     draft_not_shown,
+    draft_planned,
     draft_reworded,
     draft_sent,
     draft_shown,
+    draft_too_late,
     draft_words_stay,
 )
 
@@ -384,9 +386,11 @@ __all__ = [
     "draft_dropped",
     "draft_lapsed",
     "draft_not_shown",
+    "draft_planned",
     "draft_reworded",
     "draft_sent",
     "draft_shown",
+    "draft_too_late",
     "draft_words_stay",
     "dropped",
     "edit_failed",

@@ -39,6 +39,12 @@ def local_time(at: int, zone: str, language: Language = EN) -> str:
     return format_datetime(local, "EEE d MMM y HH:mm", locale=language)
 
 
+def and_then(times: Sequence[int], zone: str, language: Language) -> list[Marked]:
+    """When something comes after its next time (milliseconds since 1970), if it comes again."""
+    more = [local_time(at, zone, language) for at in times]
+    return [say(language, "Then: {times}, …", times=joined("; ", more))] if more else []
+
+
 def with_reason(text: Marked, reason: str, language: Language) -> Marked:
     if not reason:
         return text

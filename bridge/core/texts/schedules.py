@@ -9,7 +9,7 @@ from bridge.core.languages import EN, Language, joined, say, say_many
 from bridge.core.lines import one_line
 from bridge.core.markup import Marked, literal
 from bridge.core.texts.help import Explained
-from bridge.core.texts.pieces import by_whom, local_time, with_list
+from bridge.core.texts.pieces import and_then, by_whom, local_time, with_list
 
 
 def explain_schedule(language: Language = EN) -> Explained:
@@ -62,8 +62,7 @@ def schedule_set(one: Mapping[str, Any], language: Language = EN) -> Marked:
 
 
 def _then(one: Mapping[str, Any], language: Language) -> list[Marked]:
-    more = [local_time(at, one["zone"], language) for at in one["runs"][1:]]
-    return [say(language, "Then: {times}, …", times=joined("; ", more))] if more else []
+    return and_then(one["runs"][1:], one["zone"], language)
 
 
 def schedules_listed(found: Sequence[Mapping[str, Any]], community: str, language: Language = EN) -> Marked:

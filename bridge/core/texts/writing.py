@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from bridge.core.languages import EN, Language, joined, say, say_many
 from bridge.core.lines import one_line
 from bridge.core.markup import Marked
-from bridge.core.texts.pieces import with_list
+from bridge.core.texts.pieces import and_then, local_time, with_list
 
 
 def draft_shown(
@@ -19,6 +20,7 @@ def draft_shown(
     acknowledge: bool,
     hours: int,
     mark: str = "",
+    planned: Mapping[str, Any] | None = None,
     language: Language = EN,
 ) -> Marked:
     """What stands below an announcement that is shown to whoever writes it.
@@ -28,12 +30,14 @@ def draft_shown(
         audience: as `Audience.as_words` gives it.
         devices: how many hold the key by now.
         mark: what stands before commands in this room.
+        planned: when it is to go out: `zone` and `runs`, the next of them first (milliseconds since 1970); None for at
+            once.
     """
     reached = say_many(language, "reaches {count} person now", "reaches {count} people now", people)
     held = say_many(language, "{count} device has its key", "{count} devices have its key", devices)
     lines = [
         say(language, "to {audience}", audience=_audience(community, audience, language)),
-        say(language, "at once, when you agree"),
+        say(language, "at once, when you agree") if planned is None else _later(planned, language),
         joined("; ", [reached, held]),
     ]
     if ring:
@@ -47,6 +51,13 @@ def draft_shown(
         mark=mark, hours=hours,
     )  # fmt: skip
     return joined("\n\n", [with_list(say(language, "That is how members will see it:"), lines), decide])
+
+
+def _later(planned: Mapping[str, Any], language: Language) -> Marked:
+    zone, (first, *more) = planned["zone"], planned["runs"]
+    when = local_time(first, zone, language)
+    text = say(language, "on {when} ({zone}), when you agree", when=when, zone=zone)
+    return joined(". ", [text, *and_then(more, zone, language)])
 
 
 def _audience(community: str, words: Sequence[str], language: Language) -> Marked:
@@ -65,6 +76,23 @@ def _audience(community: str, words: Sequence[str], language: Language) -> Marke
 
 def draft_sent(language: Language = EN) -> Marked:
     return say(language, "✅ Agreed: the announcement is on its way.")
+
+
+def draft_planned(language: Language = EN) -> Marked:
+    return say(language, "✅ Agreed: the announcement goes out at its time.")
+
+
+def draft_too_late(mark: str = "", language: Language = EN) -> Marked:
+    """
+    Args:
+        mark: what stands before commands in this room.
+    """
+    return say(
+        language,
+        "Its time has passed meanwhile, so nothing is scheduled. Edit your message to give another time, or drop it "
+        "with ❌ (or `{mark}no`).",
+        mark=mark,
+    )
 
 
 def draft_dropped(language: Language = EN) -> Marked:

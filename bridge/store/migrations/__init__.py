@@ -35,6 +35,7 @@ from bridge.store.migrations import (
     v28_calendars,
     v29_discussions,
     v30_ballots,
+    v31_drafts_for_later,
 )
 
 STEPS = (
@@ -68,4 +69,5 @@ STEPS = (
     v28_calendars,
     v29_discussions,
     v30_ballots,
+    v31_drafts_for_later,
 )
