@@ -18,7 +18,7 @@ from tests.harness.people import People, SynapseFactory
 from tests.harness.postgres import Postgres
 
 # A slow machine is no failure.
-hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.register_profile("tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("tests")
 
 # It tells every event that every client reads: what a failure is about would drown in it.

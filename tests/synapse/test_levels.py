@@ -194,10 +194,11 @@ COLUMNS = {
     "space": "space",
     "announcements": "announcements",
     "control": "control room",
-    "general": "general, groups",
-    "class": "general, groups",
-    "notices": "general, groups",
-    "meetup": "general, groups",
+    "general": "general, discussion, groups",
+    "discussion": "general, discussion, groups",
+    "class": "general, discussion, groups",
+    "notices": "general, discussion, groups",
+    "meetup": "general, discussion, groups",
 }
 UNDER_A_CONDITION = {("notices", "posting (`events_default`)"), ("meetup", "invite")}
 """Rooms that are there for one row alone."""
@@ -218,7 +219,9 @@ def needed(key: str, what: str, *, otherwise: bool = False) -> int:
 
 
 def level_of(one: Somebody, key: str) -> int:
-    return 0 if one.role == "moderator" and key in ("space", "announcements", "general") else ROLES[one.role]
+    return (
+        0 if one.role == "moderator" and key in ("space", "announcements", "general", "discussion") else ROLES[one.role]
+    )
 
 
 async def tried(
@@ -271,6 +274,7 @@ async def test_the_homeserver_allows_what_the_table_says(
         owners=[owner.user_id],
         admins=[admin.user_id],
         members=[member.user_id],
+        discussion=True,
         members_may_invite=True,
         groups={
             "class": group,
@@ -283,7 +287,9 @@ async def test_the_homeserver_allows_what_the_table_says(
         for key in COLUMNS:
             if key != "control" or ROLES[one.role] >= ROLES["admin"]:
                 await one.client.request("POST", path("v3", "join", RoomId(community[key])), body={})
-    wrong = await tried(estate, community, people, {"space": ["invite"], "general": ["invite"]}, otherwise=True)
+    wrong = await tried(
+        estate, community, people, {key: ["invite"] for key in ("space", "general", "discussion")}, otherwise=True
+    )
     assert wrong == []
 
     await community.apply(members_may_invite=False)
