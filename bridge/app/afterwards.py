@@ -9,7 +9,7 @@ from typing import Any
 
 from bridge.app.audiences import Right, must_be_right
 from bridge.app.house import House
-from bridge.app.naming import announcement_meant
+from bridge.app.naming import announcement_meant, mentioned
 from bridge.core import texts
 from bridge.core.afterwards import LONGEST_PIN_SECONDS, PIN_SECONDS
 from bridge.core.announcements import EVERYBODY, Audience, Target, person_of
@@ -107,7 +107,7 @@ class AfterwardsDesk:
         afterwards = self._house.newsroom.afterwards
         change = await afterwards.edit(
             asked.announcement.id,
-            render(str(asked.what.get("text") or ""), asked.what.get("pills") or ()),
+            render(str(asked.what.get("text") or ""), mentioned(asked.what)),
             community=asked.community.id,
             source=asked.source,
             author=asked.author,

@@ -1,4 +1,4 @@
-"""The announcement that somebody named in what they ask."""
+"""What somebody named in what they ask: the announcement, a text, the people whom it mentions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from bridge.core.announcements import Named, named
 from bridge.core.errors import Refused
 from bridge.core.ids import CommunityId, EventId, RoomId
+from bridge.core.messages import Pill
 from bridge.features.announcements import Announcements
 from bridge.store.announcements import Announcement
 
@@ -65,3 +66,8 @@ def text_of(what: Mapping[str, Any], name: str) -> str:
     if not isinstance(value, str):
         raise Refused(f"{name} is missing")
     return value
+
+
+def mentioned(what: Mapping[str, Any]) -> tuple[Pill, ...]:
+    """The people whom a text mentions (`pills`)."""
+    return tuple(pill for pill in what.get("pills") or () if isinstance(pill, Pill))

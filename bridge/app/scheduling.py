@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from bridge.app.house import House
+from bridge.app.naming import mentioned
 from bridge.core import texts
 from bridge.core.announcements import EVERYBODY, Audience, Kind
 from bridge.core.community import Community
 from bridge.core.errors import Refused
 from bridge.core.ids import RoomId, UserId
-from bridge.core.messages import Pill
 from bridge.core.rendering import render
 from bridge.features.members import answer_language
 from bridge.features.schedules import OPERATOR, shown
@@ -51,7 +51,7 @@ class ScheduleDesk:
                 community=community.id,
                 author=author,
                 when=_word(what, "when"),
-                parts=[render(_word(what, "text"), _pills(what))],
+                parts=[render(_word(what, "text"), mentioned(what))],
                 audience=audience,
                 reply_room=reply_room,
                 kind=Kind.ACKNOWLEDGE if what.get("acknowledge") is True else Kind.TEXT,
@@ -74,7 +74,7 @@ class ScheduleDesk:
                     reply_room=reply_room,
                     when=_word(what, "when") if what.get("when") is not None else None,
                     text=_word(what, "text") if what.get("text") is not None else None,
-                    pills=_pills(what),
+                    pills=mentioned(what),
                 )
                 said = texts.schedule_set(shown(one), language)
             case "schedule skip":
@@ -91,10 +91,6 @@ def _word(what: Mapping[str, Any], name: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise Refused(f"{name} is missing")
     return value
-
-
-def _pills(what: Mapping[str, Any]) -> tuple[Pill, ...]:
-    return tuple(pill for pill in what.get("pills") or () if isinstance(pill, Pill))
 
 
 def _number(what: Mapping[str, Any]) -> int:

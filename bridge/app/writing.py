@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from bridge.app.naming import mentioned
 from bridge.app.newsroom import Newsroom
 from bridge.core import texts
 from bridge.core.announcement_templates import template_of
@@ -102,7 +103,7 @@ class Writing:
                 )
             if draft is not None:
                 await self._newsroom.drafts.reword(
-                    draft, source, text, _pills(what), ring=ring, audience=audience, kind=kind, when=at
+                    draft, source, text, mentioned(what), ring=ring, audience=audience, kind=kind, when=at
                 )
             return []
         words = await self._words(room_id, by, text, what)
@@ -183,9 +184,9 @@ class Writing:
         alone = what.get("single") is True
         if what.get("file") is True:
             files, _ = await self._sent_together(room_id, EventId(str(what["source"])), alone=alone, before_only=True)
-            return Words(text, _pills(what), files)
+            return Words(text, mentioned(what), files)
         if not what.get("reply_to"):
-            return Words(text, _pills(what))
+            return Words(text, mentioned(what))
         return await self._answered(room_id, by, text, what, alone=alone)
 
     async def _answered(self, room_id: RoomId, by: UserId, text: str, what: Mapping[str, Any], *, alone: bool) -> Words:
@@ -195,14 +196,14 @@ class Writing:
         answered = events[at]
         if answered.get("sender") in self._accounts.both:
             if text:
-                return Words(text, _pills(what))  # an answer to us: we ask for nothing else there
+                return Words(text, mentioned(what))  # an answer to us: we ask for nothing else there
             raise Refused("that message is mine", remedy="answer one of somebody else, or write a text")
         content = await self._content(answered)
         if is_file(content):
             files, caption = await self._sent_together(room_id, reply_to, alone=alone, found=(events, at))
-            return Words(text or caption, _pills(what) if text else pills_of(content), files)
+            return Words(text or caption, mentioned(what) if text else pills_of(content), files)
         if text:
-            return Words(text, _pills(what))
+            return Words(text, mentioned(what))
         said = words_of(content)
         if not said.strip():
             raise Refused(
@@ -306,10 +307,6 @@ def _to(what: Mapping[str, Any]) -> list[str]:
 
 def _kind(what: Mapping[str, Any]) -> Kind:
     return Kind.ACKNOWLEDGE if what.get("acknowledge") is True else Kind.TEXT
-
-
-def _pills(what: Mapping[str, Any]) -> tuple[Pill, ...]:
-    return tuple(what.get("pills") or ())
 
 
 def _sent_at(event: Mapping[str, Any]) -> int:

@@ -58,8 +58,10 @@ class Sieve:
             if "state_key" not in event:  # nearly all of them, and nearly all of these end here
                 if interest is None:
                     continue
-                if (interest is group or interest is space) and event.get("type") != "m.room.redaction":  # noqa: SIM102
-                    if event.get("type") != "m.reaction" or not self._rooms.is_voting(RoomId(room_id)):
+                if interest is group or interest is space:
+                    kind = event.get("type")
+                    voting = kind == "m.reaction" and self._rooms.is_voting(RoomId(room_id))
+                    if kind != "m.room.redaction" and not voting:
                         continue
             if not self._is_wanted(event, interest):
                 continue
